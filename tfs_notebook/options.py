@@ -1,0 +1,121 @@
+"""Every option once: flag name, type, default and help.
+
+Command line, magics, completion and documentation are made from the fields of `Options`. A name, type and default that
+TensorFlow Serving also has is TensorFlow Serving's; the others are marked as this project's own in their help.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
+
+ANY_PORT = -1
+"""As a port: pick a free one. (0 switches a protocol off, as in TensorFlow Serving.)"""
+
+
+_INTEGER = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
+
+
+def _option(default: Any, text: str, *, own: bool = False, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"help": text, "own": own})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a server behaves. Durations are in the unit that their name says."""
+
+    port: int = _option(8500, "TCP port of gRPC; 0 switches gRPC off.")
+    rest_api_port: int = _option(0, "TCP port of REST; 0 switches REST off.")
+    rest_api_num_threads: int = _option(4 * (os.cpu_count() or 1), "Threads that run the slower REST requests.")
+    rest_api_timeout_in_ms: int = _option(30_000, "How long a REST request may run; 0 or less: no limit.")
+    rest_api_enable_cors_support: bool = _option(False, "Let pages of other sites read REST replies.")
+    grpc_max_threads: int = _option(4 * (os.cpu_count() or 1), "Threads that run gRPC requests.")
+    model_name: str = _option("default", "Name of the model in --model_base_path.")
+    model_base_path: str = _option("", "Directory that holds the numbered versions of the one model to serve.")
+    model_config_file: str = _option(
+        "",
+        "File with a ModelServerConfig in text format; then --model_name and --model_base_path are ignored.",
+    )
+    model_config_file_poll_wait_seconds: int = _option(
+        0, "Seconds between two looks at --model_config_file; 0 or less: it is read once."
+    )
+    file_system_poll_wait_seconds: int = _option(
+        1, "Seconds between two looks for new versions; 0 or less: only when a configuration is applied."
+    )
+    allow_version_labels_for_unavailable_models: bool = _option(
+        False, "Allow a new label to name a version that is not available."
+    )
+    num_load_threads: int = _option(0, "Threads that load and unload models; 0 leaves the number to the server.")
+    max_num_load_retries: int = _option(5, "How often a load that failed is tried again.")
+    load_retry_interval_micros: int = _option(60_000_000, "Microseconds between two attempts to load.")
+    saved_model_tags: str = _option("serve", "Comma-separated: the exact set of tags of the meta graph to load.")
+    tensorflow_session_parallelism: int = _option(
+        0, "Threads of a session, within an operation and between operations."
+    )
+    tensorflow_intra_op_parallelism: int = _option(0, "Threads that one operation may use.")
+    tensorflow_inter_op_parallelism: int = _option(0, "Threads that run operations side by side.")
+    host: str = _option("127.0.0.1", "Interface to listen on.", own=True)
+    token: str = _option(
+        "",
+        "Token that requests carry in the header or metadata `authorization`; default: $TFS_NOTEBOOK_TOKEN. "
+        "On an interface that others can reach one is made up when none is given.",
+        own=True,
+        secret=True,
+    )
+    allow_without_token: bool = _option(False, "Serve without a token on an interface that others can reach.", own=True)
+    allowed_hosts: str = _option(
+        "", "Comma-separated names that a REST request's Host header may have besides localhost.", own=True
+    )
+    rest_api_max_body_mb: int = _option(256, "Largest body of a REST request, in MiB.", own=True)
+    model_root: str = _option("", "Directory that --mount stands for.", own=True)
+    mount: str = _option("", "Path, like /models, below which base paths are looked up in --model_root.", own=True)
+    switch_interval_micros: int = _option(
+        0,
+        "While serving, let other threads run after so many microseconds of a cell's Python (Python itself: 5000). "
+        "500 makes answers about five times faster while a cell computes. 0 changes nothing; undone on stop.",
+        own=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """An option as command lines see it."""
+
+    name: str
+    type: type[Any]
+    default: Any
+    help: str
+    own: bool
+
+    def parse(self, text: str | None) -> Any:
+        """The value that `text` spells (None: a flag without `=`). Raises ValueError where TensorFlow's parser would.
+
+        An integer must consume the whole text; `true` and `false` in any case are the only booleans.
+        """
+        if self.type is bool:
+            if text is None or text.lower() == "true":
+                return True
+            if text.lower() == "false":
+                return False
+            raise ValueError(f"--{self.name} is true or false, not {text!r}")
+        if text is None:
+            raise ValueError(f"--{self.name} needs a value: --{self.name}={self.default or '…'}")
+        if self.type is str:
+            return text
+        if self.type is int and not _INTEGER.fullmatch(text):
+            raise ValueError(f"--{self.name} is a whole number, not {text!r}")
+        return self.type(text)
+
+
+def _flags() -> dict[str, Flag]:
+    types = get_type_hints(Options)
+    return {
+        item.name: Flag(item.name, types[item.name], item.default, item.metadata["help"], item.metadata["own"])
+        for item in fields(Options)
+    }
+
+
+FLAGS = _flags()
+"""The options by name."""
