@@ -1,0 +1,177 @@
+# ruff: noqa: ASYNC240 — nothing else runs on a test's loop that its files could hold up
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.engine.parts import Recorder, until
+from tfs_notebook.engine.config_file import ConfigFile
+from tfs_notebook.engine.events import EventStream, Kind
+from tfs_notebook.errors import Code, ServingError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+
+def naming(*names: str) -> str:
+    entries = " ".join(f"config {{ name: '{name}' base_path: '/m' model_platform: 'tensorflow' }}" for name in names)
+    return f"model_config_list {{ {entries} }}"
+
+
+def names(config: ModelServerConfig | None) -> list[str] | None:
+    return None if config is None else [model.name for model in config.model_config_list.config]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "models.config"
+    path.write_text(naming("a"))
+    return path
+
+
+def test_it_is_read_again_only_when_its_content_changed(path: Path) -> None:
+    file = ConfigFile(str(path))
+    assert names(file.read()) == ["a"]
+    assert file.read_if_changed() is None
+    path.write_text(naming("a"))  # touched
+    assert file.read_if_changed() is None
+    path.write_text(naming("a", "b"))
+    assert names(file.read_if_changed()) == ["a", "b"]
+    assert file.read_if_changed() is None
+    assert names(file.read()) == ["a", "b"]
+
+
+def test_a_bad_content_is_told_once_and_the_next_good_one_is_read(path: Path) -> None:
+    file = ConfigFile(str(path))
+    file.read()
+    path.write_text("model_config_list {\n  oops: 1 }")
+    with pytest.raises(ServingError, match="2:3") as error:
+        file.read_if_changed()
+    assert error.value.where == f"{path}:2:3"
+    assert file.read_if_changed() is None
+    path.write_text(naming("a"))
+    assert names(file.read_if_changed()) == ["a"]
+
+
+def test_names_are_utf_8_whatever_the_locale(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "C")
+    path.write_bytes(naming("größe").encode())
+    assert names(ConfigFile(str(path)).read()) == ["größe"]
+
+
+@pytest.mark.parametrize("kind", ["missing", "directory", "latin-1"])
+def test_what_cannot_be_read(path: Path, kind: str) -> None:
+    if kind == "latin-1":
+        path.write_bytes("name: 'größe'".encode("latin-1"))
+    else:
+        path.unlink()
+    if kind == "directory":
+        path.mkdir()
+    reason = {"missing": "No such file or directory", "directory": "Is a directory", "latin-1": "it is not UTF-8 text"}
+    with pytest.raises(ServingError) as error:
+        ConfigFile(str(path)).read()
+    assert (error.value.code, error.value.message) == (Code.NOT_FOUND, f"{path}; {reason[kind]}")
+
+
+def put(path: Path, text: str) -> None:
+    """Give `path` a content in one step, as an editor does."""
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").replace(path)
+
+
+class CountingFile(ConfigFile):
+    """Counts how often it was looked at."""
+
+    looks = 0
+
+    def read_if_changed(self) -> ModelServerConfig | None:
+        try:
+            return super().read_if_changed()
+        finally:
+            self.looks += 1
+
+
+class Watched:
+    """A file that is watched, and the configurations that were applied."""
+
+    def __init__(self, path: Path, events: EventStream) -> None:
+        self.applied: list[list[str] | None] = []
+        self.refuse: ServingError | None = None
+        self._file, self._events = CountingFile(str(path)), events
+
+    async def apply(self, config: ModelServerConfig) -> None:
+        self.applied.append(names(config))
+        if self.refuse is not None:
+            raise self.refuse
+
+    async def looked(self) -> None:
+        """Return when it was looked at a few times more."""
+        seen = self._file.looks
+        await until(lambda: self._file.looks > seen + 3)
+
+    @contextlib.asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        self._file.read()
+        task = asyncio.get_running_loop().create_task(self._file.watch(0.005, self.apply, self._events))
+        yield
+        assert not task.done()
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_change_is_applied_and_only_a_change(path: Path, events: EventStream) -> None:
+    watched = Watched(path, events)
+    async with watched.watching():
+        path.touch()
+        await watched.looked()
+        assert watched.applied == []
+        put(path, naming("b"))
+        await until(lambda: watched.applied)
+        put(path, naming("c"))
+        await until(lambda: watched.applied[-1] == ["c"])
+        await watched.looked()
+    assert watched.applied == [["b"], ["c"]]
+
+
+async def test_what_cannot_be_read_is_told_once_and_what_follows_is_applied(
+    path: Path, events: EventStream, recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> list[str]:
+        return [event.error.message for event in recorder.of(Kind.CONFIG) if event.error is not None]
+
+    watched, away = Watched(path, events), path.with_suffix(".away")
+    async with watched.watching():
+        for _ in range(2):  # it disappears twice: that is told twice, however many looks find it missing
+            path.rename(away)
+            await watched.looked()
+            away.rename(path)
+            await watched.looked()
+        assert told() == [f"{path}; No such file or directory"] * 2
+        put(path, "oops")
+        await watched.looked()
+        put(path, naming("b"))
+        await until(lambda: watched.applied)
+    assert watched.applied == [["b"]]
+    assert len(told()) == 3
+    assert caplog.text.count("Failed to read ModelServerConfig file") == 3
+
+
+async def test_a_refused_configuration_is_logged_and_the_next_one_is_applied(
+    path: Path, events: EventStream, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = Watched(path, events)
+    watched.refuse = ServingError(Code.INVALID_ARGUMENT, "not like this")
+    async with watched.watching():
+        put(path, naming("b"))
+        await until(lambda: "PollFilesystemAndReloadConfig failed to ReloadConfig" in caplog.text)
+        watched.refuse = None
+        put(path, naming("c"))
+        await until(lambda: watched.applied[-1] == ["c"])
+    assert "INVALID_ARGUMENT: not like this" in caplog.text
+    assert watched.applied == [["b"], ["c"]]

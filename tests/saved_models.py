@@ -1,0 +1,271 @@
+"""Exporters of small real SavedModels, and ways to damage one.
+
+An exporter `name(directory)` writes a SavedModel to `directory`, a version directory such as `tmp/half_plus_two/1`,
+and returns it. Unless its docstring says otherwise the signature is `serving_default`, made by `tf.saved_model.save`;
+none takes more than half a second once TensorFlow is imported.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+v1 = tf.compat.v1
+
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+FLOATS = {"half": tf.float16, "bfloat16": tf.bfloat16, "float": tf.float32, "double": tf.float64}
+WORDS = (b"the", b"quick", b"brown", b"fox")
+
+
+def half_plus_two(directory: Path, *, scale: float = 0.5, offset: float = 2.0) -> Path:
+    """x: float[?] → y: float[?] = x * scale + offset, both constants being variables."""
+    module = tf.Module()
+    module.scale = tf.Variable(scale, dtype=tf.float32)
+    module.offset = tf.Variable(offset, dtype=tf.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": x * module.scale + module.offset}
+
+    return _save(module, directory, {"serving_default": serve})
+
+
+def cnn(directory: Path, *, filters: tuple[int, int] = (8, 8)) -> Path:
+    """keras_tensor: float[?, 28, 28, 1] → output_0: float[?, 10], a softmax with fixed random weights.
+
+    Two convolutions with so many `filters`; (32, 64) are those of Keras's own example for 28×28 images.
+    """
+    random = np.random.default_rng(0)
+    module = tf.Module()
+    module.kernel = tf.Variable(random.normal(0, 0.3, (3, 3, 1, filters[0])).astype(np.float32))
+    module.second = tf.Variable(random.normal(0, 0.1, (3, 3, *filters)).astype(np.float32))
+    module.weights = tf.Variable(random.normal(0, 0.1, (7 * 7 * filters[1], 10)).astype(np.float32))
+    module.bias = tf.Variable(np.zeros(10, np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 28, 28, 1], tf.float32, name="keras_tensor")])
+    def serve(keras_tensor: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(keras_tensor, module.kernel, 1, "SAME")), 2, 2, "SAME")
+        features = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(features, module.second, 1, "SAME")), 2, 2, "SAME")
+        flat = tf.reshape(features, [-1, 7 * 7 * filters[1]])
+        return {"output_0": tf.nn.softmax(tf.matmul(flat, module.weights) + module.bias)}
+
+    return _save(module, directory, {"serving_default": serve})
+
+
+def half_plus_two_tf1(directory: Path) -> Path:
+    """The graph of TensorFlow Serving's own half_plus_two: reference variables, no functions, three signatures.
+
+    `serving_default`: x: float[?, 1] → y: float[?, 1], where x is not a placeholder but what the parser gives.
+    `regress_x_to_y` and `classify_x_to_y`: inputs: string[?], serialized tf.train.Examples with a float feature "x",
+    → outputs (regress) or scores (classify): float[?, 1].
+    """
+    with tf.Graph().as_default(), v1.Session() as session:
+        scale = v1.Variable(0.5, name="a", use_resource=False)
+        offset = v1.Variable(2.0, name="b", use_resource=False)
+        examples = v1.placeholder(tf.string, [None], name="tf_example")
+        features = tf.io.parse_example(examples, {"x": tf.io.FixedLenFeature([1], tf.float32)})
+        x = tf.identity(features["x"], name="x")
+        y = tf.add(tf.multiply(scale, x), offset, name="y")
+        session.run([scale.initializer, offset.initializer])
+        return _save_graph(
+            session,
+            directory,
+            {
+                "serving_default": _definition({"x": x}, {"y": y}, "predict"),
+                "regress_x_to_y": _definition({"inputs": examples}, {"outputs": y}, "regress"),
+                "classify_x_to_y": _definition({"inputs": examples}, {"scores": y}, "classify"),
+            },
+        )
+
+
+def dtypes(directory: Path) -> Path:
+    """A signature for each dtype, named as TensorFlow Serving prints it and without `serving_default`: x[?] → y[?].
+
+    y is x + 1 of a number, `not x` of a bool, and x followed by "!" of a string.
+    """
+    numbers = {**FLOATS, **{name: tf.as_dtype(name) for name in INTEGERS}}
+    changes = {name: (dtype, lambda x: x + tf.ones([], x.dtype)) for name, dtype in numbers.items()}
+    changes["bool"] = tf.bool, tf.logical_not
+    changes["string"] = tf.string, lambda x: tf.strings.join([x, "!"])
+
+    def signature(dtype: tf.DType, change: Callable[[tf.Tensor], tf.Tensor]) -> object:
+        return tf.function(lambda x: {"y": change(x)}, input_signature=[tf.TensorSpec([None], dtype, name="x")])
+
+    return _save(tf.Module(), directory, {name: signature(*entry) for name, entry in changes.items()})
+
+
+def multi(directory: Path) -> Path:
+    """a: float[?, 2], b: int32[?] → total: float[?], the sum of each row of a, and doubled: int32[?] = 2 * b.
+
+    The signature `one_output` takes the same and returns `total` alone.
+    """
+    inputs = [tf.TensorSpec([None, 2], tf.float32, name="a"), tf.TensorSpec([None], tf.int32, name="b")]
+
+    @tf.function(input_signature=inputs)
+    def serve(a: tf.Tensor, b: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"total": tf.reduce_sum(a, axis=1), "doubled": 2 * b}
+
+    @tf.function(input_signature=inputs)
+    def one_output(a: tf.Tensor, b: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"total": tf.reduce_sum(a, axis=1)}
+
+    return _save(tf.Module(), directory, {"serving_default": serve, "one_output": one_output})
+
+
+def aliased(directory: Path) -> Path:
+    """x and also_x: float[?], one tensor → y and also_y: float[?] = 2 * x, one tensor, and echo, the input itself."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None], name="x")
+        y = tf.multiply(x, 2.0, name="y")
+        definition = _definition({"x": x, "also_x": x}, {"y": y, "also_y": y, "echo": x}, "predict")
+        return _save_graph(session, directory, {"serving_default": definition})
+
+
+def no_input(directory: Path) -> Path:
+    """The signature `constant` takes nothing → values: float[3] = 1, 2, 3; `serving_default`: x: float[?] → y = x."""
+
+    @tf.function(input_signature=[])
+    def constant() -> dict[str, tf.Tensor]:
+        return {"values": tf.constant([1.0, 2.0, 3.0])}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.identity(x)}
+
+    return _save(tf.Module(), directory, {"constant": constant, "serving_default": serve})
+
+
+def vocabulary(directory: Path) -> Path:
+    """words: string[?] → ids: int64[?], the line of each word in the asset vocabulary.txt, and words_bytes: string[?].
+
+    The asset holds `WORDS`; a word that is not there has the id `len(WORDS)`.
+    """
+    module = tf.Module()
+    with tempfile.TemporaryDirectory() as temporary:
+        asset = Path(temporary) / "vocabulary.txt"
+        asset.write_bytes(b"\n".join(WORDS) + b"\n")
+        whole_line, line_number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+        lines = tf.lookup.TextFileInitializer(str(asset), tf.string, whole_line, tf.int64, line_number)
+        module.table = tf.lookup.StaticVocabularyTable(lines, num_oov_buckets=1)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="words")])
+        def serve(words: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"ids": module.table.lookup(words), "words_bytes": tf.identity(words)}
+
+        return _save(module, directory, {"serving_default": serve})
+
+
+def counter(directory: Path) -> Path:
+    """The signatures `incr` and `get_counter` take nothing → counter: int64[], after and without adding one."""
+    module = tf.Module()
+    module.counter = tf.Variable(0, dtype=tf.int64)
+
+    @tf.function(input_signature=[])
+    def incr() -> dict[str, tf.Tensor]:
+        return {"counter": module.counter.assign_add(1)}
+
+    @tf.function(input_signature=[])
+    def get_counter() -> dict[str, tf.Tensor]:
+        return {"counter": module.counter.read_value()}
+
+    return _save(module, directory, {"incr": incr, "get_counter": get_counter})
+
+
+def raising(directory: Path) -> Path:
+    """x: float[?] → y = x, or InvalidArgument "x must not be negative" when any x is."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        tf.debugging.Assert(tf.reduce_all(x >= 0), ["x must not be negative", x])
+        return {"y": tf.identity(x)}
+
+    return _save(tf.Module(), directory, {"serving_default": serve})
+
+
+def slow(directory: Path) -> Path:
+    """seconds: float[] → elapsed: float[], after keeping one core busy that long without Python or its lock."""
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.float32, name="seconds")])
+    def serve(seconds: tf.Tensor) -> dict[str, tf.Tensor]:
+        start = tf.timestamp()
+        least = tf.cast(seconds, tf.float64)
+        elapsed = tf.while_loop(lambda elapsed: elapsed < least, lambda _: [tf.timestamp() - start], [start - start])[0]
+        return {"elapsed": tf.cast(elapsed, tf.float32)}
+
+    return _save(tf.Module(), directory, {"serving_default": serve})
+
+
+def bytes_image(directory: Path) -> Path:
+    """image_bytes: string[?] → length: int64[?], the bytes of each, and echo_bytes: string[?]."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serve(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        length = tf.cast(tf.strings.length(image_bytes), tf.int64)
+        return {"length": length, "echo_bytes": tf.identity(image_bytes)}
+
+    return _save(tf.Module(), directory, {"serving_default": serve})
+
+
+def scalar_output(directory: Path) -> Path:
+    """x: float[?] → doubled: float[?] and mean: float[], which has no batch dimension."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"doubled": 2 * x, "mean": tf.reduce_mean(x)}
+
+    return _save(tf.Module(), directory, {"serving_default": serve})
+
+
+def without_index(directory: Path) -> Path:
+    """Remove the index of the variables of the good version at `directory`; returns the path it had."""
+    return _remove(directory / "variables" / "variables.index")
+
+
+def without_shard(directory: Path) -> Path:
+    """Remove the only shard of the variables of the good version at `directory`; returns the path it had."""
+    return _remove(directory / "variables" / "variables.data-00000-of-00001")
+
+
+def without_asset(directory: Path) -> Path:
+    """Remove the only asset of the good version at `directory`, such as `vocabulary`; returns the path it had."""
+    (asset,) = (directory / "assets").iterdir()
+    return _remove(asset)
+
+
+def truncated_pb(directory: Path) -> Path:
+    """Cut saved_model.pb of the good version at `directory` to its first half, as a broken upload would; returns it."""
+    graph = directory / "saved_model.pb"
+    content = graph.read_bytes()
+    graph.write_bytes(content[: len(content) // 2])
+    return graph
+
+
+def _remove(path: Path) -> Path:
+    path.unlink()
+    return path
+
+
+def _definition(inputs: Mapping[str, tf.Tensor], outputs: Mapping[str, tf.Tensor], method: str) -> object:
+    infos = [{alias: v1.saved_model.build_tensor_info(t) for alias, t in side.items()} for side in (inputs, outputs)]
+    return v1.saved_model.build_signature_def(*infos, f"tensorflow/serving/{method}")
+
+
+def _save_graph(session: v1.Session, directory: Path, signatures: Mapping[str, object]) -> Path:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    builder = v1.saved_model.Builder(str(directory))
+    builder.add_meta_graph_and_variables(session, ["serve"], signature_def_map=dict(signatures))
+    builder.save()
+    return directory
+
+
+def _save(module: tf.Module, directory: Path, signatures: Mapping[str, object]) -> Path:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    tf.saved_model.save(module, str(directory), signatures=dict(signatures))
+    return directory

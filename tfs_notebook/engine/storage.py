@@ -1,0 +1,222 @@
+"""Which complete versions stand in a base path, and which of them a policy selects.
+
+A child of the base path is a version when its whole name is a base-10 int64 (TensorFlow Serving's rule). It is taken up
+only when its SavedModel is complete, and when nothing in it has changed for `SETTLE_SECONDS`: a copy that is still
+running is waited for, never loaded (a difference from TensorFlow Serving, made on purpose).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfs_notebook.engine.completeness import missing_part
+from tfs_notebook.engine.config import Latest, Specific, VersionPolicy
+from tfs_notebook.errors import ServingError, not_found
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+SETTLE_SECONDS = 1.0
+_INTEGER = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*", re.ASCII)
+
+
+def parse_version(name: str) -> int | None:
+    """The version number that a directory name spells, or None (absl::SimpleAtoi<int64>)."""
+    if not _INTEGER.fullmatch(name):
+        return None
+    number = int(name)
+    return number if -(2**63) <= number < 2**63 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The files of a version directory with size and change times: equal fingerprints, unchanged files."""
+
+    files: frozenset[tuple[str, int, int, int]]
+    changed: float
+    """When something last changed: seconds since the epoch; a copy that keeps modification times cannot hide it."""
+
+    @classmethod
+    def of(cls, directory: Path) -> Fingerprint:
+        """The fingerprint of `directory`, empty when it is gone."""
+        entries, changed = [], 0.0
+        for path in _walk(directory):
+            try:
+                stat = path.stat()
+            except OSError:
+                continue
+            entries.append((str(path), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+            changed = max(changed, stat.st_ctime)
+        return cls(frozenset(entries), changed)
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    yield directory
+    try:
+        children = list(directory.iterdir())
+    except OSError:
+        return
+    for child in children:
+        if _is_dir(child):
+            yield from _walk(child)
+        else:
+            yield child
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one look at a base path found.
+
+    `aspired` maps the selected, complete versions to their directories. `waiting` says of each selected version that is
+    not taken up what is missing. `settles_in` is the number of seconds after which another look is worthwhile though
+    no file changes, None when there is no such moment. `problem` is set when nothing could be found out or selected.
+    """
+
+    aspired: Mapping[int, Path] = field(default_factory=dict)
+    waiting: Mapping[int, str] = field(default_factory=dict)
+    settles_in: float | None = None
+    problem: ServingError | None = None
+    readable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one version directory looked like, first so at `time` (monotonic seconds)."""
+
+    fingerprint: Fingerprint
+    missing: str
+    time: float
+
+
+class Storage:
+    """Looks at base paths; parses a SavedModel only when its files have changed since it was last looked at."""
+
+    def __init__(self, settle_seconds: float = SETTLE_SECONDS) -> None:
+        self._settle_seconds = settle_seconds
+        self._looks: dict[Path, _Look] = {}
+
+    def scan(self, name: str, base_path: str, policy: VersionPolicy, known: Collection[int] = ()) -> Scan:
+        """Select the versions of model `name` under `base_path`.
+
+        `known` are numbers that were taken up before: they stay selected while their directory exists, whatever
+        happens inside it (TensorFlow Serving does not reload a number it has loaded).
+        """
+        try:
+            found = list_versions(Path(base_path))
+        except (OSError, ValueError) as error:
+            return Scan(problem=_unreadable(name, base_path, error), readable=False)
+        selected: dict[int, Path] = {}
+        waiting: dict[int, str] = {}
+        settles: list[float] = []
+        for number in candidates(policy, found):
+            path = found[number]
+            if number in known:
+                self._looks.pop(path, None)
+            reason, settles_in = ("", None) if number in known else self._why_not_yet(path)
+            if reason:
+                waiting[number] = reason
+                if settles_in is not None:
+                    settles.append(settles_in)
+                continue
+            selected[number] = path
+            if isinstance(policy, Latest) and len(selected) >= max(policy.num_versions, 1):
+                break
+        problem = None if selected or waiting else _nothing_found(name, base_path, policy, found)
+        if isinstance(policy, Specific):
+            waiting |= {number: f"{base_path} does not hold it" for number in policy.versions if number not in found}
+        return Scan(selected, waiting, min(settles, default=None), problem)
+
+    def repaired(self, path: Path, failed: Fingerprint | None) -> bool:
+        """Whether `path` is ready to be taken up, and its files are not those that `failed`."""
+        return not self._why_not_yet(path)[0] and Fingerprint.of(path) != failed
+
+    def _why_not_yet(self, path: Path) -> tuple[str, float | None]:
+        """Why `path` cannot be taken up, with the seconds to the next look; an empty reason when it can."""
+        fingerprint = Fingerprint.of(path)
+        look = self._looks.get(path)
+        if look is None or look.fingerprint != fingerprint:
+            look = self._looks[path] = _Look(fingerprint, missing_part(path), time.monotonic())
+        # Its own age counts as well: the clock of a file server may be ahead of this machine's.
+        quiet = max(time.time() - fingerprint.changed, time.monotonic() - look.time)
+        if quiet < self._settle_seconds:
+            return look.missing or "its files are still changing", self._settle_seconds - quiet + 0.01
+        return look.missing, None
+
+
+def nothing_to_serve(name: str, base_path: str, policy: VersionPolicy) -> ServingError | None:
+    """Why no directory under `base_path` can ever be a version of model `name`, None when one can; quick."""
+    try:
+        found = list_versions(Path(base_path))
+    except OSError as error:
+        return _unreadable(name, base_path, error)
+    return None if candidates(policy, found) else _nothing_found(name, base_path, policy, found)
+
+
+def list_versions(base: Path) -> dict[int, Path]:
+    """The version directories of `base` by number; of several spellings of one number the last in byte order.
+
+    Raises OSError when `base` is not a directory that can be listed.
+    """
+    names = sorted(entry.name for entry in base.iterdir())
+    return {number: base / name for name in names if (number := parse_version(name)) is not None}
+
+
+def candidates(policy: VersionPolicy, found: Iterable[int]) -> list[int]:
+    """The numbers a policy looks at, best first; `latest` offers them all, so that an incomplete one is passed over."""
+    numbers = sorted(found, reverse=True)
+    if isinstance(policy, Specific):
+        return [number for number in numbers if number in policy.versions]
+    return numbers
+
+
+def _unreadable(name: str, base_path: str, error: OSError | ValueError) -> ServingError:
+    reason = error.strerror if isinstance(error, OSError) else None
+    hint = "The base path must be a directory that can be read."
+    if "://" in base_path:
+        hint = "Only directories can be served: copy or mount the models, and name the directory."
+    elif isinstance(error, FileNotFoundError):
+        hint = _nearest_existing(Path(base_path))
+    return not_found(
+        f"Could not find base path {base_path} for servable {name} with error {reason or error}", hint=hint
+    )
+
+
+def _nearest_existing(path: Path) -> str:
+    parent = next(filter(_is_dir, path.parents), None)
+    return f"{parent} exists and holds {_listing(parent)}" if parent is not None else ""
+
+
+def _nothing_found(name: str, base_path: str, policy: VersionPolicy, found: Mapping[int, Path]) -> ServingError:
+    hint = f"{base_path} holds {_listing(Path(base_path))}."
+    if isinstance(policy, Specific) and found:
+        return not_found(
+            f"No versions of servable {name} found under base path {base_path} that the policy asks for ({policy}).",
+            hint=hint,
+        )
+    if (Path(base_path) / "saved_model.pb").is_file():
+        hint = f"{base_path} is itself a SavedModel: move it into a directory named by a number ({base_path}/1)."
+    return not_found(
+        f"No versions of servable {name} found under base path {base_path}. "
+        "Did you forget to name your leaf directory as a number (eg. '/1/')?",
+        hint=hint,
+    )
+
+
+def _listing(directory: Path) -> str:
+    try:
+        names = sorted(entry.name + "/" * entry.is_dir() for entry in directory.iterdir())
+    except OSError as error:
+        return f"nothing that can be listed ({error.strerror})"
+    shown = ", ".join(names[:8])
+    return (shown + f" and {len(names) - 8} more" if len(names) > 8 else shown) or "nothing"

@@ -1,0 +1,21 @@
+"""A path of a deployment, like /models, that stands for a directory somewhere else: nobody can write /models here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Base paths below `path` are found in `root`; an empty `path` leaves every path as it is."""
+
+    path: str
+    root: str
+
+    def resolve(self, base_path: str) -> str:
+        """The directory that `base_path` stands for."""
+        asked = PurePosixPath(base_path)
+        if not self.path or not asked.is_relative_to(self.path):
+            return base_path
+        return str(Path(self.root) / asked.relative_to(self.path))
