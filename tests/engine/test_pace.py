@@ -1,0 +1,121 @@
+"""Where a signature's calls run, by what the calls before it took."""
+
+from __future__ import annotations
+
+import pytest
+
+from tfs_notebook.engine.pace import BESIDE_OTHERS_SECONDS, INLINE_SECONDS, SAMPLES, Pace
+from tfs_notebook.engine.session import CALLING_THREAD, THREAD_POOL
+
+FAST, SLOW = INLINE_SECONDS / 10, INLINE_SECONDS * 10
+
+
+def learn(pace: Pace, *, calling: float, pools: float, size: int = 100, calls: int = 3 * SAMPLES) -> list[int]:
+    """Make calls that take so many seconds on either side; where they ran."""
+    ran = []
+    for _ in range(calls):
+        pool = pace.pool(size)
+        ran.append(pool)
+        pace.record(pool, calling if pool == CALLING_THREAD else pools, size)
+    return ran
+
+
+@pytest.mark.parametrize(
+    ("calling", "pools", "chosen"),
+    [(FAST, 2 * FAST, CALLING_THREAD), (2 * FAST, FAST, THREAD_POOL), (SLOW, 2 * SLOW, CALLING_THREAD)],
+)
+def test_the_first_calls_try_both_and_the_faster_stays(calling: float, pools: float, chosen: int) -> None:
+    pace = Pace(bounded=True)
+    trials = learn(pace, calling=calling, pools=pools, calls=2 + 2 * SAMPLES)
+    assert {pool: trials.count(pool) for pool in set(trials)} == {CALLING_THREAD: SAMPLES + 1, THREAD_POOL: SAMPLES + 1}
+    assert set(learn(pace, calling=calling, pools=pools)) == {chosen}
+
+
+def test_the_calls_that_compile_the_graph_do_not_count() -> None:
+    pace = Pace(bounded=True)
+    learn(pace, calling=100.0, pools=0.0, calls=2)
+    learn(pace, calling=FAST, pools=2 * FAST)
+    assert pace.pool(100) == CALLING_THREAD
+
+
+def test_a_busy_cell_that_slows_most_calls_does_not_mislead() -> None:
+    pace = Pace(bounded=True)
+    for call in range(2 + 2 * SAMPLES):
+        pool = pace.pool(100)
+        disturbed = SLOW if pool == CALLING_THREAD and call % 8 != 3 else 0.0
+        pace.record(pool, disturbed + (FAST if pool == CALLING_THREAD else 2 * FAST), 100)
+    assert pace.pool(100) == CALLING_THREAD
+
+
+def test_nothing_runs_inline_before_enough_is_known() -> None:
+    pace = Pace(bounded=True)
+    for _ in range(2 + 2 * SAMPLES):
+        assert not pace.inline(100)
+        learn(pace, calling=FAST, pools=2 * FAST, calls=1)
+    learn(pace, calling=FAST, pools=2 * FAST, calls=SAMPLES)
+    assert pace.inline(100)
+
+
+def test_a_call_that_is_not_short_against_a_hop_leaves_the_thread_to_others_that_wait_for_it() -> None:
+    pace = Pace(bounded=True)
+    between = (BESIDE_OTHERS_SECONDS + INLINE_SECONDS) / 2
+    learn(pace, calling=between, pools=2 * between)
+    assert (pace.inline(100, alone=True), pace.inline(100, alone=False)) == (True, False)
+    learn(pace, calling=BESIDE_OTHERS_SECONDS / 2, pools=2 * between, calls=2 * SAMPLES)
+    assert pace.inline(100, alone=False)
+
+
+def test_a_slow_signature_never_runs_inline() -> None:
+    pace = Pace(bounded=True)
+    learn(pace, calling=SLOW, pools=2 * SLOW)
+    assert pace.pool(100) == CALLING_THREAD
+    assert not pace.inline(100)
+
+
+def test_a_signature_that_prefers_the_pools_never_runs_inline() -> None:
+    pace = Pace(bounded=True)
+    learn(pace, calling=2 * FAST, pools=FAST)
+    assert not pace.inline(100)
+
+
+def test_a_graph_with_loops_stays_in_the_pools_where_it_can_be_timed_out() -> None:
+    pace = Pace(bounded=False)
+    assert set(learn(pace, calling=FAST, pools=FAST, calls=10 * SAMPLES)) == {THREAD_POOL}
+    assert not pace.inline(0)
+    assert not pace.inline(100)
+
+
+def test_an_input_far_larger_than_any_that_was_quick_goes_to_the_pools_until_one_has_been_quick() -> None:
+    pace = Pace(bounded=True)
+    learn(pace, calling=FAST, pools=2 * FAST, size=100)
+    assert (pace.inline(200), pace.pool(200)) == (True, CALLING_THREAD)
+    assert (pace.inline(201), pace.pool(201)) == (False, THREAD_POOL)
+    pace.record(THREAD_POOL, SLOW, 1000)
+    assert (pace.inline(1000), pace.pool(1000)) == (False, THREAD_POOL)
+    pace.record(THREAD_POOL, FAST, 1000)
+    assert (pace.inline(2000), pace.pool(2000)) == (True, CALLING_THREAD)
+
+
+def test_calls_that_get_slow_leave_the_loop_and_come_back_when_they_are_quick_again() -> None:
+    pace = Pace(bounded=True)
+    learn(pace, calling=FAST, pools=2 * FAST)
+    assert pace.inline(100)
+    learn(pace, calling=SLOW, pools=SLOW, calls=2 * SAMPLES)
+    assert not pace.inline(100)
+    learn(pace, calling=FAST, pools=FAST, calls=2 * SAMPLES)
+    assert pace.inline(100)
+
+
+def test_a_slow_call_among_quick_ones_changes_nothing() -> None:
+    pace = Pace(bounded=True)
+    learn(pace, calling=FAST, pools=2 * FAST)
+    for _ in range(4):
+        learn(pace, calling=SLOW, pools=SLOW, calls=1)
+        learn(pace, calling=FAST, pools=FAST, calls=SAMPLES - 1)
+        assert pace.inline(100)
+
+
+def test_a_signature_without_inputs_learns_too() -> None:
+    pace = Pace(bounded=True)
+    learn(pace, calling=FAST, pools=2 * FAST, size=0)
+    assert pace.inline(0)

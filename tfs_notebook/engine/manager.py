@@ -1,0 +1,308 @@
+"""The lifecycle of versions: aspired → loading → available → unloading → end.
+
+All state belongs to the serving loop. Loads and unloads run on a small pool of their own, a pause between two attempts
+holds no thread, and each model moves on its own, so that no transition ever waits for another model's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tfs_notebook.engine.events import Event, EventStream, Kind, State
+from tfs_notebook.engine.registry import Registry
+from tfs_notebook.engine.servable import Loaded, Servable
+from tfs_notebook.engine.storage import Fingerprint
+from tfs_notebook.engine.transition import VersionView, next_action
+from tfs_notebook.engine.version import Version, VersionStatus
+from tfs_notebook.errors import Code, ServingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from pathlib import Path
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+HISTORY = 100
+"""Ended versions that a model's status keeps listing (TensorFlow Serving keeps them all, for ever)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a failing load is tried again, and after how many seconds (negative: at once)."""
+
+    max_retries: int = 5
+    interval: float = 60.0
+
+
+class Manager:
+    """Brings every model to the versions that are aspired for it."""
+
+    def __init__(
+        self,
+        load: Callable[[Path], Servable],
+        events: EventStream,
+        *,
+        retry_policy: RetryPolicy | None = None,
+        load_threads: int = 4,
+    ) -> None:
+        """`load` turns a version directory into a servable; it runs on a pool thread and may raise anything.
+
+        `load` and `retry_policy` may be replaced at any time; they hold for the attempts that begin afterwards.
+        """
+        self.registry = Registry()
+        self.load = load
+        self.retry_policy = retry_policy or RetryPolicy()
+        self._events = events
+        self._models: dict[str, dict[int, Version]] = {}
+        self._aspired: dict[str, dict[int, Path]] = {}
+        self._pool = ThreadPoolExecutor(max(load_threads, 1), thread_name_prefix="tfs-load")
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    # What others ask
+
+    def versions(self, model: str) -> list[VersionStatus]:
+        """All known versions of `model`, highest first; empty for a model never heard of. Any thread may ask."""
+        versions = list(self._models.get(model, {}).values())
+        return [version.status() for version in sorted(versions, key=lambda v: v.number, reverse=True)]
+
+    @property
+    def models(self) -> list[str]:
+        """Every model with a version, ended ones included."""
+        return [model for model, versions in list(self._models.items()) if versions]
+
+    def taken_up(self, model: str) -> set[int]:
+        """The numbers of the versions that are on their way or serving, the wanted and the unwanted."""
+        return {n for n, version in self._models.get(model, {}).items() if version.state is not State.END}
+
+    def failed(self) -> list[Version]:
+        """The versions that are wanted but could not be loaded, whether they will be tried again or not."""
+        return [
+            version
+            for versions in self._models.values()
+            for version in versions.values()
+            if version.aspired and version.error is not None
+        ]
+
+    # What others want
+
+    def aspire(self, model: str, versions: Mapping[int, Path]) -> None:
+        """Make exactly `versions` (number → directory) the ones that `model` is to serve."""
+        if self._closed:
+            return
+        self._aspired[model] = dict(versions)
+        known = self._models.setdefault(model, {})
+        for version in list(known.values()):
+            path = versions.get(version.number)
+            if path is None:
+                version.aspired = False
+                version.wake.set()
+            else:
+                self._want(version, path)
+        self._advance(model)
+
+    def _want(self, version: Version, path: Path) -> None:
+        dropped, version.aspired = not version.aspired, True
+        if version.error is not None and version.path != path:
+            version.path = path
+            self._begin_anew(version)
+        elif version.failed and dropped:
+            self._begin_anew(version)
+
+    def stale(self, current: Mapping[str, Mapping[int, Fingerprint]]) -> list[tuple[str, int]]:
+        """The served versions whose files are not those of `current` (model → version → fingerprint)."""
+        return [
+            (version.model, version.number)
+            for model, versions in self._models.items()
+            for version in versions.values()
+            if version.state is State.AVAILABLE
+            and (now := current.get(model, {}).get(version.number)) is not None
+            and now != version.files
+        ]
+
+    def retry(self, version: Version) -> None:
+        """Begin anew, at once, with a version that has failed or pauses before its next attempt."""
+        if self._models[version.model].get(version.number) is version:
+            self._begin_anew(version)
+            self._advance(version.model)
+
+    def _begin_anew(self, version: Version) -> None:
+        if version.failed:
+            del self._models[version.model][version.number]
+        else:
+            version.attempts, version.error = 0, None
+            version.wake.set()
+
+    async def replace(self, model: str, number: int, path: Path) -> None:
+        """Exchange a served version for what now stands in `path`, without an unanswered request in between.
+
+        Raises the load error, and keeps serving the old copy, when the new one cannot be loaded. Goes on when the
+        caller is cancelled.
+        """
+        version = self._models[model].get(number)
+        if version is not None and version.state is State.AVAILABLE and not self._closed:
+            error = await asyncio.shield(self._spawn(self._replace(version, path)))
+            if error is not None:
+                raise error
+
+    async def _replace(self, version: Version, path: Path) -> ServingError | None:
+        files = version.files
+        try:
+            loaded = await self._attempt(version, path)
+        except ServingError as error:
+            version.files = files
+            return error
+        retired = loaded
+        if version.state is State.AVAILABLE and version.loaded is not None:
+            retired, version.loaded, version.path = version.loaded, loaded, path
+            self.registry.publish(loaded)
+            self._events.publish(Event(Kind.REPLACED, version.model, version.number, version.state))
+        await self._retire(retired)
+        return None
+
+    async def close(self) -> None:
+        """Unload everything, after the requests under way; then nothing can be loaded any more."""
+        for model in list(self._models):
+            self.aspire(model, {})
+        self._closed = True
+        try:
+            while self._tasks:
+                await asyncio.wait(set(self._tasks))
+        finally:
+            self._pool.shutdown(wait=False)
+
+    # How it comes about
+
+    def _advance(self, model: str) -> None:
+        """Start every transition of `model` that is possible now."""
+        versions = self._models[model]
+        for number, path in self._aspired[model].items():
+            known = versions.get(number)
+            if known is None or (known.state is State.END and not known.failed):
+                versions[number] = Version(model, number, path)
+                self._publish(versions[number])
+        for version in [v for v in versions.values() if v.state is State.START and not v.aspired]:
+            self._move(version, State.END)
+        while action := next_action([VersionView(v.number, v.state, v.aspired) for v in versions.values()]):
+            version = versions[action.number]
+            if action.verb == "load":
+                self._move(version, State.LOADING)
+                self._spawn(self._load(version))
+            else:
+                self._move(version, State.UNLOADING)
+                self._spawn(self._unload(version))
+        self._forget(versions)
+
+    @staticmethod
+    def _forget(versions: dict[int, Version]) -> None:
+        ended = [v for v in versions.values() if v.state is State.END and not v.aspired]
+        for version in sorted(ended, key=lambda v: v.since)[:-HISTORY]:
+            del versions[version.number]
+
+    async def _load(self, version: Version) -> None:
+        while True:
+            try:
+                loaded = await self._attempt(version, version.path)
+            except ServingError as error:
+                version.error = error
+                last = version.attempts > self.retry_policy.max_retries or not version.aspired
+                if last or not await self._pause(version):
+                    break
+            else:
+                self._loaded(version, loaded)
+                return
+        self._move(version, State.END)
+
+    def _loaded(self, version: Version, loaded: Loaded) -> None:
+        version.loaded, version.error = loaded, None
+        if version.aspired:
+            self.registry.publish(loaded)
+            _log.info("Successfully loaded servable version {name: %s version: %d}", version.model, version.number)
+            self._move(version, State.AVAILABLE)
+        else:
+            self._spawn(self._unload(version))
+
+    async def _attempt(self, version: Version, path: Path) -> Loaded:
+        """One attempt to load `path` as `version`; raises ServingError."""
+        version.wake.clear()
+        version.attempts += 1
+        started = time.monotonic()
+        loop = asyncio.get_running_loop()
+        try:
+            version.files = await loop.run_in_executor(self._pool, Fingerprint.of, path)
+            servable = await loop.run_in_executor(self._pool, self.load, path)
+        except Exception as cause:
+            error = _as_serving_error(cause)
+            _log.warning("Loading servable: {name: %s version: %d} failed: %s", version.model, version.number, error)
+            raise error from None
+        version.load_seconds = time.monotonic() - started
+        return Loaded(version.model, version.number, servable)
+
+    async def _pause(self, version: Version) -> bool:
+        """Wait until the next attempt is due; False when the version is unwanted then."""
+        self._publish(version)
+        _log.info(
+            "Retrying of Loading servable: {name: %s version: %d} retry: %d",
+            version.model, version.number, version.attempts,
+        )  # fmt: skip
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(version.wake.wait(), max(self.retry_policy.interval, 0.0))
+        return version.aspired
+
+    async def _unload(self, version: Version) -> None:
+        self.registry.withdraw(version.model, version.number)
+        if version.loaded is not None:
+            loaded, version.past_calls, version.loaded = version.loaded, version.loaded.stats, None
+            await self._retire(loaded)
+        if version.state is State.LOADING and not version.aspired:
+            version.error = ServingError(Code.CANCELLED, "Loading of servable cancelled")
+        self._move(version, State.END)
+
+    async def _retire(self, loaded: Loaded) -> None:
+        loop = asyncio.get_running_loop()
+        idle = asyncio.Event()
+        loaded.retire(partial(loop.call_soon_threadsafe, idle.set))
+        try:
+            await idle.wait()
+        except asyncio.CancelledError:  # the loop ends before the last request does
+            loaded.retire(loaded.servable.close)
+            raise
+        try:
+            await loop.run_in_executor(self._pool, loaded.servable.close)
+        except Exception:
+            _log.exception("Unloading servable: {name: %s version: %d} failed", loaded.model, loaded.version)
+
+    def _move(self, version: Version, state: State) -> None:
+        version.state, version.since = state, time.time()
+        self._publish(version)
+        if state in {State.AVAILABLE, State.END}:
+            asyncio.get_running_loop().call_soon(self._advance, version.model)
+
+    def _publish(self, version: Version) -> None:
+        self._events.publish(Event(Kind.VERSION, version.model, version.number, version.state, version.error))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a transition failed", exc_info=error)
+
+
+def _as_serving_error(error: Exception) -> ServingError:
+    if isinstance(error, ServingError):
+        return error
+    code = Code.RESOURCE_EXHAUSTED if isinstance(error, MemoryError) else Code.UNKNOWN
+    return ServingError(code, f"{type(error).__name__}: {error}")

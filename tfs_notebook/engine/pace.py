@@ -1,0 +1,64 @@
+"""How long a signature's calls take, learnt from the calls themselves, and what follows for the next one.
+
+A call on the calling thread saves the hop into TensorFlow's pools, which costs more than a small graph; a graph with
+wide parallel branches is faster in the pools. Neither is known beforehand and a made-up call could change a stateful
+model, so the first real calls try both in turn. The least time counts: a busy cell only ever adds to it. Only a call in
+the pools can be timed out, so an input far larger than any that was quick goes there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from tfs_notebook.engine.session import CALLING_THREAD, THREAD_POOL
+
+SAMPLES = 8
+INLINE_SECONDS = 0.001
+BESIDE_OTHERS_SECONDS = 0.0002
+"""A hop to another thread costs a quarter of this; longer calls are worth it when others wait for the same thread."""
+
+
+class Pace:
+    """Chooses the pool for a signature's calls. Racing threads at worst lose a sample."""
+
+    def __init__(self, *, bounded: bool) -> None:
+        """`bounded` tells that the graph has no loops, so that its time depends on nothing but the input's size."""
+        self._bounded = bounded
+        self._calls = 0
+        self._recent: dict[int, deque[float]] = {pool: deque(maxlen=SAMPLES) for pool in (CALLING_THREAD, THREAD_POOL)}
+        self._largest = 0
+        self._chosen: int | None = None if bounded else THREAD_POOL
+        self._least = 1.0
+
+    def pool(self, size: int) -> int:
+        """Where the next call, with `size` bytes of input, is to run."""
+        if self._chosen is None:
+            return CALLING_THREAD if self._calls % 2 else THREAD_POOL
+        return THREAD_POOL if self._is_unknown(size) else self._chosen
+
+    def _is_unknown(self, size: int) -> bool:
+        return size > 2 * self._largest
+
+    def inline(self, size: int, *, alone: bool = True) -> bool:
+        """Whether a call with `size` bytes of input is known to be short enough to run where its request was parsed.
+
+        `alone` tells that no other request waits for that thread.
+        """
+        if self._chosen != CALLING_THREAD or self._is_unknown(size):
+            return False
+        return self._least < (INLINE_SECONDS if alone else BESIDE_OTHERS_SECONDS)
+
+    def record(self, pool: int, seconds: float, size: int) -> None:
+        """Learn from one call."""
+        self._calls += 1
+        if self._calls <= 2:  # the first calls also compile the graph
+            return
+        self._recent[pool].append(seconds)
+        if self._chosen is None:
+            self._largest = max(self._largest, size)
+            if all(len(samples) == SAMPLES for samples in self._recent.values()):
+                self._chosen = min(self._recent, key=lambda key: min(self._recent[key]))
+        elif size > self._largest and seconds < INLINE_SECONDS:
+            self._largest = size
+        if self._calls % SAMPLES == 0:
+            self._least = min(self._recent[CALLING_THREAD], default=1.0)

@@ -1,0 +1,237 @@
+"""A SavedModel version as a servable: a session of its own, its signatures resolved to feeds and fetches."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfs_notebook.engine.pace import Pace
+from tfs_notebook.engine.session import Runner, load_into
+from tfs_notebook.engine.signature import Signature, TensorSpec
+from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+_LOOPS = frozenset({"While", "StatelessWhile", "Enter", "RefEnter", "PyFunc", "EagerPyFunc"})
+_LAYOUTS = re.compile("Conv|Pool|BatchNorm|DepthToSpace|SpaceToDepth")
+"""Operations that end the whole process (a failed CHECK) when they are given a tensor of the wrong rank."""
+_DTYPE_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
+"""Where TensorFlow's C++ name (`DataTypeString`) is not the Python one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """How sessions are made. Thread counts of 0 leave the choice to TensorFlow."""
+
+    tags: tuple[str, ...] = ("serve",)
+    intra_op_threads: int = 0
+    inter_op_threads: int = 0
+
+    def config(self) -> Any:
+        """The ConfigProto. GPU memory grows on demand: the kernel's own models live on the same device."""
+        return tf.compat.v1.ConfigProto(
+            intra_op_parallelism_threads=self.intra_op_threads,
+            inter_op_parallelism_threads=self.inter_op_threads,
+            gpu_options=tf.compat.v1.GPUOptions(allow_growth=True),
+            allow_soft_placement=True,
+        )
+
+
+def _devices() -> tuple[str, ...]:
+    found = tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU")
+    return tuple(device.name.removeprefix("/physical_device:") for device in found)
+
+
+DEVICES = _devices()
+"""The devices that models run on: the GPUs if there are any, else the CPU. Asking takes the driver's start-up."""
+
+
+def load_saved_model(directory: Path, options: SessionOptions | None = None) -> SavedModel:
+    """Load the SavedModel in `directory`. Raises ServingError with the code and text of TensorFlow Serving's loader."""
+    if not any((directory / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+        raise not_found(
+            "Specified file path does not appear to contain a SavedModel bundle "
+            f"(should have a file called `saved_model.pb`)\nSpecified file path: {directory}"
+        )
+    options = options or SessionOptions()
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=options.config())
+    try:
+        with session.graph.as_default():
+            meta_graph = load_into(session, options.tags, str(directory))
+        return SavedModel(session, meta_graph)
+    except Exception as error:
+        session.close()
+        raise _load_error(error, directory, options.tags) from error
+
+
+def _load_error(error: Exception, directory: Path, tags: Iterable[str]) -> ServingError:
+    if isinstance(error, tf.errors.OpError):
+        return ServingError(Code(error.error_code), error.message, where=str(directory))
+    if isinstance(error, MemoryError):
+        return ServingError(Code.RESOURCE_EXHAUSTED, f"{directory}: out of memory", where=str(directory))
+    if isinstance(error, RuntimeError) and "associated with tags" in str(error):
+        return not_found(
+            f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. To inspect available "
+            "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
+            hint=str(error),
+        )
+    if isinstance(error, (OSError, ValueError)):
+        return ServingError(Code.DATA_LOSS, f"{directory}: {error}", where=str(directory))
+    return ServingError(Code.UNKNOWN, f"{directory}: {type(error).__name__}: {error}", where=str(directory))
+
+
+class SavedModel:
+    """A loaded SavedModel. `run` may be called from any number of threads."""
+
+    def __init__(self, session: Any, meta_graph: Any) -> None:
+        self._runner = Runner(session)
+        self.signature_def: Mapping[str, Any] = MappingProxyType(dict(meta_graph.signature_def))
+        self._needs_ranks = _has_layouts(meta_graph.graph_def)
+        callables = dict(self._callables(has_loops=_has_loops(meta_graph.graph_def)))
+        self._callables_by_name = callables
+        self.signatures: Mapping[str, Signature] = MappingProxyType(
+            {name: callable_.signature for name, callable_ in callables.items()}
+        )
+
+    def _callables(self, *, has_loops: bool) -> Iterator[tuple[str, _Callable]]:
+        for name, definition in sorted(self.signature_def.items()):
+            signature = _signature(name, definition)
+            try:
+                feeds = {alias: self._runner.tensor(spec.name) for alias, spec in signature.inputs.items()}
+                fetches = {alias: self._runner.tensor(spec.name) for alias, spec in signature.outputs.items()}
+            except (KeyError, ValueError):
+                continue  # names an operation (`__saved_model_init_op`) or a composite: nothing that can be called
+            takes_strings = any(spec.dtype == "string" for spec in signature.inputs.values())
+            yield name, _Callable(signature, feeds, fetches, Pace(bounded=not has_loops), takes_strings)
+
+    def runs_inline(self, signature: Signature, size: int, *, alone: bool) -> bool:
+        """Whether a call with `size` bytes of input is so short that another thread is not worth its hop;
+        `alone` tells that no other request waits for this one.
+
+        Never with strings, whose arrays hold pointers: their size says nothing about the work.
+        """
+        callable_ = self._callables_by_name[signature.name]
+        return not callable_.takes_strings and callable_.pace.inline(size, alone=alone)
+
+    def run(
+        self, signature: Signature, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], timeout: float | None
+    ) -> dict[str, np.ndarray]:
+        """The outputs by alias for inputs by alias; `timeout` in seconds.
+
+        Neither dtype nor shape is checked beforehand, but the rank where a wrong one would end the process; raises
+        ServingError with the code and text of the graph's error, DEADLINE_EXCEEDED after `timeout`.
+        """
+        if self._needs_ranks:
+            _check_ranks(signature, inputs)
+        callable_ = self._callables_by_name[signature.name]
+        feeds, size = {}, 0
+        for alias, array in inputs.items():
+            feeds[callable_.feeds[alias]] = array
+            size += array.nbytes
+        if len(feeds) < len(inputs):
+            raise invalid_argument(_fed_twice(signature, inputs))
+        fetches = [callable_.fetches[alias] for alias in outputs]
+        pool = callable_.pace.pool(size)
+        started = time.perf_counter()
+        try:
+            values = self._runner.run(feeds, fetches, pool=pool, timeout=timeout)
+        except tf.errors.OpError as error:
+            raise ServingError(Code(error.error_code), error.message) from None
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise invalid_argument(str(error)) from None
+        callable_.pace.record(pool, time.perf_counter() - started, size)
+        arrays = [value if isinstance(value, np.ndarray) else _as_array(value) for value in values]
+        return dict(zip(outputs, arrays, strict=True))
+
+    def close(self) -> None:
+        """Close the session, which frees the variables at once, and let go of the graph."""
+        self._runner.close()
+        self._callables_by_name = {}
+        del self._runner
+
+
+@dataclass(frozen=True, slots=True)
+class _Callable:
+    signature: Signature
+    feeds: Mapping[str, Any]
+    fetches: Mapping[str, Any]
+    pace: Pace
+    takes_strings: bool
+
+
+def _as_array(value: Any) -> np.ndarray:
+    """The array of a scalar, which TensorFlow returns as bytes or as a numpy scalar."""
+    return np.array(value, dtype=object) if isinstance(value, bytes) else np.asarray(value)
+
+
+def _fed_twice(signature: Signature, inputs: Mapping[str, np.ndarray]) -> str:
+    names = [signature.inputs[alias].name for alias in inputs]
+    return f'Endpoint "{next(name for name in names if names.count(name) > 1)}" fed more than once.'
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def
+
+
+def _has_loops(graph: Any) -> bool:
+    return any(node.op in _LOOPS for node in _nodes(graph))
+
+
+def _has_layouts(graph: Any) -> bool:
+    """Whether there are convolutions, poolings and the like."""
+    return any(_LAYOUTS.search(node.op) for node in _nodes(graph))
+
+
+def _check_ranks(signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:
+    for alias, array in inputs.items():
+        shape = signature.inputs[alias].shape
+        if shape is not None and len(shape) != array.ndim:
+            declared = ",".join("?" if size is None else str(size) for size in shape)
+            given = ",".join(map(str, array.shape))
+            raise ServingError(
+                Code.INVALID_ARGUMENT,
+                f"{alias} must be {len(shape)}-dimensional, [{declared}], but is [{given}]",
+                where=alias,
+            )
+
+
+def _signature(name: str, definition: Any) -> Signature:
+    return Signature(
+        name=name,
+        inputs=MappingProxyType({alias: _spec(info) for alias, info in sorted(definition.inputs.items())}),
+        outputs=MappingProxyType({alias: _spec(info) for alias, info in sorted(definition.outputs.items())}),
+        method_name=definition.method_name,
+        defaults=MappingProxyType({alias: tf.make_ndarray(proto) for alias, proto in definition.defaults.items()}),
+    )
+
+
+def _spec(info: Any) -> TensorSpec:
+    dtype = tf.as_dtype(info.dtype) if info.dtype else None
+    shape = (
+        None if info.tensor_shape.unknown_rank else tuple(None if d.size < 0 else d.size for d in info.tensor_shape.dim)
+    )
+    return TensorSpec(name=info.name, dtype=_dtype_name(dtype), shape=shape, numpy_dtype=_numpy_dtype(dtype))
+
+
+def _dtype_name(dtype: Any) -> str:
+    if dtype is None:
+        return "invalid"
+    name: str = dtype.base_dtype.name
+    return _DTYPE_NAMES.get(name, name) + ("" if dtype == dtype.base_dtype else "_ref")
+
+
+def _numpy_dtype(dtype: Any) -> np.dtype[np.generic] | None:
+    if dtype is None or dtype in {tf.resource, tf.variant} or dtype.is_quantized:
+        return None
+    numpy_dtype: np.dtype[np.generic] = np.dtype(dtype.as_numpy_dtype)
+    return numpy_dtype

@@ -1,0 +1,79 @@
+"""A loaded version, and the count of the requests that keep it loaded.
+
+Once retired it takes no new requests and reports when the last one is over, so that unloading waits for exactly the
+requests that use it and for no others.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from tfs_notebook.engine.stats import CallStats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+
+    from tfs_notebook.engine.signature import Signature
+
+
+class Servable(Protocol):
+    """What the lifecycle needs of a loaded model; `savedmodel.SavedModel` is one."""
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """The signatures by name."""
+
+    @property
+    def signature_def(self) -> Mapping[str, object]:
+        """The SignatureDef messages by name, as they stand in the SavedModel."""
+
+    def run(
+        self, signature: Signature, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], timeout: float | None
+    ) -> dict[str, np.ndarray]:
+        """The outputs named by alias for `inputs` by alias; `timeout` in seconds. Raises ServingError."""
+
+    def runs_inline(self, signature: Signature, size: int, *, alone: bool) -> bool:
+        """Whether a call with `size` bytes of input is so short that another thread is not worth its hop."""
+
+    def close(self) -> None:
+        """Free the memory."""
+
+
+class Loaded:
+    """A servable in use: its identity, its statistics and the number of requests that have it pinned."""
+
+    def __init__(self, model: str, version: int, servable: Servable) -> None:
+        self.model = model
+        self.version = version
+        self.servable = servable
+        self.stats: dict[str, CallStats] = {name: CallStats() for name in servable.signatures}
+        self._lock = threading.Lock()
+        self._pins = 0
+        self._when_idle: Callable[[], object] | None = None
+
+    def try_pin(self) -> bool:
+        """Keep this loaded until `release`; False when it has been retired."""
+        with self._lock:
+            if self._when_idle is not None:
+                return False
+            self._pins += 1
+            return True
+
+    def release(self) -> None:
+        """End one pin."""
+        with self._lock:
+            self._pins -= 1
+            idle = self._when_idle if not self._pins else None
+        if idle is not None:
+            idle()
+
+    def retire(self, when_idle: Callable[[], object]) -> None:
+        """Take no new pins and call `when_idle` once, on whatever thread, when the last one has ended."""
+        with self._lock:
+            self._when_idle = when_idle
+            idle = not self._pins
+        if idle:
+            when_idle()
