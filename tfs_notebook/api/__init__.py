@@ -1,0 +1,1 @@
+"""The front ends: they translate bytes and know no TensorFlow session."""

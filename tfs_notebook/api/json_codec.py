@@ -1,0 +1,64 @@
+"""REST predict bodies to tensors, and tensors to REST replies.
+
+A body is read by the first of three ways that takes it; all of them give the same tensors.
+
+1. `json_fast`: nothing but numbers in lists; no Python object per number.
+2. `json_loose`: what orjson reads as RapidJSON does.
+3. `json_request`: everything else, to the letter. All errors come from here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfs_notebook.api.json_fast import read_numeric
+from tfs_notebook.api.json_loose import read_loose
+from tfs_notebook.api.json_request import ExactBody
+from tfs_notebook.api.json_writer import encode_error, encode_predict
+from tfs_notebook.errors import invalid_argument
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tfs_notebook.api.json_fast import NumericBody
+    from tfs_notebook.api.json_loose import LooseBody
+    from tfs_notebook.engine.signature import Signature
+
+__all__ = ["PredictBody", "encode_error", "encode_predict", "parse_predict"]
+
+
+class PredictBody:
+    """A predict request whose JSON is sound; its values wait for the signature that says what they should be.
+
+    `signature_name` is "" when absent; `row_format` says whether `instances` was used, once `tensors` has returned.
+    """
+
+    __slots__ = ("_body", "_reading", "row_format", "signature_name")
+
+    def __init__(self, body: bytes, reading: NumericBody | LooseBody | ExactBody) -> None:
+        self._body = body
+        self._reading = reading
+        self.signature_name = reading.signature_name
+        self.row_format = reading.row_format
+
+    def tensors(self, signature: Signature) -> dict[str, np.ndarray]:
+        """Input alias to array of the input's dtype; strings are object arrays of bytes.
+
+        Raises ServingError with TensorFlow Serving's text; `where` names the position (`instances[3][0][17]`).
+        """
+        if not signature.inputs:
+            raise invalid_argument(f"Failed to get input map for signature: {self.signature_name or 'DEFAULT'}")
+        tensors = self._reading.tensors(signature)
+        if tensors is not None:
+            return tensors
+        exact = ExactBody(self._body)
+        self.row_format = exact.row_format
+        return exact.tensors(signature)
+
+
+def parse_predict(body: bytes) -> PredictBody:
+    """Reads a predict body as far as it can be read without knowing the model.
+
+    Raises INVALID_ARGUMENT when the body is no JSON object or its `signature_name` is no string.
+    """
+    return PredictBody(body, read_numeric(body) or read_loose(body) or ExactBody(body))

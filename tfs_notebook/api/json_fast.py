@@ -1,0 +1,153 @@
+"""The fast way for bodies that are nothing but numbers in lists, which is what images and feature rows are.
+
+* A regular expression finds the value of `instances` or `inputs`; only `signature_name` may stand beside it.
+* Its bytes without digits, signs, dots, `e` and blanks must equal the brackets and commas of the shape that its first
+  lists have. This one comparison proves it free of anything but numbers, and not ragged.
+* simdjson proves it JSON and hands the numbers over in one buffer; no Python number or list is ever made.
+
+A body that is anything else is declined: `json_loose` and `json_request` then decide.
+"""
+
+from __future__ import annotations
+
+import re
+from math import prod
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import orjson
+
+from tfs_notebook.api.json_tokens import may_be_too_big
+from tfs_notebook.api.json_values import FLOATS, INTEGER_RANGES, cast_floats
+
+try:
+    from simdjson import Parser
+except ImportError:  # no wheel for this platform: json_loose serves
+    Parser = None  # type: ignore[assignment,misc]
+
+if TYPE_CHECKING:
+    from tfs_notebook.engine.signature import Signature
+
+_B = rb"[ \t\n\r]*"
+_SIGNATURE = _B + rb'"signature_name"' + _B + rb":" + _B + rb'"([ !#-\[\]-~]*)"' + _B
+_HEAD = re.compile(
+    _B
+    + rb"\{(?:"
+    + _SIGNATURE
+    + rb",)?"
+    + _B
+    + rb'"(instances|inputs)"'
+    + _B
+    + rb":"
+    + _B
+    + rb"(?=\[[\[ \t\n\r]*[-0-9])"
+)
+_TAIL = re.compile(rb"\]" + _B + rb"(?:," + _SIGNATURE + rb")?\}" + _B + rb"\Z")
+_DIGITS_AND_BLANKS = b".0123456789 \t\n\r"
+_SIGNS_AND_EXPONENTS = b"+-eE"
+_MOST_DIMENSIONS = 32
+_LENGTH_OF_HUGE = 309
+_HUGE = 1.79e308
+_SHORT = 256
+
+
+class NumericBody:
+    """A predict body whose only tensor is known to be numbers of one shape: int64 if all are integer literals."""
+
+    __slots__ = ("_values", "row_format", "signature_name")
+
+    def __init__(self, signature_name: str, values: np.ndarray, *, row_format: bool) -> None:
+        self.signature_name = signature_name
+        self.row_format = row_format
+        self._values = values
+
+    def tensors(self, signature: Signature) -> dict[str, np.ndarray] | None:
+        """Input alias to array, or None when TensorFlow Serving would refuse the numbers for this signature."""
+        if len(signature.inputs) != 1:
+            return None
+        ((alias, spec),) = signature.inputs.items()
+        values = self._values
+        if spec.dtype in FLOATS:
+            return {alias: cast_floats(values.astype(np.float64, copy=False), spec)}
+        if spec.dtype not in INTEGER_RANGES or values.dtype != np.int64:
+            return None
+        lowest, highest = INTEGER_RANGES[spec.dtype]
+        if spec.dtype != "int64" and (values.min() < lowest or values.max() > highest):
+            return None
+        return {alias: values.astype(spec.numpy_dtype, copy=False)}
+
+
+def read_numeric(body: bytes) -> NumericBody | None:
+    """The body if it is nothing but numbers, else None."""
+    head = _HEAD.match(body)
+    if head is None or Parser is None:
+        return None
+    end = body.rfind(b"]")
+    tail = _TAIL.match(body, end) if end >= 0 else None
+    if tail is None or (head[1] is not None and tail[1] is not None):
+        return None
+    values = _read_numbers(body[head.end() : end + 1])
+    if values is None:
+        return None
+    name = head[1] or tail[1] or b""
+    return NumericBody(name.decode("ascii"), values, row_format=head[2] == b"instances")
+
+
+def _read_numbers(text: bytes) -> np.ndarray | None:
+    marks = text.translate(None, _DIGITS_AND_BLANKS)
+    exponents = b"e" in marks or b"E" in marks
+    signed = exponents or b"-" in marks or b"+" in marks
+    shape = _shape(marks.translate(None, _SIGNS_AND_EXPONENTS) if signed else marks)
+    if shape is None:
+        return None
+    integers = not exponents and b"." not in text
+    if len(text) <= _SHORT and not exponents:
+        return _read_short(text, shape, integers=integers)
+    try:
+        # A parser of its own: its buffers must not outlive a large body, nor be shared between threads.
+        numbers = cast("Any", Parser().parse(text)).as_buffer(of_type="i" if integers else "d")
+    except (ValueError, RuntimeError, TypeError):
+        return None
+    values = np.frombuffer(numbers, np.int64 if integers else np.float64)
+    # An empty list looks like one with a single number; the count tells them apart.
+    if values.size != prod(shape) or (exponents and _zero_too_big(values, text, marks)):
+        return None
+    if not integers and len(text) >= _LENGTH_OF_HUGE and max(values.max(), -values.min()) > _HUGE:
+        return None
+    return values.reshape(shape)
+
+
+def _read_short(text: bytes, shape: list[int], *, integers: bool) -> np.ndarray | None:
+    """The few numbers of a short text, where lists cost less than a parser."""
+    try:
+        values = np.array(orjson.loads(text), None if integers else np.float64)
+    except ValueError:
+        return None
+    if integers and values.dtype != np.int64:  # one that is too large became a float
+        return None
+    return values if values.size == prod(shape) else None
+
+
+def _zero_too_big(values: np.ndarray, text: bytes, marks: bytes) -> bool:
+    """Whether a `0e400` may be among the numbers, which RapidJSON refuses; the search itself is slow."""
+    if marks.count(b"e") == marks.count(b"e-") and marks.count(b"E") == marks.count(b"E-"):
+        return False
+    return not values.all() and may_be_too_big(text)
+
+
+def _shape(skeleton: bytes) -> list[int] | None:
+    """The shape whose brackets and commas are exactly `skeleton`, None if there is none."""
+    depth = len(skeleton) - len(skeleton.lstrip(b"["))
+    commas = skeleton.find(b"]") - depth
+    if commas < 0 or depth > _MOST_DIMENSIONS:
+        return None
+    unit, shape = b"[" + b"," * commas + b"]", [commas + 1]
+    for level in range(2, depth + 1):
+        # The first list of this level starts at depth - level and ends with the first `level` closing brackets.
+        closing = skeleton.find(b"]" * level)
+        count = (closing + 2 * level - depth - 1) // (len(unit) + 1)
+        if closing < 0 or count < 1:
+            return None
+        unit = b"[" + (unit + b",") * (count - 1) + unit + b"]"
+        shape.append(count)
+    return shape[::-1] if unit == skeleton else None
