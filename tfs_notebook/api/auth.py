@@ -1,0 +1,44 @@
+"""Who may ask: an optional token, and on loopback only requests that were addressed to this server.
+
+A page in the user's browser can make any name resolve to 127.0.0.1 and then read this server's answers as its own
+origin; its requests still carry that name in their Host header, which is how they are told apart (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+from functools import lru_cache
+
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether listening on `host` keeps other machines out."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def new_token() -> str:
+    """A token that nobody guesses."""
+    return secrets.token_urlsafe(24)
+
+
+def token_matches(header: str | bytes, token: str) -> bool:
+    """Whether an `authorization` header or metadata value, bare or `Bearer …`, carries `token`; in constant time."""
+    sent = header.encode("utf-8", "surrogateescape") if isinstance(header, str) else header
+    if sent[:7].lower() == b"bearer ":
+        sent = sent[7:].strip()
+    return hmac.compare_digest(sent, token.encode())
+
+
+@lru_cache(maxsize=256)
+def host_name(header: str) -> str:
+    """The name in a Host header, without its port, in lower case."""
+    name, colon, port = header.rpartition(":")
+    return (name if colon and port.isdigit() else header).lower()

@@ -1,0 +1,177 @@
+"""Predict, metadata and status, free of any protocol: the only place where a model spec is resolved.
+
+REST, gRPC and a local call all enter here, so they cannot disagree. The checks and their texts are those of
+TensorFlow Serving's `PreProcessPrediction`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
+from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    import numpy as np
+    from typing_extensions import Self
+
+    from tfs_notebook.engine.core import ServerCore
+    from tfs_notebook.engine.servable import Loaded
+    from tfs_notebook.engine.version import VersionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Which model a request is for: by default the newest version, else exactly one of `version` and `label`."""
+
+    name: str
+    version: int | None = None
+    label: str | None = None
+
+
+class Inference:
+    """Answers requests with what `core` serves. Any thread may ask."""
+
+    def __init__(self, core: ServerCore) -> None:
+        self._core = core
+        self._registry = core.manager.registry
+
+    def open(self, spec: ModelSpec) -> Call:
+        """Pin the version that `spec` names, for use in a `with`. Raises ServingError when there is none."""
+        return Call(self._registry.pin(spec.name, spec.version, spec.label))
+
+    def status(self, name: str, version: int | None = None) -> list[VersionStatus]:
+        """All known versions of a model, highest first, or the one asked for. Raises ServingError NOT_FOUND."""
+        versions = self._core.manager.versions(name)
+        if version is None:
+            if not versions:
+                raise not_found(f"Could not find any versions of model {name}")
+            return versions
+        found = [status for status in versions if status.number == version]
+        if not found:
+            raise not_found(f"Could not find version {version} of model {name}")
+        return found
+
+
+class Call:
+    """One request's hold on one version."""
+
+    __slots__ = ("_loaded",)
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the version."""
+        self._loaded.release()
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self._loaded.model
+
+    @property
+    def version(self) -> int:
+        """The concrete version that answers."""
+        return self._loaded.version
+
+    @property
+    def signatures(self) -> Mapping[str, Signature]:
+        """The version's signatures by name."""
+        return self._loaded.servable.signatures
+
+    @property
+    def signature_def(self) -> Mapping[str, object]:
+        """The version's SignatureDef messages by name."""
+        return self._loaded.servable.signature_def
+
+    def signature(self, name: str) -> Signature | None:
+        """The signature called `name` (by default `serving_default`), or None."""
+        return self._loaded.servable.signatures.get(name or DEFAULT_SIGNATURE)
+
+    def runs_inline(self, signature: Signature, inputs: Mapping[str, np.ndarray], *, alone: bool = True) -> bool:
+        """Whether the call is known to be so short that another thread is not worth its hop."""
+        size = sum(array.nbytes for array in inputs.values())
+        return self._loaded.servable.runs_inline(signature, size, alone=alone)
+
+    def predict(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        output_filter: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """The outputs by alias, all of them without a filter; `timeout` in seconds. Raises ServingError."""
+        stats = self._loaded.stats[signature.name]
+        started = time.perf_counter()
+        try:
+            if inputs.keys() != signature.inputs.keys():
+                inputs = _bind(signature, inputs)
+            outputs = _filtered(signature, output_filter) if output_filter else tuple(signature.outputs)
+            values = self._loaded.servable.run(signature, inputs, outputs, timeout)
+        except BaseException:
+            stats.record_error()
+            raise
+        stats.record(time.perf_counter() - started)
+        return values
+
+
+def _bind(signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`inputs` completed by the signature's defaults. Raises ServingError for names that are missing or too many."""
+    expected, sent, defaults = signature.inputs.keys(), inputs.keys(), signature.defaults
+    if len(sent) > len(expected) or (len(sent) < len(expected) and not defaults):
+        raise invalid_argument(
+            f"input size does not match signature: {len(sent)}!={len(expected)} len({_names(sent)}) != "
+            f"len({_names(expected)}). Sent extra: {_names(sent - expected)}. "
+            f"Missing but required: {_names(expected - sent - defaults.keys())}."
+        )
+    bound = {}
+    for alias, spec in signature.inputs.items():
+        if alias in inputs:
+            bound[alias] = inputs[alias]
+        elif alias in defaults:
+            bound[alias] = defaults[alias]
+        else:
+            raise invalid_argument(
+                f"Signature input alias: {alias}(feed name: {spec.name}) not found in request and no default value "
+                f"provided. Inputs expected to be in the request {_names(expected - defaults.keys())}, "
+                f"or default input alias set: {_names(defaults.keys())}"
+            )
+    if sent - expected:
+        raise invalid_argument(
+            f"Inputs contains invalid name. Used request inputs: {_names(sent & expected)}, "
+            f"request input: {_names(sent)}"
+        )
+    return bound
+
+
+def _filtered(signature: Signature, output_filter: Sequence[str]) -> tuple[str, ...]:
+    for position, alias in enumerate(output_filter):
+        if alias not in signature.outputs:
+            raise invalid_argument(
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set "
+                f"{_names(signature.outputs.keys())}."
+            )
+        if alias in output_filter[:position]:
+            raise invalid_argument(f"duplicate output tensor alias: {alias}")
+    return tuple(output_filter)
+
+
+def _names(names: Collection[str]) -> str:
+    return "{" + ",".join(sorted(names)) + "}"
+
+
+def unknown_signature(name: str) -> ServingError:
+    """What gRPC answers for a signature that the model does not have (REST has words of its own)."""
+    return ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name or DEFAULT_SIGNATURE}" not found.')

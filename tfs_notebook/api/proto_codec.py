@@ -1,0 +1,162 @@
+"""TensorProto ↔ numpy, by TensorFlow's rules (`Tensor::FromProto`, `Tensor::AsProtoField`), without a detour over lists
+where the bytes are already there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from tensorflow.core.framework import tensor_pb2, types_pb2
+
+from tfs_notebook.errors import invalid_argument
+
+_MAX_BYTES = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """How a dtype travels: in which typed field, as what; `packed` when array bytes are the field's wire bytes."""
+
+    dtype: np.dtype[Any]
+    name: str
+    wire: np.dtype[Any]
+    packed: bool = False
+
+    @property
+    def number(self) -> int:
+        return int(tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[self.name].number)
+
+
+def _field(dtype: Any, name: str, wire: Any = None, *, packed: bool = False) -> _Field:
+    return _Field(np.dtype(dtype), name, np.dtype(wire or dtype), packed)
+
+
+_FIELDS = {
+    types_pb2.DT_FLOAT: _field(np.float32, "float_val", packed=True),
+    types_pb2.DT_DOUBLE: _field(np.float64, "double_val", packed=True),
+    types_pb2.DT_INT32: _field(np.int32, "int_val"),
+    types_pb2.DT_UINT8: _field(np.uint8, "int_val"),
+    types_pb2.DT_UINT16: _field(np.uint16, "int_val"),
+    types_pb2.DT_INT16: _field(np.int16, "int_val"),
+    types_pb2.DT_INT8: _field(np.int8, "int_val"),
+    types_pb2.DT_INT64: _field(np.int64, "int64_val"),
+    types_pb2.DT_BOOL: _field(np.bool_, "bool_val"),
+    types_pb2.DT_UINT32: _field(np.uint32, "uint32_val"),
+    types_pb2.DT_UINT64: _field(np.uint64, "uint64_val"),
+    types_pb2.DT_HALF: _field(np.float16, "half_val", np.uint16),
+    types_pb2.DT_BFLOAT16: _field(ml_dtypes.bfloat16, "half_val", np.uint16),
+    types_pb2.DT_COMPLEX64: _field(np.complex64, "scomplex_val", np.float32, packed=True),
+    types_pb2.DT_COMPLEX128: _field(np.complex128, "dcomplex_val", np.float64, packed=True),
+}
+_ENUMS = {field.dtype: enum for enum, field in _FIELDS.items()}
+
+
+def to_array(alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
+    """The array in `proto`; strings as an object array of bytes. Raises ServingError INVALID_ARGUMENT.
+
+    Values that are fewer than the shape asks for are continued with the last one, with zeros when there are none. The
+    array may be a view of the message's bytes: it is read-only then.
+    """
+    shape = _shape(alias, proto)
+    count = math.prod(shape)
+    if proto.dtype == types_pb2.DT_STRING:
+        return _strings(alias, proto, count).reshape(shape)
+    field = _FIELDS.get(proto.dtype)
+    if field is None or count * field.dtype.itemsize > _MAX_BYTES:
+        raise _unparsable(alias)
+    if proto.tensor_content:
+        if len(proto.tensor_content) != count * field.dtype.itemsize:
+            raise _unparsable(alias)
+        return np.frombuffer(proto.tensor_content, field.dtype).reshape(shape)
+    wide = field.name in {"int_val", "half_val"}  # int32 on the wire; what does not fit the dtype wraps
+    values = np.array(getattr(proto, field.name), dtype=np.int64 if wide else field.wire)
+    values = values.astype(field.wire, copy=False).view(field.dtype)
+    return _continued(values, count, field.dtype).reshape(shape)
+
+
+def _shape(alias: str, proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise _unparsable(alias)
+    return shape
+
+
+def _strings(alias: str, proto: tensor_pb2.TensorProto, count: int) -> np.ndarray:
+    if count * 8 > _MAX_BYTES:
+        raise _unparsable(alias)
+    strings = _packed_strings(alias, proto.tensor_content, count) if proto.tensor_content else list(proto.string_val)
+    values = np.empty(len(strings), dtype=object)
+    values[:] = strings
+    return _continued(values, count, values.dtype)
+
+
+def _packed_strings(alias: str, content: bytes, count: int) -> list[bytes]:
+    """The `count` lengths (varints) and then the strings that TensorFlow writes as a string tensor's content."""
+    lengths, position = list[int](), 0
+    for _ in range(count):
+        length = shift = 0
+        while True:
+            if position >= len(content) or shift > 63:
+                raise _unparsable(alias)
+            byte = content[position]
+            position, length, shift = position + 1, length | (byte & 0x7F) << shift, shift + 7
+            if byte < 0x80:
+                break
+        lengths.append(length)
+    if position + sum(lengths) != len(content):
+        raise _unparsable(alias)
+    ends = list(accumulate(lengths, initial=position))
+    return [content[start:end] for start, end in pairwise(ends)]
+
+
+def _continued(values: np.ndarray, count: int, dtype: np.dtype[Any]) -> np.ndarray:
+    if len(values) >= count:
+        return values[:count]
+    last = values[-1] if len(values) else (b"" if dtype.hasobject else np.zeros((), dtype))
+    whole = np.full(count, last, dtype=dtype)
+    whole[: len(values)] = values
+    return whole
+
+
+def _unparsable(alias: str) -> Exception:
+    return invalid_argument(f"tensor parsing error: {alias}")
+
+
+def from_array(array: np.ndarray) -> tensor_pb2.TensorProto:
+    """`array` (strings: object array of bytes) as a TensorProto with typed value fields, as TensorFlow Serving replies.
+
+    Raises ServingError INVALID_ARGUMENT for a dtype that TensorFlow does not have.
+    """
+    proto = tensor_pb2.TensorProto()
+    for size in array.shape:
+        proto.tensor_shape.dim.add(size=size)
+    if array.dtype == object:
+        proto.dtype = types_pb2.DT_STRING
+        proto.string_val.extend(array.ravel().tolist())
+        return proto
+    enum = _ENUMS.get(array.dtype)
+    if enum is None:
+        raise invalid_argument(f"TensorFlow has no dtype for numpy's {array.dtype}")
+    proto.dtype = enum
+    field = _FIELDS[enum]
+    flat = np.ascontiguousarray(array).reshape(-1).view(field.wire)
+    if field.packed:  # a packed field's bytes on the wire are the array's own
+        data = flat.astype(flat.dtype.newbyteorder("<"), copy=False).tobytes()
+        proto.MergeFromString(_varint(field.number << 3 | 2) + _varint(len(data)) + data)
+    else:
+        getattr(proto, field.name).extend(flat.tolist())
+    return proto
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
