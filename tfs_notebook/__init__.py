@@ -1,12 +1,50 @@
-"""TensorFlow Serving inside the notebook's own kernel."""
+"""TensorFlow Serving inside the notebook's own kernel.
+
+`tfs_notebook.serve(PATH)` starts it. Importing this imports neither
+TensorFlow nor gRPC.
+"""
 
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.errors import Code, ServingError
 
+if TYPE_CHECKING:
+    from tfs_notebook.server import Prediction, Server
+
 __version__ = "0.1.0"
-__all__ = ["Code", "ServingError"]
+__all__ = [
+    "Code",
+    "Prediction",
+    "Server",
+    "ServingError",
+    "serve",
+]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # else warnings would appear in whatever cell runs
+
+
+def serve(path: str = "", *, config: str = "", **options: Any) -> Server:
+    """Serve TensorFlow models from this process and return the running `Server`.
+
+    `path` is a model's base path (the directory of its numbered versions; the model is called `model` unless
+    `model_name` says otherwise) or, with `mount`, the directory that stands for that path. `config` is a
+    ModelServerConfig in text format. `options` are the flags of `tfs-model-server` by name; REST is on port 8501 and
+    gRPC on 8500 unless `rest_api_port` and `port` say otherwise, and 0 picks a free one.
+
+    Raises ServingError for a configuration that is invalid and OSError for a taken port; models that could not be
+    loaded are told by `Server.problems` while the others serve.
+    """
+    from tfs_notebook import deployment
+
+    return deployment.serve(path, config, options)
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"Prediction", "Server"}:
+        from tfs_notebook import server
+
+        return getattr(server, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

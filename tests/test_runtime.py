@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import signal
+import threading
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.serving import until
+from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.runtime import Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def runtime() -> Iterator[Runtime]:
+    runtime = Runtime()
+    yield runtime
+    runtime.close()
+
+
+async def answer(value: object) -> object:
+    await asyncio.sleep(0)
+    return value
+
+
+def test_a_call_runs_on_the_serving_thread_and_returns_its_result(runtime: Runtime) -> None:
+    async def thread() -> str:
+        return threading.current_thread().name
+
+    assert runtime.call(answer(1)) == 1
+    assert runtime.call(thread()) == "tfs-serving"
+
+
+def test_a_call_raises_what_the_coroutine_raises(runtime: Runtime) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError("oops")
+
+    with pytest.raises(ZeroDivisionError, match="oops"):
+        runtime.call(fail())
+
+
+def test_a_call_does_not_inherit_the_callers_context(runtime: Runtime) -> None:
+    cell = contextvars.ContextVar("cell", default="none")
+    cell.set("the cell that runs now")
+
+    async def seen() -> str:
+        return cell.get()
+
+    assert runtime.call(seen()) == "none"
+
+
+class Sleeper:
+    """A coroutine that sleeps until it is cancelled."""
+
+    def __init__(self) -> None:
+        self.began = threading.Event()
+        self.cancelled = threading.Event()
+
+    async def sleep(self) -> None:
+        self.began.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+
+def test_a_call_that_takes_too_long_is_cancelled(runtime: Runtime) -> None:
+    sleeper = Sleeper()
+    with pytest.raises(FutureTimeoutError):
+        runtime.call(sleeper.sleep(), timeout=0.05)
+    assert sleeper.cancelled.wait(5)
+
+
+@pytest.fixture
+def control_c() -> Iterator[None]:
+    """Ctrl-C as in a terminal: a process that was started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("control_c")
+def test_control_c_ends_the_wait_and_cancels_the_call(runtime: Runtime) -> None:
+    sleeper = Sleeper()
+
+    def interrupt() -> None:
+        sleeper.began.wait()
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        runtime.call(sleeper.sleep())
+    assert sleeper.cancelled.wait(5)
+    thread.join()
+    assert runtime.call(answer("still there")) == "still there"
+
+
+def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
+    runtime, sleeper = Runtime(), Sleeper()
+    runtime.spawn(sleeper.sleep())
+    sleeper.began.wait()
+    runtime.close()
+    assert sleeper.cancelled.is_set()
+    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "tfs-serving"])
+    runtime.close()
+
+
+def test_a_call_after_closing_is_refused() -> None:
+    runtime = Runtime()
+    runtime.close()
+    with pytest.raises(ServingError, match="The server has been stopped") as caught:
+        runtime.call(answer(1))
+    assert caught.value.code is Code.UNAVAILABLE

@@ -1,0 +1,127 @@
+"""What is to be served: a path, a config file or a config text, as one ModelServerConfig."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
+from tfs_notebook.engine.config_file import ConfigFile
+from tfs_notebook.engine.storage import nothing_to_serve
+from tfs_notebook.errors import invalid_argument
+from tfs_notebook.mount import Mount
+from tfs_notebook.options import ANY_PORT, FLAGS, Options
+from tfs_notebook.runtime import import_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+    from tfs_notebook.server import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Options and the configuration they lead to; `file` is where it was read from, None for a path or a text."""
+
+    options: Options
+    config: ModelServerConfig
+    file: ConfigFile | None = None
+
+
+def single_model(name: str, base_path: str) -> ModelServerConfig:
+    """The configuration that serves one model's newest version."""
+    config = parse_config("")
+    config.model_config_list.config.add(name=name, base_path=base_path, model_platform=PLATFORM)
+    return config
+
+
+def deployment(options: Options, text: str = "", source: str = "model config") -> Deployment:
+    """What `options` deploy, or `text` (a ModelServerConfig in text format) when there is one.
+
+    Raises ServingError: NOT_FOUND for a config file that cannot be read, INVALID_ARGUMENT for text that is no config or
+    when nothing was named.
+    """
+    if text.strip():
+        return Deployment(options, parse_config(text, source))
+    if options.model_config_file:
+        file = ConfigFile(Mount(options.mount, options.model_root).resolve(options.model_config_file))
+        return Deployment(options, file.read(), file)
+    if options.model_base_path:
+        return Deployment(options, single_model(options.model_name, options.model_base_path))
+    raise invalid_argument("Both server_options.model_base_path and server_options.model_config_file are empty!")
+
+
+def notebook_options(given: Mapping[str, Any]) -> Options:
+    """Options with the notebook's defaults: REST on 8501, the model of a single path called `model`, and port 0 picks.
+
+    Raises ServingError that names an option which does not exist, with the nearest that does, or a value of the wrong
+    type.
+    """
+    for name, value in given.items():
+        if name not in FLAGS:
+            near = get_close_matches(name, FLAGS, n=1)
+            raise invalid_argument(f"There is no option {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        wanted = FLAGS[name].type
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            raise invalid_argument(f"Option {name} is of type {wanted.__name__}, not {value!r}")
+    options = Options(**{"rest_api_port": 8501, "model_name": "model", **given})
+    return replace(options, port=options.port or ANY_PORT, rest_api_port=options.rest_api_port or ANY_PORT)
+
+
+def serve(path: str, text: str, given: Mapping[str, Any], *, source: str = "model config") -> Server:
+    """Start a server in a notebook or script; see `tfs_notebook.serve`."""
+    deployed = plan(path, text, given, source=source)
+    import_aside("tfs_notebook.engine.savedmodel", "tfs_notebook.server")
+    from tfs_notebook.server import Server
+
+    server = Server(deployed.options)
+    try:
+        server.start(deployed.config)
+        if deployed.file is not None:
+            server.watch(deployed.file)
+    except BaseException:
+        server.stop(timeout=1.0)
+        raise
+    return server
+
+
+def change(server: Server, path: str, text: str, given: Mapping[str, Any], *, source: str = "model config") -> None:
+    """Let a running server go on with another deployment, without an unanswered request."""
+    deployed = plan(path, text, given, source=source)
+    server.change(deployed.options, deployed.config)
+    if deployed.file is not None:
+        server.watch(deployed.file)
+
+
+def plan(path: str, text: str, given: Mapping[str, Any], *, source: str = "model config") -> Deployment:
+    """The deployment that a notebook asks for. Raises ServingError, also for a path with nothing to serve."""
+    options = notebook_options(given)
+    if path:
+        options = _at_path(options, path, has_text=bool(text.strip()))
+    if options.mount and not (text.strip() or options.model_config_file or options.model_base_path):
+        # as tf_serving_entrypoint.sh does in the image
+        options = replace(options, model_base_path=f"{options.mount.rstrip('/')}/{options.model_name}")
+    deployed = deployment(options, text, source)
+    if options.model_base_path and deployed.file is None and not text.strip():
+        base_path = Mount(options.mount, options.model_root).resolve(options.model_base_path)
+        problem = nothing_to_serve(options.model_name, base_path, Latest())
+        if problem is not None:
+            raise problem
+    return deployed
+
+
+def _at_path(options: Options, path: str, *, has_text: bool) -> Options:
+    """`options` with the path that was given: a model's base path, or the directory that a mount stands for."""
+    path = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - resolving links would show other names
+    if options.mount:
+        return replace(options, model_root=path)
+    if options.model_config_file or has_text:
+        raise invalid_argument(
+            f"{path}: a config says where its models are. With --mount=/models, base paths below /models are looked up "
+            "in that directory"
+        )
+    return replace(options, model_base_path=path)

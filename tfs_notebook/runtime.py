@@ -1,0 +1,137 @@
+"""The serving thread and its event loop, beside whatever the kernel's main thread is doing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import importlib
+import os
+import re
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tfs_notebook.errors import Code, ServingError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # Windows
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+class Runtime:
+    """A daemon thread that runs one event loop until `close`."""
+
+    def __init__(self) -> None:
+        self.loop = _new_event_loop()
+        started = threading.Event()
+        self.loop.call_soon(started.set)
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="tfs-serving", daemon=True)
+        self._thread.start()
+        started.wait()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run `coroutine` on the loop and return its result; `timeout` in seconds.
+
+        Must not be called on the serving thread. Whatever interrupts the wait, Ctrl-C above all, cancels the coroutine.
+        """
+        future = self.spawn(coroutine)
+        try:
+            return future.result(timeout)
+        except BaseException:
+            future.cancel()
+            raise
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start `coroutine` on the loop. Raises ServingError UNAVAILABLE once this is closed."""
+        if self._closed:
+            coroutine.close()
+            raise ServingError(Code.UNAVAILABLE, "The server has been stopped")
+        # A fresh context: with the caller's, every message sent from the loop would be parented to the cell that
+        # started it, and notebooks executed without a browser would drop the widget updates.
+        return contextvars.Context().run(asyncio.run_coroutine_threadsafe, coroutine, self.loop)
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Cancel what still runs and end the thread, waiting at most `timeout` seconds for it."""
+        if self._closed:
+            return
+        self._closed = True
+        self.loop.call_soon_threadsafe(self._cancel_all)
+        self._thread.join(timeout)
+
+    def _cancel_all(self) -> None:
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        ended = asyncio.gather(*tasks, return_exceptions=True)
+        ended.add_done_callback(lambda _: self.loop.stop())
+
+
+def import_aside(*names: str) -> None:
+    """Import the modules `names` on a thread of their own, without TensorFlow's start-up notices, and wait for it.
+
+    Ctrl-C ends the wait, not the import: one that is cut in the middle leaves a half-made TensorFlow behind for the
+    rest of the kernel's life.
+    """
+    failures: list[BaseException] = []
+
+    def load() -> None:
+        try:
+            with without_tensorflow_notices():
+                for name in names:
+                    importlib.import_module(name)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=load, name="tfs-import", daemon=True)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+_NOTICE = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog|[IWE]\d{4} [\d:. ]+|To enable the following instructions"
+)
+
+
+@contextmanager
+def without_tensorflow_notices() -> Iterator[None]:
+    """Keep what TensorFlow writes while it is imported first (processor features, no CUDA, …) out of the cell.
+
+    It goes to the file descriptor, past Python and past TF_CPP_MIN_LOG_LEVEL; whatever else is written there
+    meanwhile is passed on afterwards.
+    """
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    with tempfile.TemporaryFile() as kept:
+        stderr = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            kept.seek(0)
+            os.write(2, b"".join(line for line in kept if not _NOTICE.match(line)))

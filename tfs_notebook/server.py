@@ -1,0 +1,305 @@
+"""`Server`: the one object that magics, widgets, panel and command line talk to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from concurrent import futures  # Python 3.10 has three TimeoutErrors
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tfs_notebook.endpoints import Endpoints, check_port, with_token
+from tfs_notebook.engine.events import Event, EventStream, Kind
+from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
+from tfs_notebook.errors import ServingError
+from tfs_notebook.mount import Mount
+from tfs_notebook.runtime import Runtime
+from tfs_notebook.tensors import as_inputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    import numpy as np
+    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+    from typing_extensions import Self
+
+    from tfs_notebook.api.inference import Inference, ModelSpec
+    from tfs_notebook.engine.config_file import ConfigFile
+    from tfs_notebook.engine.core import ModelStatus, ServerCore
+    from tfs_notebook.options import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer to a request: which version gave it, and its outputs by alias (strings: object arrays of bytes)."""
+
+    model: str
+    version: int
+    signature_name: str
+    outputs: Mapping[str, np.ndarray]
+
+    def __getitem__(self, alias: str) -> np.ndarray:
+        return self.outputs[alias]
+
+    @property
+    def array(self) -> np.ndarray:
+        """The only output. Raises ValueError when the signature has several."""
+        if len(self.outputs) != 1:
+            raise ValueError(f"{self.signature_name} has the outputs {', '.join(self.outputs)}: take one by its name")
+        return next(iter(self.outputs.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """A moment of a server: its addresses (None when that protocol is off), devices and models."""
+
+    running: bool
+    rest_url: str | None
+    grpc_target: str | None
+    devices: tuple[str, ...]
+    models: tuple[ModelStatus, ...]
+
+
+class Server:
+    """A TensorFlow Serving in this process. Make one with `tfs_notebook.serve`; use it in a `with`, or `stop` it."""
+
+    def __init__(self, options: Options) -> None:
+        """Imports TensorFlow, if nobody has, so that the models can be loaded; takes seconds then."""
+        from tfs_notebook.engine.savedmodel import DEVICES
+
+        self.options = with_token(options, os.environ.get("TFS_NOTEBOOK_TOKEN", ""))
+        self.events = EventStream()
+        self._devices = DEVICES
+        self._runtime = Runtime()
+        try:
+            self._core, self._inference, self._endpoints = self._runtime.call(self._make())
+        except BaseException:
+            self._runtime.close()
+            raise
+        self._watcher: asyncio.Task[None] | None = None
+        self._running = True
+        self._switch_interval: float | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    # Life
+
+    async def _make(self) -> tuple[ServerCore, Inference, Endpoints]:
+        from tfs_notebook.api.inference import Inference
+        from tfs_notebook.engine.core import ServerCore
+        from tfs_notebook.engine.manager import Manager
+        from tfs_notebook.engine.savedmodel import load_saved_model
+
+        manager = Manager(load_saved_model, self.events, load_threads=self.options.num_load_threads or 4)
+        core = ServerCore(manager, self.events)
+        inference = Inference(core)
+        return core, inference, Endpoints(inference, self._reload_within)
+
+    def start(self, config: ModelServerConfig, *, timeout: float | None = 60.0, strict: bool = False) -> None:
+        """Load the models of `config`, waiting up to `timeout` seconds for them, then open the ports.
+
+        With `strict`, as on the command line, a model that does not come up raises ServingError; otherwise the others
+        serve and `problems` tells. Raises ServingError for an invalid configuration and PortTakenError for a taken
+        port. Whatever is raised, Ctrl-C too, nothing is left running.
+        """
+        try:
+            for flag in ("port", "rest_api_port"):
+                if (port := getattr(self.options, flag)) > 0:
+                    check_port(flag, self.options.host, port)
+            self._configure()
+            try:
+                self._runtime.call(self._core.apply(config, timeout=timeout, patient=strict))
+            except ServingError as error:
+                if strict:
+                    message = error.message.replace("model(s) did not", "servable(s) did not", 1)
+                    raise ServingError(error.code, message, where=error.where, hint=error.hint) from None
+                if not self._core.configs:
+                    raise
+            self._runtime.call(self._endpoints.open(self.options))
+        except BaseException:
+            self.stop(timeout=1.0)
+            raise
+        self._set_switch_interval()
+        self.events.publish(Event(Kind.SERVER, message="started"))
+
+    def change(self, options: Options, config: ModelServerConfig, *, timeout: float = 60.0) -> None:
+        """Go on with other options and another configuration, without an unanswered request.
+
+        What is served under an unchanged number is exchanged when its files changed, and what failed is tried again.
+        Raises ServingError for an invalid configuration and PortTakenError for a taken port; nothing changes then. What
+        does not come up is told by `problems`.
+        """
+        from tfs_notebook.engine.config import validate_config
+
+        options = with_token(options, os.environ.get("TFS_NOTEBOOK_TOKEN", ""))
+        validate_config(config, self._core.configs)
+        self._runtime.call(self._endpoints.open(options))
+        self.options = options
+        self._configure()
+        with contextlib.suppress(ServingError):
+            self._runtime.call(self._apply_afresh(config, timeout))
+        self._set_switch_interval()
+        self.events.publish(Event(Kind.SERVER, message="changed"))
+
+    async def _apply_afresh(self, config: ModelServerConfig, timeout: float) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+        kept = dict(self._core.configs)
+        try:
+            await self._core.apply(config, timeout=timeout, patient=False)
+        finally:
+            if kept:
+                await self._core.refresh()
+
+    def _configure(self) -> None:
+        from tfs_notebook.engine.core import CoreOptions
+        from tfs_notebook.engine.manager import RetryPolicy
+        from tfs_notebook.engine.savedmodel import SessionOptions, load_saved_model
+
+        options = self.options
+        intra, inter = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
+        if not (intra or inter):
+            intra = inter = options.tensorflow_session_parallelism
+        session = SessionOptions(
+            tags=tuple(tag for tag in options.saved_model_tags.split(",") if tag),
+            intra_op_threads=intra,
+            inter_op_threads=inter,
+        )
+        manager = self._core.manager
+        manager.load = partial(load_saved_model, options=session)
+        manager.retry_policy = RetryPolicy(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
+        self._core.options = CoreOptions(
+            poll_seconds=options.file_system_poll_wait_seconds,
+            allow_labels_for_unavailable=options.allow_version_labels_for_unavailable_models,
+        )
+        self._core.resolve = Mount(options.mount, options.model_root).resolve
+
+    def watch(self, file: ConfigFile) -> None:
+        """From now on apply `file` whenever its content changes, as `model_config_file_poll_wait_seconds` says."""
+        period = self.options.model_config_file_poll_wait_seconds
+        if period > 0:
+            self._runtime.call(self._start_watching(file, period))
+
+    async def _start_watching(self, file: ConfigFile, period: float) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+        watching = file.watch(period, self._core.apply, self.events)
+        self._watcher = asyncio.get_running_loop().create_task(watching)
+
+    def reload(self, config: ModelServerConfig, *, timeout: float = 60.0) -> None:
+        """Replace the configuration, as HandleReloadConfigRequest does. Raises ServingError."""
+        self._reload_within(config, timeout)
+
+    def _reload_within(self, config: ModelServerConfig, timeout: float) -> None:
+        self._runtime.call(self._core.apply(config, timeout=timeout))
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Finish the requests under way within `timeout` seconds, unload everything, free the ports. Twice is fine."""
+        if not self._running:
+            return
+        self._running = False
+        try:
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError, futures.TimeoutError):
+                self._runtime.call(self._close(timeout), timeout + 2.0)
+        finally:
+            self._runtime.close()
+            if self._switch_interval is not None:
+                sys.setswitchinterval(self._switch_interval)
+        self.events.publish(Event(Kind.SERVER, message="stopped"))
+
+    async def _close(self, timeout: float) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+        try:
+            await self._endpoints.close(timeout)
+        finally:
+            await asyncio.wait_for(self._core.close(), timeout)
+
+    def _set_switch_interval(self) -> None:
+        micros = self.options.switch_interval_micros
+        if self._switch_interval is None:
+            self._switch_interval = sys.getswitchinterval()
+        sys.setswitchinterval(micros / 1e6 if micros > 0 else self._switch_interval)
+
+    # Questions
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not been stopped."""
+        return self._running
+
+    @property
+    def rest_url(self) -> str | None:
+        """Where REST answers, like `http://localhost:8501`; None when it is off."""
+        return self._address("http://{}:{}", self._endpoints.rest_port)
+
+    @property
+    def grpc_target(self) -> str | None:
+        """Where gRPC answers, like `localhost:8500`; None when it is off."""
+        return self._address("{}:{}", self._endpoints.grpc_port)
+
+    def _address(self, form: str, port: int | None) -> str | None:
+        host = "localhost" if self.options.host in {"127.0.0.1", "0.0.0.0", "::"} else self.options.host
+        return form.format(f"[{host}]" if ":" in host else host, port) if port is not None and self._running else None
+
+    def status(self) -> ServerStatus:
+        """The state at this moment. Any thread may ask."""
+        return ServerStatus(self._running, self.rest_url, self.grpc_target, self._devices, self._core.status())
+
+    @property
+    def problems(self) -> list[ServingError]:
+        """Why models do not serve what their configuration asks for; empty when all is well."""
+        return [problem for model in self._core.status() for problem in model.problems]
+
+    def open(self, spec: ModelSpec) -> Any:
+        """Pin a version for a request; see `Inference.open`."""
+        return self._inference.open(spec)
+
+    def predict(
+        self,
+        model: str,
+        inputs: Any,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        signature_name: str = DEFAULT_SIGNATURE,
+        output_filter: Sequence[str] = (),
+        timeout: float | None = None,
+    ) -> Prediction:
+        """Ask a model without a network, on the way that REST and gRPC requests take.
+
+        `inputs` is a mapping of arrays (or nested lists) by input alias, or the value of the only input; the whole
+        tensor, with its batch dimension. `timeout` is in seconds. Raises ServingError.
+        """
+        from tfs_notebook.api.inference import ModelSpec, unknown_signature
+
+        with self._inference.open(ModelSpec(model, version, label)) as call:
+            signature = call.signature(signature_name)
+            if signature is None:
+                raise unknown_signature(signature_name)
+            arrays = as_inputs(inputs, signature)
+            outputs = call.predict(signature, arrays, output_filter=output_filter, timeout=timeout)
+            return Prediction(call.model, call.version, signature.name, outputs)
+
+    def signatures(self, spec: ModelSpec) -> Mapping[str, Signature] | None:
+        """The signatures of the version that `spec` names, None when nothing answers for it now."""
+        try:
+            with self._inference.open(spec) as call:
+                return call.signatures
+        except ServingError:
+            return None
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run `coroutine` on the serving loop until it ends or the server stops."""
+        self._runtime.spawn(coroutine)
+
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Call `listener` on the serving thread for every event; it must return at once. The result ends that."""
+        return self.events.listen(listener)
