@@ -1,0 +1,326 @@
+"""tfs-model-server held to tensorflow_model_server's command line."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+
+from tests.serving import config_text, until
+from tfs_notebook import cli
+from tfs_notebook.cli import FlagError, parse_flags
+from tfs_notebook.options import FLAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Models
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found", "unknown"),
+    [
+        ([], {}, []),
+        (["--port=1", "--model_name=m"], {"port": 1, "model_name": "m"}, []),
+        (["--port=1", "--port=2"], {"port": 2}, []),
+        (["--model_base_path=a=b"], {"model_base_path": "a=b"}, []),
+        (["--model_name="], {"model_name": ""}, []),
+        (["--port", "8500"], {}, ["--port", "8500"]),
+        (["-port=1"], {}, ["-port=1"]),
+        (["port=1"], {}, ["port=1"]),
+        (["--nothing=1"], {}, ["--nothing=1"]),
+        (["--port_=1"], {}, ["--port_=1"]),
+        (["--allow_version_labels_for_unavailable_models"], {"allow_version_labels_for_unavailable_models": True}, []),
+        (["--allow_without_token=FALSE"], {"allow_without_token": False}, []),
+        (["--noallow_without_token"], {}, ["--noallow_without_token"]),
+        (["--port=1", "--", "--port=2", "--help"], {"port": 1}, ["--port=2", "--help"]),
+        (["--version"], {"version": True}, []),
+        (["--version=false"], {"version": False}, []),
+    ],
+)
+def test_flags(arguments: list[str], found: dict[str, Any], unknown: list[str]) -> None:
+    assert parse_flags(arguments) == (found, unknown)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--port=",
+        "--port=x",
+        "--port=8500x",
+        "--allow_without_token=1",
+        "--allow_without_tokens",
+        "--version_x=1",
+        "--help",
+    ],
+)
+def test_flags_that_end_the_process(argument: str) -> None:
+    with pytest.raises(FlagError):
+        parse_flags([argument])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--help"], ""),
+        (["--port=abc"], "--port is a whole number, not 'abc'\n"),
+        (["--version_x"], "--version is true or false, not '--version_x'\n"),
+    ],
+)
+def test_the_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(arguments) == 255
+    out = capsys.readouterr().out
+    assert out.startswith(told + "usage: tfs-model-server\nFlags:\n\t--port=8500 ")
+    for name in (*FLAGS, "version"):
+        assert f"\t--{name}=" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--port=0"],
+            "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.",
+        ),
+        ([], "Both server_options.model_base_path and server_options.model_config_file are empty!"),
+        (
+            [f"--tensorflow_{kind}_parallelism=1" for kind in ("session", "intra_op", "inter_op")],
+            (
+                "Either configure server_options.tensorflow_session_parallelism or "
+                "(server_options.tensorflow_intra_op_parallelism, server_options.tensorflow_inter_op_parallelism) "
+                "separately. You cannot configure all."
+            ),
+        ),
+    ],
+)
+def test_conflicts(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert cli.main(arguments) == 255
+    assert capsys.readouterr().out == f"Failed to start server. Error: INVALID_ARGUMENT: {message}\n"
+
+
+def test_a_config_file_with_a_syntax_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    file = tmp_path / "models.config"
+    file.write_text("model_config_list {\n  confg {}\n}")
+    assert cli.main([f"--model_config_file={file}"]) == 255
+    out, err = capsys.readouterr()
+    assert out == f"Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: '{file}'\n"
+    assert "Error parsing text-format tensorflow.serving.ModelServerConfig: 2:3: " in err
+    assert "  confg {}\n  ^\n" in err
+
+
+# Processes
+
+
+class Process:
+    """A tfs-model-server, and the lines it has written to stderr."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "tfs_notebook.cli", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TFS_NOTEBOOK_TOKEN": ""},
+        )
+        self._lines: queue.Queue[str] = queue.Queue()
+        self.log: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self.popen.stderr or ():
+            self._lines.put(line)
+
+    def logged(self, text: str, timeout: float = 60.0) -> str:
+        """Wait for a line with `text`."""
+        deadline = time.monotonic() + timeout
+        while not (found := [line for line in self.log if text in line]):
+            try:
+                self.log.append(self._lines.get(timeout=deadline - time.monotonic()))
+            except (queue.Empty, ValueError):
+                raise AssertionError(f"{text!r} is not among {''.join(self.log)}") from None
+        return found[0]
+
+    def port(self, text: str) -> int:
+        return int(self.logged(text).rpartition(":")[2].split()[0])
+
+    def wait(self) -> tuple[int, str]:
+        """The exit status, and everything that was written to stdout."""
+        assert self.popen.stdout
+        out = self.popen.stdout.read()
+        status = self.popen.wait(30)
+        self._reader.join()
+        while not self._lines.empty():
+            self.log.append(self._lines.get())
+        return status, out
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[Process]:
+    process = Process(*arguments)
+    try:
+        yield process
+    finally:
+        if process.popen.poll() is None:
+            process.popen.kill()
+        process.popen.wait()
+        process._reader.join()
+        for pipe in (process.popen.stdout, process.popen.stderr):
+            assert pipe
+            pipe.close()
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(sock.getsockname()[1]) for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
+
+
+def is_refused(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_it_serves_and_ends_on_sigterm_when_everybody_has_been_answered(models: Models, tmp_path: Path) -> None:
+    rest_port, grpc_port = free_ports(2)
+    file = tmp_path / "models.config"
+    missing = tmp_path / "missing"
+    names = {"half": models.path("half_plus_two"), "slow": models.path("slow"), "missing": missing}
+    file.write_text(config_text(names))
+    with running(
+        f"--port={grpc_port}",
+        f"--rest_api_port={rest_port}",
+        f"--model_config_file={file}",
+        "--nothing=1",
+        "--rest_api_port",
+    ) as process:
+        process.logged("(Re-)adding model: half")
+        process.logged("Successfully loaded servable version {name: slow version: 1}")
+        # Until the last model is there, nobody listens
+        process.logged(f"Could not find base path {missing} for servable missing")
+        assert is_refused(rest_port)
+        assert is_refused(grpc_port)
+        models.copy("half_plus_two", missing)
+        process.logged(f"Running gRPC ModelServer at 127.0.0.1:{grpc_port} ...")
+        process.logged(f"Exporting HTTP/REST API at:localhost:{rest_port} ...")
+
+        with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as connection:
+            connection.request("POST", "/v1/models/half:predict", b'{"instances": [1.0]}')
+            assert json.load(connection.getresponse()) == {"predictions": [2.5]}
+        with grpc.insecure_channel(f"localhost:{grpc_port}") as channel:
+            stub = model_service_pb2_grpc.ModelServiceStub(channel)
+            request = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "missing"})
+            assert stub.GetModelStatus(request).model_version_status[0].state == 30
+
+        with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as connection:
+            connection.request("POST", "/v1/models/slow:predict", b'{"inputs": 3.0}')
+            with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as other:
+                other.request("GET", "/v1/models/slow")  # answered, so the slow request has been read as well
+                assert other.getresponse().status == 200
+            process.popen.send_signal(signal.SIGTERM)
+            process.logged("Stopping: finishing the requests under way")
+            until(lambda: is_refused(rest_port))
+            response = connection.getresponse()
+            assert json.load(response)["outputs"] >= 3.0
+        status, out = process.wait()
+        assert status == 0
+        assert out.startswith("unknown argument: --nothing=1\nunknown argument: --rest_api_port\nusage: ")
+
+
+def test_one_model_and_ctrl_c(models: Models) -> None:
+    (grpc_port,) = free_ports(1)
+    base_path = models.path("half_plus_two")
+    arguments = (f"--port={grpc_port}", f"--rest_api_port={grpc_port}", f"--model_base_path={base_path}")
+    with running(*arguments) as process:
+        process.logged(
+            f"Building single TensorFlow model file config:  model_name: default model_base_path: {base_path}"
+        )
+        process.logged("Skipped exporting HTTP/REST API.")
+        process.logged("Running gRPC ModelServer at 127.0.0.1:")
+        process.popen.send_signal(signal.SIGINT)
+        assert process.wait() == (0, "")
+
+
+def test_a_model_that_cannot_be_loaded_and_a_taken_rest_port(models: Models, tmp_path: Path) -> None:
+    graph = models.copy("half_plus_two", tmp_path) / "saved_model.pb"
+    graph.write_bytes(b"no graph")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        rest_port = other.getsockname()[1]
+        with running(
+            f"--port={free_ports(1)[0]}",
+            f"--rest_api_port={rest_port}",
+            f"--model_base_path={tmp_path}",
+            "--max_num_load_retries=1",
+            "--load_retry_interval_micros=1000",
+        ) as process:
+            status, out = process.wait()
+    assert status == 255
+    assert out.startswith(
+        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: "
+        "{{{name: default version: 1} due to error: DATA_LOSS: "
+    )
+    process.logged(f"Failed to start HTTP Server at 127.0.0.1:{rest_port}: ")
+    process.logged("Loading servable: {name: default version: 1} failed: DATA_LOSS")
+    process.logged("Retrying of Loading servable: {name: default version: 1} retry: 1")
+
+
+def test_a_taken_grpc_port(models: Models, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert cli.main([f"--port={port}", f"--model_base_path={models.path('half_plus_two')}"]) == 255
+    out = capsys.readouterr().out
+    assert out.startswith("Failed to start server. Error: INVALID_ARGUMENT: Failed to BuildAndStart gRPC server")
+    assert f"--port={port}" in out
+
+
+def test_a_signal_while_the_models_are_loaded_ends_at_once(tmp_path: Path) -> None:
+    with running(f"--port={free_ports(1)[0]}", f"--model_base_path={tmp_path / 'missing'}") as process:
+        process.logged("Could not find base path")
+        started = time.monotonic()
+        process.popen.send_signal(signal.SIGTERM)
+        status, _ = process.wait()
+        assert status == 0
+        assert time.monotonic() - started < 15
+        process.logged("Stopped before the models were loaded")
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    import tensorflow as tf
+
+    import tfs_notebook
+
+    assert cli.main(["--version", "--port=1"]) == 0
+    version = tfs_notebook.__version__
+    assert capsys.readouterr().out == (
+        f"TensorFlow ModelServer: tfs-notebook {version}\nTensorFlow Library: {tf.__version__}\n"
+    )
+
+
+def test_the_script_is_installed() -> None:
+    from importlib.metadata import entry_points
+
+    (script,) = entry_points(group="console_scripts", name="tfs-model-server")
+    assert script.load() is cli.main

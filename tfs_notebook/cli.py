@@ -1,0 +1,205 @@
+"""`tfs-model-server`: the engine from a shell, with tensorflow_model_server's flags, log lines and exit codes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tfs_notebook.errors import Code, ServingError, invalid_argument
+from tfs_notebook.options import FLAGS, Flag, Options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_log = logging.getLogger("tfs_notebook")
+_FAILED = 255
+_VERSION = Flag("version", bool, False, "display version", own=False)
+_FLAGS = {**FLAGS, _VERSION.name: _VERSION}
+_TYPE_NAMES = {int: "int", float: "float", bool: "bool", str: "string"}
+
+
+class FlagError(ValueError):
+    """A flag whose value cannot be parsed, or a call for help: the usage is printed and the process ends."""
+
+
+def parse_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """The options in `--name=value` arguments, and the arguments that are none of them.
+
+    By the rules of TensorFlow's own flag parser: no `--name value`, no `-name`; everything after `--` is unknown.
+    Raises FlagError.
+    """
+    found: dict[str, Any] = {}
+    unknown: list[str] = []
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            unknown.extend(arguments[position + 1 :])
+            break
+        if argument == "--help":
+            raise FlagError("")
+        flag, text = _flag_of(argument)
+        if flag is None:
+            unknown.append(argument)
+            continue
+        try:
+            found[flag.name] = flag.parse(text)
+        except ValueError as error:
+            raise FlagError(str(error)) from None
+    return found, unknown
+
+
+def _flag_of(argument: str) -> tuple[Flag | None, str | None]:
+    """The flag that an argument sets, and the text of its value."""
+    name, equals, text = argument.removeprefix("--").partition("=")
+    if not argument.startswith("--"):
+        return None, None
+    flag = _FLAGS.get(name)
+    if flag is not None and (equals or flag.type is bool):
+        return flag, text if equals else None
+    # TensorFlow's parser takes a boolean flag that begins the argument for the one that is meant
+    prefixes = (flag for flag in _FLAGS.values() if flag.type is bool and name.startswith(flag.name))
+    return next(prefixes, None), argument
+
+
+def usage() -> str:
+    """The text of --help."""
+    lines = ["usage: tfs-model-server", "Flags:"]
+    lines += [_usage_line(flag) for flag in _FLAGS.values()]
+    return "\n".join(lines)
+
+
+def _usage_line(flag: Flag) -> str:
+    default = str(flag.default).lower() if flag.type is bool else repr(flag.default).replace("'", '"')
+    return f"\t{f'--{flag.name}={default}':<56}\t{_TYPE_NAMES[flag.type]}\t{flag.help}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        found, unknown = parse_flags(arguments)
+    except FlagError as error:
+        print(*filter(None, (str(error), usage())), sep="\n")
+        return _FAILED
+    if found.pop("version", False):
+        _print_versions()
+        return 0
+    if unknown:
+        print(*(f"unknown argument: {argument}" for argument in unknown), usage(), sep="\n")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s")
+    stop = _Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop.on_signal)
+    try:
+        _serve(Options(**found), stop)
+    except _Stopped:
+        _log.info("Stopped before the models were loaded")
+    except (ServingError, OSError) as error:
+        _print_failure(error)
+        return _FAILED
+    return 0
+
+
+class _Stopped(BaseException):  # as KeyboardInterrupt: nothing on the way may take it for an error
+    """A signal asked to stop while the models were being loaded."""
+
+
+class _Stop:
+    """Waits for a signal to stop; one that comes before anybody waits interrupts what is done instead."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._waiting = False
+
+    def on_signal(self, *_: object) -> None:
+        self._asked.set()
+        if not self._waiting:
+            self._waiting = True  # the next one does not disturb the cleaning up
+            raise _Stopped
+
+    def wait(self) -> None:
+        self._waiting = True
+        self._asked.wait()
+
+
+def _print_versions() -> None:
+    import tensorflow as tf
+
+    from tfs_notebook import __version__
+
+    print(f"TensorFlow ModelServer: tfs-notebook {__version__}")
+    print(f"TensorFlow Library: {tf.__version__}")
+
+
+def _print_failure(error: ServingError | OSError) -> None:
+    if not isinstance(error, ServingError):
+        error = ServingError(Code.INVALID_ARGUMENT, f"Failed to BuildAndStart gRPC server: {error}")
+    if error.message.startswith("Error parsing text-format"):
+        print(error.message, error.hint, sep="\n", file=sys.stderr)
+        path = error.where.rsplit(":", 2)[0]
+        error = ServingError(error.code, f"Invalid protobuf file: '{path}'")
+    print(f"Failed to start server. Error: {error}", flush=True)
+    if error.hint:
+        print(error.hint, file=sys.stderr)
+
+
+def _serve(options: Options, stop: _Stop) -> None:
+    options = _without_conflicts(options)
+    from tfs_notebook.deployment import deployment
+
+    deployed = deployment(options)
+    if deployed.file is None:
+        _log.info(
+            "Building single TensorFlow model file config:  model_name: %s model_base_path: %s",
+            options.model_name, options.model_base_path,
+        )  # fmt: skip
+    from tfs_notebook.server import Server
+
+    with Server(options) as server:
+        server.start(deployed.config, timeout=None, strict=True)
+        if deployed.file is not None:
+            server.watch(deployed.file)
+        if server.grpc_target:
+            _log.info("Running gRPC ModelServer at %s:%s ...", options.host, server.grpc_target.rpartition(":")[2])
+        if server.rest_url:
+            _log.info("Exporting HTTP/REST API at:%s ...", server.rest_url.removeprefix("http://"))
+        stop.wait()
+        _log.info("Stopping: finishing the requests under way")
+
+
+def _without_conflicts(options: Options) -> Options:
+    """`options` checked in TensorFlow Serving's order; a REST port that cannot be had leaves REST off, as there."""
+    if options.port == 0 and options.rest_api_port == 0:
+        raise invalid_argument(
+            "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
+        )
+    intra, inter = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
+    if intra > 0 and inter > 0 and options.tensorflow_session_parallelism > 0:
+        raise invalid_argument(
+            "Either configure server_options.tensorflow_session_parallelism or "
+            "(server_options.tensorflow_intra_op_parallelism, server_options.tensorflow_inter_op_parallelism) "
+            "separately. You cannot configure all."
+        )
+    if options.rest_api_port <= 0 or options.port == 0:
+        return options
+    if options.rest_api_port == options.port:
+        _log.error(
+            "server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API. "
+            "Skipped exporting HTTP/REST API."
+        )
+        return replace(options, rest_api_port=0)
+    from tfs_notebook.endpoints import PortTakenError, check_port
+
+    try:
+        check_port("rest_api_port", options.host, options.rest_api_port)
+    except PortTakenError as error:
+        _log.error("Failed to start HTTP Server at %s:%d: %s", options.host, options.rest_api_port, error)
+        return replace(options, rest_api_port=0)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
