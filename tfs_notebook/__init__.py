@@ -1,6 +1,6 @@
 """TensorFlow Serving inside the notebook's own kernel.
 
-`tfs_notebook.serve(PATH)` starts it. Importing this imports neither
+`%load_ext tfs_notebook`, then `%tfs_serve PATH`; in scripts, `tfs_notebook.serve(PATH)`. Importing this imports neither
 TensorFlow nor gRPC.
 """
 
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from tfs_notebook.server import Prediction, Server
 
 __version__ = "0.1.0"
@@ -20,7 +22,9 @@ __all__ = [
     "Prediction",
     "Server",
     "ServingError",
+    "load_ipython_extension",
     "serve",
+    "unload_ipython_extension",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # else warnings would appear in whatever cell runs
@@ -40,6 +44,20 @@ def serve(path: str = "", *, config: str = "", **options: Any) -> Server:
     from tfs_notebook import deployment
 
     return deployment.serve(path, config, options)
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """`%load_ext tfs_notebook`."""
+    from tfs_notebook.notebook.magics import register
+
+    register(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """`%unload_ext tfs_notebook`: stops the server and removes everything that was added to the shell."""
+    from tfs_notebook.notebook.magics import unregister
+
+    unregister(shell)
 
 
 def __getattr__(name: str) -> Any:

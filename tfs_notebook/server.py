@@ -303,3 +303,8 @@ class Server:
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Call `listener` on the serving thread for every event; it must return at once. The result ends that."""
         return self.events.listen(listener)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        from tfs_notebook.notebook.display import mimebundle
+
+        return mimebundle(self, **kwargs)

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfs_notebook.engine.config import AllVersions, Latest, ModelConfig, Specific
+from tfs_notebook.engine.core import ModelStatus
+from tfs_notebook.engine.events import State
+from tfs_notebook.engine.stats import CallStats
+from tfs_notebook.engine.version import VersionStatus
+from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.notebook.table import HEADER, as_html, as_text, headline, rows
+from tfs_notebook.server import ServerStatus
+
+if TYPE_CHECKING:
+    from tfs_notebook.engine.config import VersionPolicy
+
+LATEST = Latest()
+BROKEN = ServingError(Code.DATA_LOSS, "/models/a/1: Wire format was corrupt", hint="Copy it <again>.")
+
+
+def version(number: int, state: State = State.AVAILABLE, error: ServingError | None = None, **more: Any) -> Any:
+    known = {"wanted": True, "attempts": 1, "calls": {}, **more}
+    return VersionStatus(number, state, error, path=Path("/m"), since=0.0, load_seconds=0.1, **known)
+
+
+def model(name: str, *versions: Any, policy: VersionPolicy | None = LATEST, **more: Any) -> ModelStatus:
+    config = ModelConfig(name, "/m", policy=policy) if policy is not None else None
+    known: dict[str, Any] = {"labels": {}, "waiting": {}, "problem": None, "label_problem": None, **more}
+    return ModelStatus(name, config, versions, **known)
+
+
+def status(*models: ModelStatus, running: bool = True) -> ServerStatus:
+    return ServerStatus(running, "http://localhost:8501", "localhost:8500", ("CPU:0",), models)
+
+
+class Page(HTMLParser):
+    """The text of an HTML table as a reader sees it: caption, rows of cells, and what follows."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.caption, self.notes, self.rows = "", list[str](), list[list[str]]()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in {"td", "th"}:
+            self.rows[-1].append("")
+        elif tag == "div":
+            self.notes.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.tags[-1] in {"td", "th"}:
+            self.rows[-1][-1] += data
+        elif self.tags[-1] == "caption":
+            self.caption += data
+        elif self.tags[-1] == "div":
+            self.notes[-1] += data
+
+
+def calls(*seconds: float, errors: int = 0) -> CallStats:
+    stats = CallStats()
+    for duration in seconds:
+        stats.record(duration)
+    for _ in range(errors):
+        stats.record_error()
+    return stats
+
+
+EVERYTHING = status(
+    model("labelled", version(2), version(1), policy=AllVersions(), labels={"stable": 1, "canary": 2, "new": 2}),
+    model("retrying", version(1, State.LOADING, BROKEN, attempts=3)),
+    model("failed", version(2, State.END, BROKEN), version(1)),
+    model("arriving", waiting={7: "saved_model.pb is missing"}, policy=Specific((6, 7))),
+    model("missing", problem=ServingError(Code.NOT_FOUND, "Could not find base path /m", hint="/ holds nothing.")),
+    model("a removed one", version(4, State.END), policy=None),
+    model("asked", version(1, calls={"serving_default": calls(*[0.0005] * 99, 0.5, errors=2).summary()})),
+    model("changing", version(3, State.START), version(2, State.UNLOADING), version(1, State.LOADING)),
+)
+
+
+def cells(name: str) -> list[tuple[str, ...]]:
+    return [row.cells for row in rows(EVERYTHING) if row.cells[0] == name]
+
+
+def test_every_state_is_spelt_out() -> None:
+    assert cells("labelled") == [
+        ("labelled", "2", "● AVAILABLE", "canary, new", "0", "0", "", "", "all"),
+        ("labelled", "1", "● AVAILABLE", "stable", "0", "0", "", "", "all"),
+    ]
+    assert [row[2] for row in cells("retrying")] == ["✗ FAILED, attempt 3"]
+    assert [row[1:3] for row in cells("failed")] == [("2", "✗ FAILED"), ("1", "● AVAILABLE")]
+    assert cells("arriving") == [("arriving", "7", "… WAITING", "", "", "", "", "", "specific 6, 7")]
+    assert cells("missing") == [("missing", "–", "○ NOT FOUND", "", "", "", "", "", "latest 1")]
+    assert cells("a removed one")[0][-1] == "removed"
+    assert [row[2] for row in cells("changing")] == ["◌ START", "◑ UNLOADING", "◔ LOADING"]
+
+
+def test_calls_are_counted_with_their_times() -> None:
+    ((*_, count, errors, p50, p99, _),) = cells("asked")
+    assert (count, errors) == ("102", "2")
+    assert p50.endswith(" µs")
+    assert p99.endswith((" µs", " ms"))
+
+
+def test_models_that_are_gone_come_last_and_old_versions_do_not_pile_up() -> None:
+    assert rows(EVERYTHING)[-1].cells[0] == "a removed one"
+    ended = model("long", version(99), *(version(number, State.END) for number in range(98, 0, -1)))
+    assert [row.cells[1] for row in rows(status(ended))] == ["99", "98", "97", "96"]
+
+
+def test_text_and_html_show_the_same() -> None:
+    page = Page(as_html(EVERYTHING))
+    first, head, *lines = as_text(EVERYTHING).splitlines()
+    assert page.caption == first == headline(EVERYTHING)
+    assert page.rows[0] == list(HEADER) == head.split()
+    assert page.rows[1:] == [list(row.cells) for row in rows(EVERYTHING)]
+    for row, line in zip(page.rows[1:], lines, strict=False):
+        assert [cell for cell in " ".join(row).split() if cell] == line.split()
+    notes = "\n".join(note for note in page.notes if note)
+    assert notes == "\n".join(lines[len(page.rows) - 1 :])
+    assert "Copy it <again>." in notes
+    assert "/ holds nothing." in notes
+    assert "saved_model.pb is missing" in notes
+
+
+def test_columns_of_the_text_line_up() -> None:
+    busy = {"calls": {"serving_default": calls(*[0.001] * 10).summary()}}
+    models = model("a", version(10, **busy)), model("much longer", version(9))
+    _, head, *lines = as_text(status(*models)).splitlines()
+    assert head.index("State") == lines[0].index("●") == lines[1].index("●")
+    assert head.index("Requests") + len("Requests") == lines[0].index(" 10 ", 20) + 3 == lines[1].index(" 0 ") + 2
+
+
+def test_names_cannot_be_markup() -> None:
+    name, label = "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'
+    html = as_html(status(model(name, version(1), labels={label: 1}), model("&amp;", problem=BROKEN)))
+    page = Page(html)
+    assert not {"script", "img", "again"} & set(page.tags)
+    assert [row[0] for row in page.rows[1:]] == ["&amp;", name]
+    assert page.rows[2][3] == label
+
+
+def test_the_headline_says_where_to_ask() -> None:
+    assert headline(EVERYTHING) == (
+        "TensorFlow Serving in this kernel · REST http://localhost:8501 · gRPC localhost:8500 · CPU:0"
+    )
+    assert headline(status(running=False)) == "TensorFlow Serving in this kernel: stopped"
+    without_rest = ServerStatus(True, None, "localhost:8500", ("GPU:0", "GPU:1"), ())
+    assert headline(without_rest) == "TensorFlow Serving in this kernel · gRPC localhost:8500 · GPU:0, GPU:1"
+
+
+def test_a_server_without_models_is_a_table_without_rows() -> None:
+    assert as_text(status()).splitlines()[1].split() == list(HEADER)
+    assert len(Page(as_html(status())).rows) == 1

@@ -1,0 +1,162 @@
+"""What only a real kernel shows: Ctrl-C, restart, reloading the extension, updates while a cell runs."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Models
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.filterwarnings("ignore:Kernel is running over TCP without encryption"),
+]
+
+
+class Kernel:
+    """A kernel, and what its cells said."""
+
+    def __init__(self) -> None:
+        self.manager, self.client = start_new_kernel(kernel_name="python3")
+        self.messages: list[dict[str, Any]] = []
+
+    def run(self, code: str, *, timeout: float = 60.0) -> str:
+        """Run a cell; its streams, results and errors as text. `messages` has all it sent before it ended."""
+        self.messages = []
+        self.client.execute_interactive(code, output_hook=self.messages.append, timeout=timeout)
+        return "".join(map(_text, self.messages))
+
+    def updates(self) -> int:
+        """How many widget updates came while the last cell ran."""
+        return sum(message["msg_type"] == "comm_msg" for message in self.messages)
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message["content"]
+    if message["msg_type"] == "error":
+        return f"{content['ename']}: {content['evalue']}"
+    return str(content.get("text") or content.get("data", {}).get("text/plain", ""))
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    """A kernel with the extension loaded; tests leave no server behind."""
+    started = Kernel()
+    assert started.run("%load_ext tfs_notebook") == ""
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def served(kernel: Kernel, models: Models) -> Iterator[Kernel]:
+    """The kernel while it serves half_plus_two and slow."""
+    config = "".join(
+        f"config {{ name: '{name}' base_path: '{models.path(name)}' model_platform: 'tensorflow' }}"
+        for name in ("half_plus_two", "slow")
+    )
+    shown = kernel.run(f"%%tfs_serve --port=0 --rest_api_port=0\nmodel_config_list {{ {config} }}")
+    assert "half_plus_two  1        ● AVAILABLE" in shown
+    yield kernel
+    kernel.run("%tfs_stop")
+
+
+def interrupt_after(kernel: Kernel, seconds: float) -> threading.Timer:
+    timer = threading.Timer(seconds, kernel.manager.interrupt_kernel)
+    timer.start()
+    return timer
+
+
+def test_a_server_is_shown_as_widget_html_and_text(served: Kernel) -> None:
+    served.run("%tfs_status")
+    shown = next(m["content"]["data"] for m in served.messages if m["msg_type"] == "execute_result")
+    assert {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"} <= shown.keys()
+
+
+@pytest.mark.parametrize("busy", ["while time.time() < t: pass", "time.sleep(3)"])
+def test_the_table_changes_while_a_cell_is_busy_at_most_ten_times_a_second(served: Kernel, busy: str) -> None:
+    ask = "while time.time() < t: server.predict('half_plus_two', [1.0])"
+    thread = f"import threading, time\ndef ask():\n    {ask}\n"
+    served.run(f"{thread}server = %tfs_status\nt = time.time() + 3\nthreading.Thread(target=ask).start()\n{busy}")
+    assert 2 <= served.updates() <= 31
+
+
+@pytest.mark.parametrize("via", ["local", "rest", "grpc"])
+def test_ctrl_c_during_a_request_returns_the_prompt_and_the_server_goes_on(served: Kernel, via: str) -> None:
+    timer = interrupt_after(served, 1.0)
+    started = time.monotonic()
+    answer = served.run(f'%%tfs_predict slow --via {via}\n{{"inputs": {{"seconds": 6.0}}}}')
+    assert "KeyboardInterrupt" in answer
+    assert time.monotonic() - started < 4
+    timer.join()
+    assert "[2.5]" in served.run('%%tfs_predict half_plus_two\n{"instances": [1.0]}')
+
+
+def test_nothing_is_left_after_unloading_and_one_of_each_after_reloading(kernel: Kernel, models: Models) -> None:
+    kernel.run(f"%tfs_serve {models.path('half_plus_two')} --port=0 --rest_api_port=0")
+    left = (
+        "import threading\nfrom ipywidgets.widgets import widget\n%unload_ext tfs_notebook\n"
+        "shell = get_ipython()\n"
+        "print([t.name for t in threading.enumerate() if t.name.startswith('tfs')],"
+        " [w for w in widget._instances.values() if 'tfs-server' in str(getattr(w, 'value', ''))],"
+        " [n for kind in ('line', 'cell') for n in shell.magics_manager.magics[kind] if n.startswith('tfs')])"
+    )
+    assert kernel.run(left).strip() == "[] [] []"
+    assert kernel.run("%reload_ext tfs_notebook\n%reload_ext tfs_notebook\n%reload_ext tfs_notebook") == ""
+    count = kernel.run("print(sum(type(c).__name__ == 'ServingMagics' for c in get_ipython().configurables))")
+    assert count.strip() == "1"
+
+
+def test_new_versions_write_into_no_cell(served: Kernel, models: Models, tmp_path: Path) -> None:
+    base = tmp_path / "growing"
+    base.mkdir()
+    models.copy("half_plus_two", base, 1)
+    served.run(f"tfs_server = %tfs_serve {base} --port=0 --rest_api_port=0")
+    models.copy("half_plus_two", base, 2)
+    numbers = "[v.number for m in server.status().models for v in m.versions if v.state.name == 'AVAILABLE']"
+    wait = f"while 2 not in {numbers} and time.time() < t: time.sleep(0.01)"
+    assert served.run(f"import time\nserver = tfs_server\nt = time.time() + 20\n{wait}\nprint({numbers})") == "[2]\n"
+
+
+def test_a_restart_frees_the_ports_and_the_same_numbers_bind_again(models: Models) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        grpc_port, rest_port = first.getsockname()[1], second.getsockname()[1]
+    ports = f"--port={grpc_port} --rest_api_port={rest_port}"
+    serve = f"%load_ext tfs_notebook\n%tfs_serve {models.path('half_plus_two')} {ports}"
+    kernel = Kernel()
+    try:
+        assert f"localhost:{rest_port}" in kernel.run(serve)
+        kernel.manager.restart_kernel(now=True)
+        kernel.client.wait_for_ready(timeout=60)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", rest_port))
+        assert f"localhost:{rest_port}" in kernel.run(serve)
+    finally:
+        kernel.close()
+
+
+def test_ctrl_c_during_the_start_leaves_nothing_running(models: Models) -> None:
+    serve = f"%tfs_serve {models.path('half_plus_two')} --port=0 --rest_api_port=0"
+    kernel = Kernel()
+    try:
+        kernel.run("%load_ext tfs_notebook")
+        timer = interrupt_after(kernel, 1.0)
+        started = time.monotonic()
+        assert "KeyboardInterrupt" in kernel.run(serve), "while TensorFlow is imported"
+        assert time.monotonic() - started < 4
+        timer.join()
+        assert "● AVAILABLE" in kernel.run(serve)
+    finally:
+        kernel.close()

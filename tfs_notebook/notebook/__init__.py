@@ -1,0 +1,1 @@
+"""What a person at the notebook sees: magics, live table, explanations."""

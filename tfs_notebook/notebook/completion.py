@@ -1,0 +1,127 @@
+"""Tab in our magics: options, and what the running server serves. What stands for a path is left to IPython."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.completer import SimpleCompletion, context_matcher
+from IPython.core.error import UsageError
+
+from tfs_notebook.engine.events import State
+from tfs_notebook.notebook.line import PATHS, SWITCHES, options, split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
+
+    from tfs_notebook.engine.core import ModelStatus
+    from tfs_notebook.notebook.magics import ServingMagics
+    from tfs_notebook.server import Server
+
+_LINE = re.compile(r"\s*(?:[\w, ]+=\s*)?%{1,2}(?P<magic>tfs_\w+)\s+(?P<arguments>.*)")
+_WORD = re.compile(r"""(?:[^\s"']|"[^"]*(?:"|$)|'[^']*(?:'|$))*$""")
+
+
+def matcher(magics: ServingMagics) -> Callable[[CompletionContext], SimpleMatcherResult]:
+    """What IPython's completer is to ask about the lines of `magics`."""
+
+    def complete(context: CompletionContext) -> SimpleMatcherResult:
+        found = _LINE.fullmatch(context.text_until_cursor)
+        magic = getattr(magics, found["magic"], None) if found else None
+        if found is None or magic is None:
+            return {"completions": []}
+        typed, known = _candidates(magic, found["arguments"], magics.server)
+        start = _bare(typed)
+        texts = [shlex.quote(name) for name in known if name.startswith(start)]
+        return {
+            "completions": [SimpleCompletion(text, type="param") for text in texts],
+            "matched_fragment": typed,
+            "suppress": True,
+            "ordered": True,
+        }
+
+    marked: Callable[[CompletionContext], SimpleMatcherResult] = context_matcher(identifier="tfs_notebook")(complete)
+    return marked
+
+
+def _candidates(magic: Any, arguments: str, server: Server | None) -> tuple[str, Iterable[str]]:
+    """What was typed of the word at the end of `arguments`, and all that could stand there."""
+    found = _WORD.search(arguments)
+    word = found[0] if found else ""
+    try:
+        before = split(arguments[: len(arguments) - len(word)])
+    except UsageError:
+        return word, ()
+    option, value = _open_option(magic, word, before)
+    positional = _positional(magic, before)
+    if option:
+        return value, _paths(_bare(value)) if option in PATHS else _values(option, positional, server)
+    if magic.parser.prog == "tfs_predict" and not positional and not word.startswith("-"):
+        return word, _names(server)
+    if word.startswith("-") or (positional and not word):
+        return word, _unused_options(magic, before)
+    return word, ()
+
+
+def _open_option(magic: Any, word: str, before: list[str]) -> tuple[str, str]:
+    """The option that `word` gives a value ("" for none), and what was typed of that value."""
+    option, equals, value = word.partition("=")
+    if equals and option in options(magic):
+        return option, value
+    last = before[-1] if before else ""
+    return last if last in options(magic) and last not in SWITCHES else "", word
+
+
+def _bare(word: str) -> str:
+    return word.strip("\"'")
+
+
+def _paths(start: str) -> Iterable[str]:
+    """The paths that begin with `start`; IPython completes paths that follow a blank, but not those behind a `=`."""
+    whole = os.path.expanduser(start)  # noqa: PTH111 - what was typed is kept
+    for path in glob.glob(f"{glob.escape(whole)}*"):  # noqa: PTH207
+        yield start + path[len(whole) :] + ("/" if Path(path).is_dir() else "")
+
+
+def _positional(magic: Any, words: list[str]) -> list[str]:
+    """The words that are neither options nor their values."""
+    return [
+        word
+        for word, previous in zip(words, ["", *words], strict=False)
+        if not word.startswith("-") and (previous not in options(magic) or previous in SWITCHES)
+    ]
+
+
+def _unused_options(magic: Any, before: list[str]) -> list[str]:
+    used = {word.partition("=")[0] for word in before}
+    return [name if name in SWITCHES else f"{name}=" for name in options(magic) if name not in used]
+
+
+def _values(option: str, named: list[str], server: Server | None) -> Iterable[str]:
+    if option == "--via":
+        return ("local", "rest", "grpc")
+    if option in SWITCHES:
+        return ("true", "false")
+    if option not in {"--version", "--label", "--signature_name"} or server is None or not server.running:
+        return ()
+    asked = [model for model in _models(server) if model.name in named] or _models(server)
+    if option == "--label":
+        return sorted({label for model in asked for label in model.labels})
+    available = [version for model in asked for version in model.versions if version.state is State.AVAILABLE]
+    if option == "--version":
+        return [str(number) for number in sorted({version.number for version in available}, reverse=True)]
+    return sorted({name for version in available for name in version.calls})
+
+
+def _names(server: Server | None) -> list[str]:
+    return [model.name for model in _models(server)] if server is not None and server.running else []
+
+
+def _models(server: Server) -> list[ModelStatus]:
+    return [model for model in server.status().models if model.config is not None]

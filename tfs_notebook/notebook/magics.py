@@ -1,0 +1,206 @@
+"""`%tfs_serve`, `%%tfs_predict`, `%tfs_status`, `%tfs_stop`.
+
+Options stand on the line, payloads in the cell's body. There is one server a kernel; `%tfs_serve` on a running one
+changes it. Every refusal is one UsageError without a traceback, and Ctrl-C returns the prompt at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import keyword
+import os
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
+from IPython.core.magic_arguments import argument, magic_arguments
+
+from tfs_notebook.errors import ServingError
+from tfs_notebook.notebook.completion import matcher
+from tfs_notebook.notebook.line import PATHS, parse
+from tfs_notebook.options import FLAGS, Flag
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from tfs_notebook.notebook.ask import Answer
+    from tfs_notebook.server import Server
+
+
+def _serving_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare every serving flag as an argument of the magic `function`."""
+    for flag in reversed(FLAGS.values()):
+        text = flag.help.replace("%", "%%")
+        metavar = flag.type.__name__.upper()
+        decorate = argument(f"--{flag.name}", default=_UNSET, metavar=metavar, help=text, nargs="?")
+        function = decorate(function)
+    return function
+
+
+_UNSET = object()
+_NOTHING_TO_SERVE = (
+    "What is to be served? %tfs_serve PATH takes the directory of one model's numbered versions, "
+    "%tfs_serve --model_config_file=FILE several models, %%tfs_serve the same text in the cell"
+)
+
+
+@magics_class
+class ServingMagics(Magics):
+    """The magics of one shell, and the server they share."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self.shell: InteractiveShell
+        self.server: Server | None = None
+        self.matcher: Any = None
+
+    @magic_arguments()
+    @argument("path", nargs="?", default="", help="Base path of a model, or with --mount the directory it stands for.")
+    @_serving_flags
+    @line_cell_magic
+    def tfs_serve(self, line: str, cell: str = "") -> Server:
+        """Serve TensorFlow models from this kernel, or change what is served.
+
+        %tfs_serve PATH serves the newest version in PATH as `model`; %tfs_serve --model_config_file=FILE serves what
+        the file lists; %%tfs_serve takes the same text from the cell. REST is on port 8501 and gRPC on 8500; 0 picks a
+        free port. Run it again to change models or options: no request is lost, and versions that were exported again
+        are exchanged.
+        """
+        arguments = parse(self.tfs_serve, line)
+        given = {flag.name: _value(flag, arguments) for flag in FLAGS.values() if _is_given(flag, arguments)}
+        if not (arguments.path or cell.strip() or given.keys() & {"model_base_path", "model_config_file"}):
+            raise UsageError(_NOTHING_TO_SERVE)
+        from tfs_notebook import deployment
+
+        try:
+            if self.server is not None and self.server.running:
+                deployment.change(self.server, arguments.path, cell, given, source="cell")
+            else:
+                self.server = deployment.serve(arguments.path, cell, given, source="cell")
+        except ServingError as error:
+            raise UsageError(_told(error)) from None
+        except OSError as error:
+            raise UsageError(str(error)) from None
+        return self.server
+
+    @magic_arguments()
+    @argument("model", nargs="?", default="", help="Name of the model.")
+    @argument("--version", type=int, default=None, help="Version to ask; by default the newest.")
+    @argument("--label", default=None, help="Label of the version to ask.")
+    @argument("--signature_name", default="", help="Signature to call; by default serving_default.")
+    @argument("--via", choices=("local", "rest", "grpc"), default="local", help="The way to ask; by default local.")
+    @argument("--out", default="", metavar="NAME", help="Variable that takes the outputs: an array, or a dict of them.")
+    @cell_magic
+    def tfs_predict(self, line: str, cell: str) -> Answer:
+        """Ask a served model.
+
+        The cell's body is a REST request body in JSON, {"instances": [...]} or {"inputs": ...}, or a Python expression:
+        such a body, a dict of arrays by input name, or the value of the only input with its batch dimension.
+        """
+        arguments = parse(self.tfs_predict, line)
+        if arguments.version is not None and arguments.label is not None:
+            raise UsageError("--version and --label name two versions: give one of them")
+        if arguments.out and (not arguments.out.isidentifier() or keyword.iskeyword(arguments.out)):
+            raise UsageError(f"--out={arguments.out} is not a variable's name")
+        server = self._running_server()
+        from tfs_notebook.api.inference import ModelSpec
+        from tfs_notebook.notebook.ask import ask
+        from tfs_notebook.notebook.explain import explain, model_names
+        from tfs_notebook.notebook.question import read_question
+
+        if not arguments.model:
+            raise UsageError(f"%%tfs_predict MODEL: which model? {model_names(server)}")
+        spec = ModelSpec(arguments.model, arguments.version, arguments.label)
+        try:
+            question = read_question(cell, spec, arguments.signature_name, self.shell.ev)
+        except ServingError as error:
+            raise UsageError(_told(error)) from None
+        try:
+            answer = ask(question, server, arguments.via)
+        except ServingError as error:
+            raise UsageError(explain(error, server, question)) from None
+        if arguments.out:
+            self.shell.user_ns[arguments.out] = answer.value
+        return answer
+
+    @magic_arguments()
+    @line_magic
+    def tfs_status(self, line: str) -> Server:
+        """Show what is served, live."""
+        parse(self.tfs_status, line)
+        return self._running_server()
+
+    @magic_arguments()
+    @line_magic
+    def tfs_stop(self, line: str) -> None:
+        """Finish the requests under way, unload every model and free the ports."""
+        parse(self.tfs_stop, line)
+        self._running_server().stop()
+
+    def _running_server(self) -> Server:
+        if self.server is None or not self.server.running:
+            raise UsageError("Nothing is served: %tfs_serve PATH starts a server")
+        return self.server
+
+    def stop(self) -> None:
+        """Stop the server if there is one."""
+        if self.server is not None:
+            self.server.stop(timeout=2.0)
+            self.server = None
+
+
+def _is_given(flag: Flag, arguments: argparse.Namespace) -> bool:
+    return getattr(arguments, flag.name) is not _UNSET
+
+
+def _value(flag: Flag, arguments: argparse.Namespace) -> Any:
+    try:
+        value = flag.parse(getattr(arguments, flag.name))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return _whole_path(value) if f"--{flag.name}" in PATHS else value
+
+
+def _whole_path(path: str) -> str:
+    """`path` from the root, as the one on the line; `~` and relative paths would not do in a config."""
+    if not path or "://" in path:
+        return path
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - resolving links would show other names
+
+
+def _told(error: ServingError) -> str:
+    where = f"at {error.where}" if error.where else ""
+    return "\n".join(filter(None, (str(error), where, error.hint)))
+
+
+def register(shell: InteractiveShell) -> None:
+    """Add the magics to `shell`."""
+    magics = ServingMagics(shell)
+    shell.register_magics(magics)
+    magics.matcher = matcher(magics)
+    shell.Completer.custom_matchers.append(magics.matcher)
+    atexit.register(magics.stop)
+
+
+def unregister(shell: InteractiveShell) -> None:
+    """Stop the server and take everything back that `register` added. IPython itself has no call for that."""
+    manager = shell.magics_manager
+    magics = manager.registry.pop(ServingMagics.__name__, None)
+    if magics is None:
+        return
+    for kind in ("line", "cell"):
+        for name, function in list(manager.magics[kind].items()):
+            if getattr(function, "__self__", None) is magics:
+                del manager.magics[kind][name]
+    if magics.matcher in shell.Completer.custom_matchers:
+        shell.Completer.custom_matchers.remove(magics.matcher)
+    magics.stop()
+    atexit.unregister(magics.stop)
+    if magics in shell.configurables:
+        shell.configurables.remove(magics)
+    from tfs_notebook.notebook.display import close_all
+
+    close_all()
