@@ -1,9 +1,17 @@
+# make demo    train three models, serve them from a notebook's kernel, show the answers
+# make lab     the same notebook in JupyterLab
 # make test    every test            make lint    ruff and mypy
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: test lint clean
+.PHONY: demo lab test lint clean
+
+demo: $(VENV)/.examples
+	$(BIN)/python examples/demo.py
+
+lab: $(VENV)/.examples
+	$(BIN)/jupyter lab examples/quickstart.ipynb
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
