@@ -1,11 +1,11 @@
 # make demo    train three models, serve them from a notebook's kernel, show the answers
 # make lab     the same notebook in JupyterLab
-# make test    every test            make lint    ruff and mypy
+# make test    every test            make lint    ruff and mypy            make bench    speed and memory
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo lab test lint clean
+.PHONY: demo lab test lint bench clean
 
 demo: $(VENV)/.examples
 	$(BIN)/python examples/demo.py
@@ -20,6 +20,9 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(VENV)/.test
+	$(BIN)/python -m tests.benchmarks
 
 $(VENV)/.test: $(VENV)/.examples
 	$(BIN)/python -m pip install --quiet --editable '.[test]'

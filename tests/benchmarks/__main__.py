@@ -1,0 +1,143 @@
+"""`make bench`: every figure beside its floor, both measured in this run, in turn.
+
+Absolute times depend on the machine and on what else it does; the ratios are what the project keeps. Exits with 1 when
+a bound was missed.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+from tests import saved_models
+from tests.benchmarks import inside, load
+from tests.benchmarks.measure import Measure, at_least, at_most, below, in_turn
+from tests.benchmarks.processes import running
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SMALL = b'{"instances": [1.0, 2.0, 5.0]}'
+
+
+def rest_small(root: Path) -> Iterator[Measure]:
+    """x·0.5+2 over REST, beside an echo of the same body."""
+    with running("serve", str(root / "half_plus_two")) as (port, _), running("http_echo") as (echo,):
+        load.rest(port, SMALL)
+        value, floor = in_turn(lambda: load.rest(port, SMALL).p50, lambda: load.rest(echo, SMALL).p50)
+        yield at_most("REST x·0.5+2, one connection, p50", value * 1e6, floor * 1e6, "µs", 1.5)
+        value, floor = in_turn(
+            lambda: load.rest(port, SMALL, connections=8).rate, lambda: load.rest(echo, SMALL, connections=8).rate
+        )
+        yield at_least("REST x·0.5+2, eight connections", value, floor, "requests/s", 0.45)
+
+
+def rest_cnn(root: Path) -> Iterator[Measure]:
+    """A small CNN over REST with a 28×28 body, beside the bare session call in a loop."""
+    image = np.random.default_rng(0).random((1, 28, 28, 1), np.float32)
+    body = orjson.dumps({"instances": image}, option=orjson.OPT_SERIALIZE_NUMPY)
+    call, _model = inside.bare_session(root / "cnn" / "1")
+
+    def loop() -> float:
+        started, calls = time.perf_counter(), 0
+        while time.perf_counter() < started + load.SECONDS:
+            call(image)
+            calls += 1
+        return calls / (time.perf_counter() - started)
+
+    with running("serve", str(root / "cnn")) as (port, _):
+        load.rest(port, body, connections=8)
+        loads: list[load.Load] = []
+
+        def served() -> float:
+            loads.append(load.rest(port, body, connections=8))
+            return loads[-1].rate
+
+        value, floor = in_turn(served, loop)
+    yield at_least("REST small CNN, eight connections", value, floor, "requests/s", 0.8)
+    middle = sorted(loads, key=lambda seen: seen.p99 / seen.p50)[len(loads) // 2]
+    yield at_most("REST small CNN, eight connections, p99 beside p50", middle.p99 * 1e3, middle.p50 * 1e3, "ms", 5)
+
+
+def grpc_small(root: Path) -> Iterator[Measure]:
+    """x·0.5+2 over gRPC, beside an echo of the same bytes."""
+    import tensorflow as tf
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
+    request = PredictRequest()
+    request.model_spec.name = "model"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0, 2.0, 5.0]))
+    message = request.SerializeToString()
+    with running("serve", str(root / "half_plus_two")) as (_, port), running("grpc_echo") as (echo,):
+        load.grpc(port, message)
+        value, floor = in_turn(lambda: load.grpc(port, message).p50, lambda: load.grpc(echo, message).p50)
+        yield at_most("gRPC x·0.5+2, one connection, p50", value * 1e6, floor * 1e6, "µs", 1.6)
+        value, floor = in_turn(
+            lambda: load.grpc(port, message, connections=8, requests=15000).rate,
+            lambda: load.grpc(echo, message, connections=8, requests=15000).rate,
+        )
+        yield at_least("gRPC x·0.5+2, eight connections", value, floor, "requests/s", 0.65)
+
+
+def busy_cell(root: Path) -> Iterator[Measure]:
+    """REST while a cell runs pure Python, beside an idle kernel; the middle of several looks, which differ widely."""
+    path = str(root / "half_plus_two")
+    with running("serve_and_spin", path) as (busy, _):
+        yield below("REST p50 while a cell spins", _middle_p50(busy) * 1e3, 10, "ms")
+    with running("serve_and_spin", path, "switch_interval_micros=500") as (eased, _):
+        value = _middle_p50(eased) * 1e3
+    with running("serve", path) as (idle, _):
+        floor = _middle_p50(idle) * 1e3
+    yield at_most("the same with --switch_interval_micros=500, beside idle", value, floor, "ms", 3)
+
+
+def _middle_p50(port: int) -> float:
+    load.rest(port, SMALL)
+    return statistics.median(load.rest(port, SMALL).p50 for _ in range(5))
+
+
+def in_process(root: Path) -> Iterator[Measure]:
+    """What needs no load from outside."""
+    yield inside.local_call(root / "half_plus_two")
+    yield from inside.json_body()
+    yield inside.load_ext()
+    yield inside.memory(root / "cnn")
+
+
+GROUPS: dict[str, Callable[[Path], Iterator[Measure]]] = {
+    "rest": rest_small, "cnn": rest_cnn, "grpc": grpc_small, "inside": in_process, "busy": busy_cell,
+}  # fmt: skip
+
+
+def main(names: list[str]) -> int:
+    """Run the named groups, by default all; returns the exit status."""
+    kept = True
+    print(f"{'':<58} {'this project':>16} {'floor':>16} {'ratio':>8}  bound")
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        saved_models.half_plus_two(root / "half_plus_two" / "1")
+        saved_models.cnn(root / "cnn" / "1", filters=(32, 64))
+        for name in names or GROUPS:
+            try:
+                for measure in GROUPS[name](root):
+                    print(measure, flush=True)
+                    kept &= measure.kept
+            except load.MissingToolError as error:
+                print(f"{name}: not measured, {error}")
+                kept = False
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,53 @@
+"""What a benchmark reports: a figure beside its floor, both from this run, and the bound that their ratio keeps."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Measure:
+    """`value` and `floor` in `unit`; `bound` is what the value is held to, in words; `kept` whether it is."""
+
+    name: str
+    value: float
+    floor: float | None
+    unit: str
+    bound: str
+    kept: bool
+
+    def __str__(self) -> str:
+        floor = "" if self.floor is None else f"{self.floor:,.4g} {self.unit}"
+        ratio = "" if not self.floor else f"{self.value / self.floor:.2f} ×"
+        shown = f"{self.value:,.4g} {self.unit}"
+        return (
+            f"{self.name:<58} {shown:>16} {floor:>16} {ratio:>8}  {self.bound:<16} {'kept' if self.kept else 'MISSED'}"
+        )
+
+
+def in_turn(first: Callable[[], float], second: Callable[[], float]) -> tuple[float, float]:
+    """The medians of two measurements taken in turn, so that a change of the machine's speed meets both."""
+    pairs = [(first(), second()) for _ in range(ROUNDS)]
+    return statistics.median(a for a, _ in pairs), statistics.median(b for _, b in pairs)
+
+
+def at_most(name: str, value: float, floor: float, unit: str, ratio: float) -> Measure:
+    """A figure that may be `ratio` times its floor."""
+    return Measure(name, value, floor, unit, f"at most {ratio:g} ×", value <= ratio * floor)
+
+
+def at_least(name: str, value: float, floor: float, unit: str, ratio: float) -> Measure:
+    """A figure that must reach `ratio` times its floor."""
+    return Measure(name, value, floor, unit, f"at least {ratio:g} ×", value >= ratio * floor)
+
+
+def below(name: str, value: float, limit: float, unit: str) -> Measure:
+    """A figure with a limit of its own."""
+    return Measure(name, value, None, unit, f"under {limit:g} {unit}", value < limit)
