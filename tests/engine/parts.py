@@ -58,8 +58,8 @@ class Part:
     def run(self, *arguments: Any) -> dict[str, Any]:
         raise NotImplementedError
 
-    def runs_inline(self, *arguments: Any, alone: bool) -> bool:
-        return False
+    def expected_seconds(self, *arguments: Any) -> float | None:
+        return None
 
     def close(self) -> None:
         self.closed.set()

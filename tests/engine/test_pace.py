@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tfs_notebook.engine.pace import BESIDE_OTHERS_SECONDS, INLINE_SECONDS, SAMPLES, Pace
+from tfs_notebook.engine.pace import QUICK_SECONDS, SAMPLES, Pace
 from tfs_notebook.engine.session import CALLING_THREAD, THREAD_POOL
 
-FAST, SLOW = INLINE_SECONDS / 10, INLINE_SECONDS * 10
+FAST, SLOW = QUICK_SECONDS / 10, QUICK_SECONDS * 10
 
 
 def learn(pace: Pace, *, calling: float, pools: float, size: int = 100, calls: int = 3 * SAMPLES) -> list[int]:
@@ -47,63 +47,50 @@ def test_a_busy_cell_that_slows_most_calls_does_not_mislead() -> None:
     assert pace.pool(100) == CALLING_THREAD
 
 
-def test_nothing_runs_inline_before_enough_is_known() -> None:
+def test_nothing_is_expected_before_enough_is_known() -> None:
     pace = Pace(bounded=True)
     for _ in range(2 + 2 * SAMPLES):
-        assert not pace.inline(100)
+        assert pace.expected_seconds(100) is None
         learn(pace, calling=FAST, pools=2 * FAST, calls=1)
     learn(pace, calling=FAST, pools=2 * FAST, calls=SAMPLES)
-    assert pace.inline(100)
+    assert pace.expected_seconds(100) == FAST
 
 
-def test_a_call_that_is_not_short_against_a_hop_leaves_the_thread_to_others_that_wait_for_it() -> None:
-    pace = Pace(bounded=True)
-    between = (BESIDE_OTHERS_SECONDS + INLINE_SECONDS) / 2
-    learn(pace, calling=between, pools=2 * between)
-    assert (pace.inline(100, alone=True), pace.inline(100, alone=False)) == (True, False)
-    learn(pace, calling=BESIDE_OTHERS_SECONDS / 2, pools=2 * between, calls=2 * SAMPLES)
-    assert pace.inline(100, alone=False)
-
-
-def test_a_slow_signature_never_runs_inline() -> None:
+def test_the_least_of_the_last_calls_is_expected() -> None:
     pace = Pace(bounded=True)
     learn(pace, calling=SLOW, pools=2 * SLOW)
-    assert pace.pool(100) == CALLING_THREAD
-    assert not pace.inline(100)
+    assert (pace.pool(100), pace.expected_seconds(100)) == (CALLING_THREAD, SLOW)
 
 
-def test_a_signature_that_prefers_the_pools_never_runs_inline() -> None:
+def test_nothing_is_expected_of_a_signature_that_prefers_the_pools() -> None:
     pace = Pace(bounded=True)
     learn(pace, calling=2 * FAST, pools=FAST)
-    assert not pace.inline(100)
+    assert pace.expected_seconds(100) is None
 
 
 def test_a_graph_with_loops_stays_in_the_pools_where_it_can_be_timed_out() -> None:
     pace = Pace(bounded=False)
     assert set(learn(pace, calling=FAST, pools=FAST, calls=10 * SAMPLES)) == {THREAD_POOL}
-    assert not pace.inline(0)
-    assert not pace.inline(100)
+    assert pace.expected_seconds(0) is None
+    assert pace.expected_seconds(100) is None
 
 
 def test_an_input_far_larger_than_any_that_was_quick_goes_to_the_pools_until_one_has_been_quick() -> None:
     pace = Pace(bounded=True)
     learn(pace, calling=FAST, pools=2 * FAST, size=100)
-    assert (pace.inline(200), pace.pool(200)) == (True, CALLING_THREAD)
-    assert (pace.inline(201), pace.pool(201)) == (False, THREAD_POOL)
+    assert (pace.expected_seconds(200), pace.pool(200)) == (FAST, CALLING_THREAD)
+    assert (pace.expected_seconds(201), pace.pool(201)) == (None, THREAD_POOL)
     pace.record(THREAD_POOL, SLOW, 1000)
-    assert (pace.inline(1000), pace.pool(1000)) == (False, THREAD_POOL)
+    assert (pace.expected_seconds(1000), pace.pool(1000)) == (None, THREAD_POOL)
     pace.record(THREAD_POOL, FAST, 1000)
-    assert (pace.inline(2000), pace.pool(2000)) == (True, CALLING_THREAD)
+    assert (pace.expected_seconds(2000), pace.pool(2000)) == (FAST, CALLING_THREAD)
 
 
-def test_calls_that_get_slow_leave_the_loop_and_come_back_when_they_are_quick_again() -> None:
+def test_calls_that_get_slow_or_quick_again_are_noticed() -> None:
     pace = Pace(bounded=True)
-    learn(pace, calling=FAST, pools=2 * FAST)
-    assert pace.inline(100)
-    learn(pace, calling=SLOW, pools=SLOW, calls=2 * SAMPLES)
-    assert not pace.inline(100)
-    learn(pace, calling=FAST, pools=FAST, calls=2 * SAMPLES)
-    assert pace.inline(100)
+    for seconds in (FAST, SLOW, FAST):
+        learn(pace, calling=seconds, pools=2 * seconds, calls=4 * SAMPLES)
+        assert pace.expected_seconds(100) == seconds
 
 
 def test_a_slow_call_among_quick_ones_changes_nothing() -> None:
@@ -112,10 +99,10 @@ def test_a_slow_call_among_quick_ones_changes_nothing() -> None:
     for _ in range(4):
         learn(pace, calling=SLOW, pools=SLOW, calls=1)
         learn(pace, calling=FAST, pools=FAST, calls=SAMPLES - 1)
-        assert pace.inline(100)
+        assert pace.expected_seconds(100) == FAST
 
 
 def test_a_signature_without_inputs_learns_too() -> None:
     pace = Pace(bounded=True)
     learn(pace, calling=FAST, pools=2 * FAST, size=0)
-    assert pace.inline(0)
+    assert pace.expected_seconds(0) == FAST

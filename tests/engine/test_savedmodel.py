@@ -461,25 +461,26 @@ def test_loads_at_once_do_not_mix(models: Models) -> None:
             servable.close()
 
 
-def test_short_calls_come_to_run_inline_and_strings_never_do(load: Load) -> None:
+def test_calls_come_to_be_expected_but_never_with_strings(load: Load) -> None:
     servable = load("half_plus_two")
     signature = servable.signatures["serving_default"]
-    assert not servable.runs_inline(signature, 4, alone=True)
+    assert servable.expected_seconds(signature, 4) is None
     deadline = time.monotonic() + 10
-    while not servable.runs_inline(signature, 4, alone=True):
+    while servable.expected_seconds(signature, 4) is None:
         call(servable, {"x": floats(1)})
         assert time.monotonic() < deadline
+    assert 0 < servable.expected_seconds(signature, 4) < 0.1
     strings_ = load("bytes_image")
     for _ in range(100):
         call(strings_, {"image_bytes": strings(b"x")})
-    assert not strings_.runs_inline(strings_.signatures["serving_default"], 8, alone=True)
+    assert strings_.expected_seconds(strings_.signatures["serving_default"], 8) is None
 
 
-def test_a_graph_with_loops_never_comes_to_run_inline(load: Load) -> None:
+def test_nothing_is_expected_of_a_graph_with_loops(load: Load) -> None:
     servable = load("slow")
     for _ in range(60):
         call(servable, {"seconds": np.array(0, np.float32)})
-    assert not servable.runs_inline(servable.signatures["serving_default"], 4, alone=True)
+    assert servable.expected_seconds(servable.signatures["serving_default"], 4) is None
 
 
 def large(directory: Path, size: int) -> Path:

@@ -99,10 +99,10 @@ class Call:
         """The signature called `name` (by default `serving_default`), or None."""
         return self._loaded.servable.signatures.get(name or DEFAULT_SIGNATURE)
 
-    def runs_inline(self, signature: Signature, inputs: Mapping[str, np.ndarray], *, alone: bool = True) -> bool:
-        """Whether the call is known to be so short that another thread is not worth its hop."""
+    def expected_seconds(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> float | None:
+        """How long the call takes on the calling thread, None when that is not known to be short."""
         size = sum(array.nbytes for array in inputs.values())
-        return self._loaded.servable.runs_inline(signature, size, alone=alone)
+        return self._loaded.servable.expected_seconds(signature, size)
 
     def predict(
         self,

@@ -1,7 +1,6 @@
 """REST: TensorFlow Serving's HTTP API on aiohttp's low-level server.
 
-A request that is known to be short runs right on the loop where it was parsed; any other runs on a pool of its own, so
-that no model ever blocks the loop.
+Small bodies are parsed on the loop, and `turns` says where their calls run.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ import asyncio
 import contextlib
 import logging
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
@@ -21,6 +20,7 @@ from tfs_notebook.api.auth import LOCAL_NAMES, host_name, token_matches
 from tfs_notebook.api.rest_body import Refused, body_at_hand, read_body
 from tfs_notebook.api.rest_reply import JsonReply
 from tfs_notebook.api.routes import Route, route
+from tfs_notebook.api.turns import Turns
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class RestServer:
     def __init__(self, inference: Inference, options: RestOptions) -> None:
         self.options = options
         self._inference = inference
-        self._pool = ThreadPoolExecutor(max(options.threads, 1), thread_name_prefix="tfs-rest")
+        self._turns = Turns(options.threads)
         self._runner = web.ServerRunner(
             web.Server(
                 self._handle,
@@ -136,7 +136,7 @@ class RestServer:
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._idle.wait(), timeout)
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._turns.close()
             await self._runner.cleanup()
 
     @property
@@ -214,7 +214,7 @@ class RestServer:
             limit = self.options.max_body_bytes
             body = body_at_hand(request, limit)
             if body is None:
-                body = await read_body(request, limit, self._pool)
+                body = await read_body(request, limit, self._turns.pool)
             return await self._predict(asked, body)
         if asked.action == "status":
             return status_messages.status_json(self._inference.status(asked.spec.name, asked.spec.version))
@@ -227,23 +227,20 @@ class RestServer:
         if len(body) > _LARGE_BODY:
             return await self._in_pool(self._predict_here, asked, body)
         parsed = json_codec.parse_predict(body)
-        call, handed_over = self._inference.open(asked.spec), False
+        call = self._inference.open(asked.spec)
         try:
             signature = _signature(call, parsed)
             inputs = parsed.tensors(signature)
-            if call.runs_inline(signature, inputs, alone=self._alone):
-                return self._run(call, signature, inputs, parsed)
-            try:
-                job = self._pool.submit(self._run, call, signature, inputs, parsed)
-            except RuntimeError:  # shut down: the connection was accepted while this closed
-                return self._run(call, signature, inputs, parsed)
-            # From here on the version is the job's, which may wait or run longer than this coroutine
-            job.add_done_callback(lambda _: call.close())
-            handed_over = True
-        finally:
-            if not handed_over:
-                call.close()
-        return await asyncio.wrap_future(job)
+        except BaseException:
+            call.close()
+            raise
+        # From here on the version is held by the work, which may wait or run longer than this coroutine
+        return await self._turns.run(
+            partial(self._run, call, signature, inputs, parsed),
+            call.close,
+            seconds=call.expected_seconds(signature, inputs),
+            alone=self._alone,
+        )
 
     def _predict_here(self, asked: Route, body: bytes) -> bytes:
         parsed = json_codec.parse_predict(body)
@@ -258,7 +255,7 @@ class RestServer:
         return json_codec.encode_predict(outputs, row_format=parsed.row_format)
 
     async def _in_pool(self, function: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._turns.pool, function, *args)
 
 
 def _signature(call: Call, parsed: json_codec.PredictBody) -> Signature:

@@ -13,9 +13,8 @@ from collections import deque
 from tfs_notebook.engine.session import CALLING_THREAD, THREAD_POOL
 
 SAMPLES = 8
-INLINE_SECONDS = 0.001
-BESIDE_OTHERS_SECONDS = 0.0002
-"""A hop to another thread costs a quarter of this; longer calls are worth it when others wait for the same thread."""
+QUICK_SECONDS = 0.001
+"""What a call may take at most to vouch for others with as much input."""
 
 
 class Pace:
@@ -39,14 +38,13 @@ class Pace:
     def _is_unknown(self, size: int) -> bool:
         return size > 2 * self._largest
 
-    def inline(self, size: int, *, alone: bool = True) -> bool:
-        """Whether a call with `size` bytes of input is known to be short enough to run where its request was parsed.
-
-        `alone` tells that no other request waits for that thread.
+    def expected_seconds(self, size: int) -> float | None:
+        """How long a call with `size` bytes of input takes on the calling thread; None when it is to run in the pools,
+        when too little is known, or when the input is far larger than any that was quick.
         """
         if self._chosen != CALLING_THREAD or self._is_unknown(size):
-            return False
-        return self._least < (INLINE_SECONDS if alone else BESIDE_OTHERS_SECONDS)
+            return None
+        return self._least
 
     def record(self, pool: int, seconds: float, size: int) -> None:
         """Learn from one call."""
@@ -58,7 +56,7 @@ class Pace:
             self._largest = max(self._largest, size)
             if all(len(samples) == SAMPLES for samples in self._recent.values()):
                 self._chosen = min(self._recent, key=lambda key: min(self._recent[key]))
-        elif size > self._largest and seconds < INLINE_SECONDS:
+        elif size > self._largest and seconds < QUICK_SECONDS:
             self._largest = size
         if self._calls % SAMPLES == 0:
             self._least = min(self._recent[CALLING_THREAD], default=1.0)

@@ -112,14 +112,13 @@ class SavedModel:
             takes_strings = any(spec.dtype == "string" for spec in signature.inputs.values())
             yield name, _Callable(signature, feeds, fetches, Pace(bounded=not has_loops), takes_strings)
 
-    def runs_inline(self, signature: Signature, size: int, *, alone: bool) -> bool:
-        """Whether a call with `size` bytes of input is so short that another thread is not worth its hop;
-        `alone` tells that no other request waits for this one.
+    def expected_seconds(self, signature: Signature, size: int) -> float | None:
+        """How long a call with `size` bytes of input takes on the calling thread, None when that cannot be told.
 
-        Never with strings, whose arrays hold pointers: their size says nothing about the work.
+        Never told of strings, whose arrays hold pointers: their size says nothing about the work.
         """
         callable_ = self._callables_by_name[signature.name]
-        return not callable_.takes_strings and callable_.pace.inline(size, alone=alone)
+        return None if callable_.takes_strings else callable_.pace.expected_seconds(size)
 
     def run(
         self, signature: Signature, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], timeout: float | None

@@ -35,8 +35,10 @@ class Servable(Protocol):
     ) -> dict[str, np.ndarray]:
         """The outputs named by alias for `inputs` by alias; `timeout` in seconds. Raises ServingError."""
 
-    def runs_inline(self, signature: Signature, size: int, *, alone: bool) -> bool:
-        """Whether a call with `size` bytes of input is so short that another thread is not worth its hop."""
+    def expected_seconds(self, signature: Signature, size: int) -> float | None:
+        """How long a call with `size` bytes of input takes on the calling thread, None when it may run elsewhere or
+        longer than any that was seen.
+        """
 
     def close(self) -> None:
         """Free the memory."""

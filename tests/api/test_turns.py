@@ -1,0 +1,125 @@
+"""Where a call runs, and that what it holds is let go of whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tfs_notebook.api.turns import ALONE_SECONDS, TOGETHER_SECONDS, Turns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SHORT, MEDIUM = TOGETHER_SECONDS / 2, (TOGETHER_SECONDS + ALONE_SECONDS) / 2
+
+
+class Works:
+    """Calls that tell what happened to them, in order."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def make(self, name: str, fault: Exception | None = None) -> tuple[Callable[[], str], Callable[[], None]]:
+        def run() -> str:
+            self.log.append(f"{name} runs")
+            if fault is not None:
+                raise fault
+            return threading.current_thread().name
+
+        return run, lambda: self.log.append(f"{name} ends")
+
+
+def run(main: Callable[[Turns], Any]) -> Any:
+    async def whole() -> Any:
+        turns = Turns(2)
+        try:
+            return await main(turns)
+        finally:
+            turns.close()
+
+    return asyncio.run(whole())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "alone", "here"),
+    [
+        (SHORT, True, True),
+        (SHORT, False, True),
+        (MEDIUM, True, True),
+        (MEDIUM, False, False),
+        (ALONE_SECONDS, True, False),
+        (None, True, False),
+        (None, False, False),
+    ],
+)
+def test_where_a_call_runs(seconds: float | None, alone: bool, here: bool) -> None:
+    works = Works()
+    thread = run(lambda turns: turns.run(*works.make("a"), seconds=seconds, alone=alone))
+    assert (thread == threading.main_thread().name) == here
+    assert here or thread.startswith("tfs-rest")
+    assert works.log == ["a runs", "a ends"]
+
+
+def test_short_calls_run_one_after_the_other_once_all_that_arrived_is_read() -> None:
+    works = Works()
+
+    async def main(turns: Turns) -> list[str]:
+        async def request(name: str) -> str:
+            works.log.append(f"{name} read")
+            return await turns.run(*works.make(name), seconds=SHORT, alone=False)
+
+        return await asyncio.gather(request("a"), request("b"))
+
+    run(main)
+    assert works.log == ["a read", "b read", "a runs", "a ends", "b runs", "b ends"]
+
+
+def test_a_call_that_fails_fails_alone() -> None:
+    works = Works()
+
+    async def main(turns: Turns) -> list[Any]:
+        calls = [works.make("a"), works.make("b", fault=ValueError("broken")), works.make("c")]
+        return await asyncio.gather(
+            *(turns.run(*call, seconds=SHORT, alone=False) for call in calls), return_exceptions=True
+        )
+
+    a, b, c = run(main)
+    assert (a, repr(b), c) == ("MainThread", "ValueError('broken')", "MainThread")
+    assert [entry for entry in works.log if entry.endswith("ends")] == ["a ends", "b ends", "c ends"]
+
+
+def test_a_short_call_that_nobody_waits_for_any_more_is_not_made() -> None:
+    works = Works()
+
+    async def main(turns: Turns) -> str:
+        given_up = asyncio.ensure_future(turns.run(*works.make("a"), seconds=SHORT, alone=False))
+        await asyncio.sleep(0)
+        other = asyncio.ensure_future(turns.run(*works.make("b"), seconds=SHORT, alone=False))
+        given_up.cancel()
+        return await other
+
+    run(main)
+    assert sorted(works.log) == ["a ends", "b ends", "b runs"]
+
+
+def test_what_waits_for_a_thread_when_this_closes_is_let_go_of() -> None:
+    works, go_on = Works(), threading.Event()
+
+    async def main() -> None:
+        turns = Turns(1)
+        slow = asyncio.ensure_future(turns.run(go_on.wait, lambda: None, seconds=None, alone=True))
+        waiting = asyncio.ensure_future(turns.run(*works.make("a"), seconds=None, alone=True))
+        await asyncio.sleep(0)
+        turns.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        go_on.set()
+        assert await slow
+        assert works.log == ["a ends"]
+        await turns.run(*works.make("late"), seconds=None, alone=True)
+
+    asyncio.run(main())
+    assert works.log == ["a ends", "late runs", "late ends"]

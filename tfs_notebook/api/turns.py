@@ -1,0 +1,78 @@
+"""When and where a request's call runs, by how long it is known to take.
+
+* A short call that nobody else waits for runs at once: a hop to another thread costs more.
+* Short calls of several clients run one right after the other once the loop has read all that arrived: TensorFlow's
+  code and tables are still in the processor's caches then, and a small call takes a fifth of its time.
+* Every other call runs on a pool, so that no model ever blocks the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+ALONE_SECONDS = 0.001
+TOGETHER_SECONDS = 0.0002
+"""A hop to another thread costs a quarter of this; longer calls are worth it when others wait for the loop."""
+
+
+class Turns:
+    """Runs the calls of one event loop."""
+
+    def __init__(self, threads: int) -> None:
+        """`threads` is the size of the pool."""
+        self.pool = ThreadPoolExecutor(max(threads, 1), thread_name_prefix="tfs-rest")
+        self._together: list[tuple[asyncio.Future[Any], Callable[[], Any], Callable[[], None]]] = []
+
+    async def run(self, work: Callable[[], T], end: Callable[[], None], *, seconds: float | None, alone: bool) -> T:
+        """What `work` returns or raises; it is known to take about `seconds`, or not known to be short.
+
+        `alone` tells that no other request waits for the loop. `end` is called once, on whatever thread, when `work` is
+        over or will never begin; the caller may be cancelled before.
+        """
+        if seconds is None or seconds >= (ALONE_SECONDS if alone else TOGETHER_SECONDS):
+            return await self._on_the_pool(work, end)
+        if alone:
+            return _finish(work, end)
+        loop = asyncio.get_running_loop()
+        if not self._together:
+            loop.call_soon(self._run_together)
+        outcome: asyncio.Future[T] = loop.create_future()
+        self._together.append((outcome, work, end))
+        return await outcome
+
+    async def _on_the_pool(self, work: Callable[[], T], end: Callable[[], None]) -> T:
+        try:
+            job = self.pool.submit(work)
+        except RuntimeError:  # shut down: the connection was accepted while this closed
+            return _finish(work, end)
+        job.add_done_callback(lambda _: end())
+        return await asyncio.wrap_future(job)
+
+    def _run_together(self) -> None:
+        waiting, self._together = self._together, []
+        for outcome, work, end in waiting:
+            if outcome.cancelled():
+                end()
+                continue
+            try:
+                outcome.set_result(_finish(work, end))
+            except BaseException as error:
+                outcome.set_exception(error)
+
+    def close(self) -> None:
+        """Begin nothing more on the pool; does not wait for what runs there."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _finish(work: Callable[[], T], end: Callable[[], None]) -> T:
+    try:
+        return work()
+    finally:
+        end()
