@@ -249,6 +249,47 @@ def test_it_serves_and_ends_on_sigterm_when_everybody_has_been_answered(models: 
         assert out.startswith("unknown argument: --nothing=1\nunknown argument: --rest_api_port\nusage: ")
 
 
+@contextmanager
+def asked_for(seconds: float, port: int) -> Iterator[http.client.HTTPConnection]:
+    """A connection whose request takes so long, and has been read."""
+    with closing(http.client.HTTPConnection("localhost", port, timeout=60)) as connection:
+        connection.request("POST", "/v1/models/default:predict", b'{"inputs": %f}' % seconds)
+        with closing(http.client.HTTPConnection("localhost", port, timeout=30)) as other:
+            other.request("GET", "/v1/models/default")
+            assert other.getresponse().status == 200
+        yield connection
+
+
+def test_sigterm_does_not_wait_for_ever_and_a_second_one_not_at_all(models: Models) -> None:
+    for signals, at_most in ((1, 20.0), (2, 5.0)):
+        rest_port, grpc_port = free_ports(2)
+        arguments = f"--port={grpc_port}", f"--rest_api_port={rest_port}", f"--model_base_path={models.path('slow')}"
+        with running(*arguments) as process:
+            process.logged("Exporting HTTP/REST API at:")
+            with asked_for(60.0, rest_port):
+                started = time.monotonic()
+                process.popen.send_signal(signal.SIGTERM)
+                process.logged("Stopping: finishing the requests under way")
+                if signals == 2:
+                    process.popen.send_signal(signal.SIGTERM)
+                status, _ = process.wait()
+                assert time.monotonic() - started < at_most
+                assert status == (0 if signals == 1 else 128 + signal.SIGTERM)
+
+
+def test_a_token_that_was_made_up_is_told(models: Models) -> None:
+    rest_port, grpc_port = free_ports(2)
+    base_path = models.path("half_plus_two")
+    ports = f"--port={grpc_port}", f"--rest_api_port={rest_port}"
+    with running("--host=0.0.0.0", f"--model_base_path={base_path}", *ports) as process:
+        token = process.logged("Requests need the header or metadata authorization: ").split()[-1]
+        process.logged("Exporting HTTP/REST API at:")
+        for headers, expected in (({}, 401), ({"Authorization": token}, 200)):
+            with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as connection:
+                connection.request("GET", "/v1/models/default", headers=headers)
+                assert connection.getresponse().status == expected
+
+
 def test_one_model_and_ctrl_c(models: Models) -> None:
     (grpc_port,) = free_ports(1)
     base_path = models.path("half_plus_two")

@@ -1,41 +1,11 @@
-from __future__ import annotations
+"""Which token is in force."""
 
-import socket
+from __future__ import annotations
 
 import pytest
 
-from tfs_notebook.endpoints import PortTakenError, check_port, with_token
-from tfs_notebook.errors import ServingError
+from tfs_notebook.endpoints import with_token
 from tfs_notebook.options import Options
-
-
-def test_a_port_that_somebody_has() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        for host in ("127.0.0.1", "0.0.0.0"):
-            with pytest.raises(PortTakenError, match=rf"--port={port}: cannot listen on {host}:{port} \(Address"):
-                check_port("port", host, port)
-    check_port("port", "127.0.0.1", port)
-
-
-def test_a_port_with_connections_that_linger() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        client = socket.create_connection(("127.0.0.1", port))
-        server, _ = other.accept()
-        server.close()  # first, so that it is this side that waits
-        client.close()
-    check_port("port", "127.0.0.1", port)
-
-
-def test_an_interface_that_this_machine_does_not_have() -> None:
-    with pytest.raises(PortTakenError, match=r"cannot listen on 192\.0\.2\.1:1"):
-        check_port("port", "192.0.2.1", 1)
-
-
-def test_a_number_that_is_no_port() -> None:
-    with pytest.raises(ServingError, match="--port=65536 is not a TCP port: they go from 1 to 65535"):
-        check_port("port", "127.0.0.1", 65536)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +21,12 @@ def test_a_number_that_is_no_port() -> None:
 )
 def test_the_token_in_force(options: Options, environment: str, token: str) -> None:
     assert with_token(options, environment).token == token
+
+
+def test_a_token_that_was_made_up_stays() -> None:
+    assert with_token(Options(host="0.0.0.0"), "", "made up").token == "made up"
+    assert with_token(Options(host="127.0.0.1"), "", "made up").token == ""
+    assert with_token(Options(host="0.0.0.0", token="given"), "", "made up").token == "given"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "my.lab"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+import signal
 import socket
 import sys
 import threading
@@ -22,7 +24,7 @@ import tfs_notebook
 from tests import saved_models
 from tests.serving import ALL, ask, config_text, label, serving_threads, until
 from tfs_notebook import Code, ServingError, deployment
-from tfs_notebook.endpoints import PortTakenError
+from tfs_notebook.ports import PortTakenError
 from tfs_notebook.server import Server
 
 if TYPE_CHECKING:
@@ -305,7 +307,7 @@ def test_an_interrupted_start_leaves_nothing(models: Models, monkeypatch: pytest
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Server, "_set_switch_interval", interrupted)
-    monkeypatch.setattr("tfs_notebook.endpoints.Endpoints.open", interrupted)
+    monkeypatch.setattr(Server, "_open", interrupted)
     port = free_port()
     with pytest.raises(KeyboardInterrupt):
         tfs_notebook.serve(str(models.path("half_plus_two")), rest_api_port=port, port=0)
@@ -367,7 +369,7 @@ def test_change_of_the_interface_under_the_same_ports(models: Models) -> None:
         deployment.change(server, path, "", {**ports, "host": "0.0.0.0", "token": "t"})
         assert ask(server, "GET", "/v1/models/model", headers={"Authorization": "t"}).status == 200
         assert grpc_answers(server, "t")
-        deployment.change(server, path, "", {**ports, "host": "127.0.0.1"})
+        deployment.change(server, path, "", {**ports, "host": "127.0.0.1", "token": ""})
         assert predictions(server) == [2.5]
         assert grpc_answers(server)
 
@@ -407,6 +409,39 @@ def test_change_of_the_token(models: Models) -> None:
         assert ask(server, "GET", "/v1/models/model", headers={"Authorization": "new"}).status == 200
 
 
+def test_where_it_listens_and_who_may_ask_stay_unless_something_else_is_said(models: Models) -> None:
+    path = str(models.path("half_plus_two"))
+    with tfs_notebook.serve(path, token="secret", allowed_hosts="my.lab", **ANY) as server:
+        before = server.rest_url, server.grpc_target
+        deployment.change(server, path, "", {"model_name": "renamed"})
+        assert (server.rest_url, server.grpc_target) == before
+        headers = {"Host": "my.lab", "Authorization": "secret"}
+        assert ask(server, "GET", "/v1/models/renamed").status == 401
+        assert ask(server, "GET", "/v1/models/renamed", headers=headers).status == 200
+        deployment.change(server, path, "", {"token": ""})
+        assert ask(server, "GET", "/v1/models/model").status == 200
+
+
+def test_a_made_up_token_stays_for_the_servers_life(models: Models) -> None:
+    path = str(models.path("half_plus_two"))
+    with tfs_notebook.serve(path, host="0.0.0.0", **ANY) as server:
+        token = server.token
+        assert server.status().needs_token
+        for given in ({}, {"host": "0.0.0.0"}, {"host": "127.0.0.1"}, {"host": "0.0.0.0"}):
+            deployment.change(server, path, "", given)
+            assert server.token == ("" if given == {"host": "127.0.0.1"} else token)
+
+
+def test_a_refused_change_leaves_the_token_as_it_was(models: Models, taken: int) -> None:
+    path = str(models.path("half_plus_two"))
+    with tfs_notebook.serve(path, token="old", **ANY) as server:
+        with pytest.raises(PortTakenError):
+            deployment.change(server, path, "", {"token": "new", "port": taken})
+        assert server.token == "old"
+        for token, status in (("old", 200), ("new", 401)):
+            assert ask(server, "GET", "/v1/models/model", headers={"Authorization": token}).status == status
+
+
 @pytest.mark.parametrize(
     "text", ["model_config_list { config { nme: 'm' } }", "model_config_list { config { name: 'm' base_path: 'm' } }"]
 )
@@ -438,6 +473,91 @@ def test_a_failed_version_is_tried_again_by_a_change(models: Models, tmp_path: P
         assert server.problems == []
 
 
+@pytest.mark.parametrize("damage", [saved_models.truncated_pb, saved_models.without_shard])
+def test_what_is_exported_again_but_broken_is_told_and_the_old_copy_serves(
+    models: Models, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    saved_models.half_plus_two(tmp_path / "1")
+    with tfs_notebook.serve(str(tmp_path), **ANY) as server:
+        damage(tmp_path / "1")
+        deployment.change(server, str(tmp_path), "", ANY)
+        assert predictions(server) == [2.5]
+        (problem,) = server.problems
+        assert f"Version 1 of model model is still the copy loaded from {tmp_path}/1; " in problem.message
+
+
+def test_other_tags_and_threads_are_taken_up_by_what_is_served(models: Models) -> None:
+    path = str(models.path("half_plus_two"))
+    with tfs_notebook.serve(path, **ANY) as server:
+        deployment.change(server, path, "", {"saved_model_tags": "gpu"})
+        (problem,) = server.problems
+        assert "Could not find meta graph def matching supplied tags: { gpu }" in problem.message
+        loaded = server.status().models[0].versions[0].attempts
+        deployment.change(server, path, "", {"tensorflow_intra_op_parallelism": 1})
+        assert server.problems == []
+        assert server.status().models[0].versions[0].attempts == loaded + 1
+        deployment.change(server, path, "", {"tensorflow_intra_op_parallelism": 1})
+        assert server.status().models[0].versions[0].attempts == loaded + 1
+
+
+def test_change_returns_when_what_had_failed_serves(models: Models, tmp_path: Path) -> None:
+    models.copy("half_plus_two", tmp_path / "m")
+    text = config_text({"m": Path("/models/m")}, {"m": label("stable", 1)})
+    with tfs_notebook.serve(str(tmp_path / "typo"), config=text, mount="/models", **ANY) as server:
+        assert server.problems
+        deployment.change(server, str(tmp_path), text, {"mount": "/models"})
+        assert server.problems == []
+        assert predictions(server, "m", "/labels/stable") == [2.5]
+
+
+def interrupt_soon() -> None:
+    """Ctrl-C in half a second."""
+    timer = threading.Timer(0.5, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    timer.start()
+
+
+def test_control_c_during_a_change_ends_the_wait_but_not_the_change(models: Models, tmp_path: Path) -> None:
+    path, file = models.path("half_plus_two"), tmp_path / "models.config"
+    (tmp_path / "empty").mkdir()
+    file.write_text(config_text({"a": path, "slow": models.path("slow")}))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    loading = threading.Event()
+    try:
+        with tfs_notebook.serve(str(path), **ANY) as server:
+            server._core._bring_up_afresh = hanging(loading)  # type: ignore[method-assign]
+            rest_port, grpc_port = free_port(), free_port()
+            options = {"rest_api_port": rest_port, "port": grpc_port}
+            interrupt_soon()
+            with pytest.raises(KeyboardInterrupt):
+                deployment.change(
+                    server,
+                    "",
+                    "",
+                    {**options, "model_config_file": str(file), "model_config_file_poll_wait_seconds": 1},
+                )
+            assert loading.is_set()
+            assert (server.options.rest_api_port, server.options.port) == (rest_port, grpc_port)
+            until(lambda: predictions(server, "a") == [2.5])
+            file.write_text(config_text({"b": path}))
+            until(lambda: predictions(server, "b") == [2.5])
+        for port in (rest_port, grpc_port):
+            with socket.create_server(("127.0.0.1", port)):
+                pass
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def hanging(begun: threading.Event) -> Any:
+    """A wait for a model that does not come to an end."""
+
+    async def bring_up(lookout: Any, _failed: object) -> None:
+        begun.set()
+        await lookout.look()
+        await asyncio.sleep(60)
+
+    return bring_up
+
+
 def test_change_moves_the_mount(models: Models, tmp_path: Path) -> None:
     for name, offset in (("a", 1), ("b", 2)):
         saved_models.half_plus_two(tmp_path / name / "m" / "1", scale=0, offset=offset)
@@ -462,7 +582,7 @@ def test_a_path_beside_a_config_needs_a_mount(models: Models, tmp_path: Path) ->
 # The config file
 
 
-def test_the_config_file_is_followed(models: Models, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_config_file_is_followed(models: Models, tmp_path: Path) -> None:
     file = tmp_path / "model_config.pbtxt"
     base_path = models.path("half_plus_two")
 
@@ -479,15 +599,19 @@ def test_the_config_file_is_followed(models: Models, tmp_path: Path, caplog: pyt
         write(config_text({"b": base_path}))
         until(lambda: configured() == {"b"})
         until(lambda: predictions(server, "b") == [2.5])
-        write("no config")
-        until(lambda: "Failed to read ModelServerConfig file" in caplog.text)
-        assert configured() == {"b"}
-        caplog.clear()
-        file.unlink()
-        until(lambda: "No such file or directory" in caplog.text)
-        assert predictions(server, "b") == [2.5]
+        for text, said in (
+            ("no config", "Error parsing text-format"),
+            (config_text({"a": Path("relative")}), "an absolute path"),
+            (None, "No such file or directory"),
+        ):
+            write(text) if text is not None else file.unlink()
+            until(lambda said=said: any(said in problem.message for problem in server.problems))
+            assert len(server.problems) == 1
+            assert configured() == {"b"}
+            assert predictions(server, "b") == [2.5]
         write(config_text({"a": base_path, "b": base_path}))
         until(lambda: configured() == {"a", "b"})
+        until(lambda: server.problems == [])
 
 
 def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:
@@ -539,9 +663,8 @@ def test_stop_twice_and_the_ports_are_free_at_once(models: Models) -> None:
 def test_what_a_stopped_server_says(models: Models) -> None:
     server = tfs_notebook.serve(str(models.path("half_plus_two")), **ANY)
     server.stop()
-    with pytest.raises(ServingError, match=r"Servable not found for request: Latest\(model\)"):
-        server.predict("model", [1.0])
     for question in (
+        lambda: server.predict("model", [1.0]),
         lambda: server.reload(server_config(models)),
         lambda: server.change(server.options, server_config(models)),
     ):

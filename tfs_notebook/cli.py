@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
-import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.on_signal)
     try:
-        _serve(Options(**found), stop)
+        _serve(Options(**found))
     except _Stopped:
         _log.info("Stopped before the models were loaded")
     except (ServingError, OSError) as error:
@@ -104,25 +105,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Stopped(BaseException):  # as KeyboardInterrupt: nothing on the way may take it for an error
-    """A signal asked to stop while the models were being loaded."""
+    """A signal asked to stop."""
 
 
 class _Stop:
-    """Waits for a signal to stop; one that comes before anybody waits interrupts what is done instead."""
+    """The first signal interrupts whatever is done, so that it is wound up; the second ends the process at once."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
-        self._waiting = False
+        self._asked = False
 
-    def on_signal(self, *_: object) -> None:
-        self._asked.set()
-        if not self._waiting:
-            self._waiting = True  # the next one does not disturb the cleaning up
-            raise _Stopped
-
-    def wait(self) -> None:
-        self._waiting = True
-        self._asked.wait()
+    def on_signal(self, number: int, _frame: object) -> None:
+        if self._asked:
+            os._exit(128 + number)
+        self._asked = True
+        raise _Stopped
 
 
 def _print_versions() -> None:
@@ -146,7 +142,7 @@ def _print_failure(error: ServingError | OSError) -> None:
         print(error.hint, file=sys.stderr)
 
 
-def _serve(options: Options, stop: _Stop) -> None:
+def _serve(options: Options) -> None:
     options = _without_conflicts(options)
     from tfs_notebook.deployment import deployment
 
@@ -159,15 +155,18 @@ def _serve(options: Options, stop: _Stop) -> None:
     from tfs_notebook.server import Server
 
     with Server(options) as server:
-        server.start(deployed.config, timeout=None, strict=True)
-        if deployed.file is not None:
-            server.watch(deployed.file)
+        server.start(deployed.config, file=deployed.file, timeout=None, strict=True)
+        if server.made_up_token:
+            _log.warning("Requests need the header or metadata authorization: %s", server.made_up_token)
         if server.grpc_target:
             _log.info("Running gRPC ModelServer at %s:%s ...", options.host, server.grpc_target.rpartition(":")[2])
         if server.rest_url:
             _log.info("Exporting HTTP/REST API at:%s ...", server.rest_url.removeprefix("http://"))
-        stop.wait()
-        _log.info("Stopping: finishing the requests under way")
+        try:
+            while True:
+                time.sleep(3600)
+        except _Stopped:
+            _log.info("Stopping: finishing the requests under way")
 
 
 def _without_conflicts(options: Options) -> Options:
@@ -191,15 +190,23 @@ def _without_conflicts(options: Options) -> Options:
             "Skipped exporting HTTP/REST API."
         )
         return replace(options, rest_api_port=0)
-    from tfs_notebook.endpoints import PortTakenError, check_port
+    from tfs_notebook.ports import PortTakenError, check_port
 
     try:
         check_port("rest_api_port", options.host, options.rest_api_port)
-    except PortTakenError as error:
+    except (PortTakenError, ServingError) as error:
         _log.error("Failed to start HTTP Server at %s:%d: %s", options.host, options.rest_api_port, error)
         return replace(options, rest_api_port=0)
     return options
 
 
+def run() -> None:
+    """Serve, and end the process without waiting for threads that a model keeps busy."""
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

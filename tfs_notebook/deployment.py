@@ -12,7 +12,8 @@ from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.engine.storage import nothing_to_serve
 from tfs_notebook.errors import invalid_argument
 from tfs_notebook.mount import Mount
-from tfs_notebook.options import ANY_PORT, FLAGS, Options
+from tfs_notebook.options import ANY_PORT, FLAGS, NOTEBOOK_DEFAULTS, Options
+from tfs_notebook.ports import check_ports
 from tfs_notebook.runtime import import_aside
 
 if TYPE_CHECKING:
@@ -68,33 +69,29 @@ def notebook_options(given: Mapping[str, Any]) -> Options:
         wanted = FLAGS[name].type
         if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
             raise invalid_argument(f"Option {name} is of type {wanted.__name__}, not {value!r}")
-    options = Options(**{"rest_api_port": 8501, "model_name": "model", **given})
+    options = Options(**{**NOTEBOOK_DEFAULTS, **given})
     return replace(options, port=options.port or ANY_PORT, rest_api_port=options.rest_api_port or ANY_PORT)
 
 
 def serve(path: str, text: str, given: Mapping[str, Any], *, source: str = "model config") -> Server:
     """Start a server in a notebook or script; see `tfs_notebook.serve`."""
     deployed = plan(path, text, given, source=source)
+    check_ports(deployed.options)  # before TensorFlow is imported, which takes seconds
     import_aside("tfs_notebook.engine.savedmodel", "tfs_notebook.server")
     from tfs_notebook.server import Server
 
     server = Server(deployed.options)
-    try:
-        server.start(deployed.config)
-        if deployed.file is not None:
-            server.watch(deployed.file)
-    except BaseException:
-        server.stop(timeout=1.0)
-        raise
+    server.start(deployed.config, file=deployed.file)
     return server
 
 
 def change(server: Server, path: str, text: str, given: Mapping[str, Any], *, source: str = "model config") -> None:
-    """Let a running server go on with another deployment, without an unanswered request."""
-    deployed = plan(path, text, given, source=source)
-    server.change(deployed.options, deployed.config)
-    if deployed.file is not None:
-        server.watch(deployed.file)
+    """Let a running server go on with another deployment, without an unanswered request.
+
+    Where it listens and who may ask stay as they are unless `given` says otherwise.
+    """
+    deployed = plan(path, text, {**server.stance(), **given}, source=source)
+    server.change(deployed.options, deployed.config, file=deployed.file)
 
 
 def plan(path: str, text: str, given: Mapping[str, Any], *, source: str = "model config") -> Deployment:

@@ -13,7 +13,8 @@ from typing import Any, get_type_hints
 
 ANY_PORT = -1
 """As a port: pick a free one. (0 switches a protocol off, as in TensorFlow Serving.)"""
-
+NOTEBOOK_DEFAULTS: dict[str, Any] = {"rest_api_port": 8501, "model_name": "model"}
+"""Where a notebook and `tfs_notebook.serve` start from something else than the command line."""
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
 

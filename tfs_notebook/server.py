@@ -8,14 +8,14 @@ import os
 import sys
 from concurrent import futures  # Python 3.10 has three TimeoutErrors
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.endpoints import Endpoints, check_port, with_token
+from tfs_notebook.endpoints import Endpoints, with_token
 from tfs_notebook.engine.events import Event, EventStream, Kind
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
-from tfs_notebook.errors import ServingError
+from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.mount import Mount
+from tfs_notebook.ports import check_ports
 from tfs_notebook.runtime import Runtime
 from tfs_notebook.tensors import as_inputs
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.inference import Inference, ModelSpec
     from tfs_notebook.engine.config_file import ConfigFile
-    from tfs_notebook.engine.core import ModelStatus, ServerCore
+    from tfs_notebook.engine.core import ServerCore
+    from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.options import Options
 
 
@@ -54,13 +55,30 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """A moment of a server: its addresses (None when that protocol is off), devices and models."""
+    """A moment of a server: its addresses (None when that protocol is off), devices and models.
+
+    `host` is the interface it listens on; `needs_token` tells whether requests must carry `Server.token`.
+    `config_problem` is why the last configuration that was read or sent was refused; the one before is in force then.
+    """
 
     running: bool
     rest_url: str | None
     grpc_target: str | None
     devices: tuple[str, ...]
     models: tuple[ModelStatus, ...]
+    host: str = "127.0.0.1"
+    needs_token: bool = False
+    config_problem: ServingError | None = None
+
+    @property
+    def problems(self) -> list[ServingError]:
+        """Why what is served is not what was asked for; empty when all is well."""
+        refused = [self.config_problem] if self.config_problem is not None else []
+        return [*refused, *(problem for model in self.models for problem in model.problems)]
+
+
+class _NotAllServedError(Exception):
+    """A change was made, but not every model serves: `problems` tells."""
 
 
 class Server:
@@ -70,7 +88,9 @@ class Server:
         """Imports TensorFlow, if nobody has, so that the models can be loaded; takes seconds then."""
         from tfs_notebook.engine.savedmodel import DEVICES
 
-        self.options = with_token(options, os.environ.get("TFS_NOTEBOOK_TOKEN", ""))
+        self.made_up_token = ""
+        """The token that was made up because none was given; "" when none was needed."""
+        self._take(options, self._complete(options))
         self.events = EventStream()
         self._devices = DEVICES
         self._runtime = Runtime()
@@ -95,24 +115,39 @@ class Server:
         from tfs_notebook.api.inference import Inference
         from tfs_notebook.engine.core import ServerCore
         from tfs_notebook.engine.manager import Manager
-        from tfs_notebook.engine.savedmodel import load_saved_model
+        from tfs_notebook.engine.savedmodel import Loader
 
-        manager = Manager(load_saved_model, self.events, load_threads=self.options.num_load_threads or 4)
+        manager = Manager(Loader(), self.events, load_threads=self.options.num_load_threads)
         core = ServerCore(manager, self.events)
         inference = Inference(core)
         return core, inference, Endpoints(inference, self._reload_within)
 
-    def start(self, config: ModelServerConfig, *, timeout: float | None = 60.0, strict: bool = False) -> None:
+    def _complete(self, options: Options) -> Options:
+        """`options` with the token that is in force."""
+        return with_token(options, os.environ.get("TFS_NOTEBOOK_TOKEN", ""), self.made_up_token)
+
+    def _take(self, asked: Options, complete: Options) -> None:
+        self._asked, self.options = asked, complete
+        if complete.token and not (asked.token or os.environ.get("TFS_NOTEBOOK_TOKEN")):
+            self.made_up_token = complete.token
+
+    def start(
+        self,
+        config: ModelServerConfig,
+        *,
+        file: ConfigFile | None = None,
+        timeout: float | None = 60.0,
+        strict: bool = False,
+    ) -> None:
         """Load the models of `config`, waiting up to `timeout` seconds for them, then open the ports.
 
+        `file` is where `config` was read from; its changes are followed as `model_config_file_poll_wait_seconds` says.
         With `strict`, as on the command line, a model that does not come up raises ServingError; otherwise the others
         serve and `problems` tells. Raises ServingError for an invalid configuration and PortTakenError for a taken
         port. Whatever is raised, Ctrl-C too, nothing is left running.
         """
         try:
-            for flag in ("port", "rest_api_port"):
-                if (port := getattr(self.options, flag)) > 0:
-                    check_port(flag, self.options.host, port)
+            check_ports(self.options)
             self._configure()
             try:
                 self._runtime.call(self._core.apply(config, timeout=timeout, patient=strict))
@@ -122,46 +157,62 @@ class Server:
                     raise ServingError(error.code, message, where=error.where, hint=error.hint) from None
                 if not self._core.configs:
                     raise
-            self._runtime.call(self._endpoints.open(self.options))
+            self._runtime.call(self._open(file))
         except BaseException:
             self.stop(timeout=1.0)
             raise
         self._set_switch_interval()
         self.events.publish(Event(Kind.SERVER, message="started"))
 
-    def change(self, options: Options, config: ModelServerConfig, *, timeout: float = 60.0) -> None:
+    async def _open(self, file: ConfigFile | None) -> None:
+        await self._endpoints.open(self.options)
+        self._watch(file)
+
+    def change(
+        self, options: Options, config: ModelServerConfig, *, file: ConfigFile | None = None, timeout: float = 60.0
+    ) -> None:
         """Go on with other options and another configuration, without an unanswered request.
 
         What is served under an unchanged number is exchanged when its files changed, and what failed is tried again.
         Raises ServingError for an invalid configuration and PortTakenError for a taken port; nothing changes then. What
-        does not come up is told by `problems`.
+        does not come up within `timeout` seconds is told by `problems`; Ctrl-C ends only the wait for it.
         """
         from tfs_notebook.engine.config import validate_config
 
-        options = with_token(options, os.environ.get("TFS_NOTEBOOK_TOKEN", ""))
         validate_config(config, self._core.configs)
-        self._runtime.call(self._endpoints.open(options))
-        self.options = options
-        self._configure()
-        with contextlib.suppress(ServingError):
-            self._runtime.call(self._apply_afresh(config, timeout))
-        self._set_switch_interval()
-        self.events.publish(Event(Kind.SERVER, message="changed"))
+        with contextlib.suppress(_NotAllServedError):
+            self._runtime.call(self._change(options, config, file, timeout))
 
-    async def _apply_afresh(self, config: ModelServerConfig, timeout: float) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
-        kept = dict(self._core.configs)
+    async def _change(
+        self, options: Options, config: ModelServerConfig, file: ConfigFile | None, timeout: float
+    ) -> None:
+        # As a task of its own: what interrupts the caller must not leave it half done
+        switching = asyncio.get_running_loop().create_task(self._switch(options, config, file, timeout))
+        applying = await asyncio.shield(switching)
         try:
-            await self._core.apply(config, timeout=timeout, patient=False)
+            await applying
+        except ServingError as error:
+            raise _NotAllServedError from error
         finally:
-            if kept:
-                await self._core.refresh()
+            self.events.publish(Event(Kind.SERVER, message="changed"))
+
+    async def _switch(
+        self, options: Options, config: ModelServerConfig, file: ConfigFile | None, timeout: float
+    ) -> asyncio.Task[None]:
+        """Make everything as it is to be but the models, for which the returned task waits."""
+        complete = self._complete(options)
+        await self._endpoints.open(complete)
+        self._take(options, complete)
+        self._configure()
+        self._set_switch_interval()
+        self._watch(file)
+        applying = self._core.apply(config, timeout=timeout, patient=False, afresh=True)
+        return asyncio.get_running_loop().create_task(applying)
 
     def _configure(self) -> None:
         from tfs_notebook.engine.core import CoreOptions
         from tfs_notebook.engine.manager import RetryPolicy
-        from tfs_notebook.engine.savedmodel import SessionOptions, load_saved_model
+        from tfs_notebook.engine.savedmodel import Loader, SessionOptions
 
         options = self.options
         intra, inter = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
@@ -173,7 +224,7 @@ class Server:
             inter_op_threads=inter,
         )
         manager = self._core.manager
-        manager.load = partial(load_saved_model, options=session)
+        manager.load = Loader(session)
         manager.retry_policy = RetryPolicy(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
         self._core.options = CoreOptions(
             poll_seconds=options.file_system_poll_wait_seconds,
@@ -181,17 +232,15 @@ class Server:
         )
         self._core.resolve = Mount(options.mount, options.model_root).resolve
 
-    def watch(self, file: ConfigFile) -> None:
-        """From now on apply `file` whenever its content changes, as `model_config_file_poll_wait_seconds` says."""
-        period = self.options.model_config_file_poll_wait_seconds
-        if period > 0:
-            self._runtime.call(self._start_watching(file, period))
-
-    async def _start_watching(self, file: ConfigFile, period: float) -> None:
+    def _watch(self, file: ConfigFile | None) -> None:
+        """From now on apply `file`, and no other, whenever its content changes."""
         if self._watcher is not None:
             self._watcher.cancel()
-        watching = file.watch(period, self._core.apply, self.events)
-        self._watcher = asyncio.get_running_loop().create_task(watching)
+            self._watcher = None
+        period = self.options.model_config_file_poll_wait_seconds
+        if file is not None and period > 0:
+            watching = file.watch(period, self._core.apply, self.events)
+            self._watcher = asyncio.get_running_loop().create_task(watching)
 
     def reload(self, config: ModelServerConfig, *, timeout: float = 60.0) -> None:
         """Replace the configuration, as HandleReloadConfigRequest does. Raises ServingError."""
@@ -212,7 +261,7 @@ class Server:
             self._runtime.close()
             if self._switch_interval is not None:
                 sys.setswitchinterval(self._switch_interval)
-        self.events.publish(Event(Kind.SERVER, message="stopped"))
+            self.events.publish(Event(Kind.SERVER, message="stopped"))
 
     async def _close(self, timeout: float) -> None:
         if self._watcher is not None:
@@ -249,14 +298,35 @@ class Server:
         host = "localhost" if self.options.host in {"127.0.0.1", "0.0.0.0", "::"} else self.options.host
         return form.format(f"[{host}]" if ":" in host else host, port) if port is not None and self._running else None
 
+    def stance(self) -> dict[str, Any]:
+        """Where it listens and who may ask, as options."""
+        kept = ("host", "token", "allow_without_token", "allowed_hosts")
+        ports = {"port": self._endpoints.grpc_port, "rest_api_port": self._endpoints.rest_port}
+        stance = {name: getattr(self._asked, name) for name in kept}
+        return stance | {name: port for name, port in ports.items() if port is not None}
+
+    @property
+    def token(self) -> str:
+        """What requests must carry in the header or metadata `authorization`; "" when they need not."""
+        return self.options.token
+
     def status(self) -> ServerStatus:
         """The state at this moment. Any thread may ask."""
-        return ServerStatus(self._running, self.rest_url, self.grpc_target, self._devices, self._core.status())
+        return ServerStatus(
+            running=self._running,
+            rest_url=self.rest_url,
+            grpc_target=self.grpc_target,
+            devices=self._devices,
+            models=self._core.status(),
+            host=self.options.host,
+            needs_token=bool(self.token),
+            config_problem=self._core.config_problem,
+        )
 
     @property
     def problems(self) -> list[ServingError]:
-        """Why models do not serve what their configuration asks for; empty when all is well."""
-        return [problem for model in self._core.status() for problem in model.problems]
+        """Why what is served is not what was asked for; empty when all is well."""
+        return self.status().problems
 
     def open(self, spec: ModelSpec) -> Any:
         """Pin a version for a request; see `Inference.open`."""
@@ -280,6 +350,8 @@ class Server:
         """
         from tfs_notebook.api.inference import ModelSpec, unknown_signature
 
+        if not self._running:
+            raise ServingError(Code.UNAVAILABLE, "The server has been stopped")
         with self._inference.open(ModelSpec(model, version, label)) as call:
             signature = call.signature(signature_name)
             if signature is None:

@@ -47,14 +47,14 @@ def test_it_is_read_again_only_when_its_content_changed(path: Path) -> None:
     assert names(file.read()) == ["a", "b"]
 
 
-def test_a_bad_content_is_told_once_and_the_next_good_one_is_read(path: Path) -> None:
+def test_a_bad_content_is_told_until_a_good_one_is_read(path: Path) -> None:
     file = ConfigFile(str(path))
     file.read()
     path.write_text("model_config_list {\n  oops: 1 }")
-    with pytest.raises(ServingError, match="2:3") as error:
-        file.read_if_changed()
-    assert error.value.where == f"{path}:2:3"
-    assert file.read_if_changed() is None
+    for _ in range(2):
+        with pytest.raises(ServingError, match="2:3") as error:
+            file.read_if_changed()
+        assert error.value.where == f"{path}:2:3"
     path.write_text(naming("a"))
     assert names(file.read_if_changed()) == ["a"]
 
@@ -102,7 +102,7 @@ class Watched:
 
     def __init__(self, path: Path, events: EventStream) -> None:
         self.applied: list[list[str] | None] = []
-        self.refuse: ServingError | None = None
+        self.refuse: Exception | None = None
         self._file, self._events = CountingFile(str(path)), events
 
     async def apply(self, config: ModelServerConfig) -> None:
@@ -160,6 +160,67 @@ async def test_what_cannot_be_read_is_told_once_and_what_follows_is_applied(
     assert watched.applied == [["b"]]
     assert len(told()) == 3
     assert caplog.text.count("Failed to read ModelServerConfig file") == 3
+
+
+async def test_a_broken_text_stays_broken_until_it_is_mended(
+    path: Path, events: EventStream, recorder: Recorder
+) -> None:
+    watched = Watched(path, events)
+    async with watched.watching():
+        put(path, "oops")
+        await watched.looked()
+        assert [event.error is not None for event in recorder.of(Kind.CONFIG)] == [True]
+        put(path, naming("a"))
+        await until(lambda: watched.applied == [["a"]])
+        assert [event.error is not None for event in recorder.of(Kind.CONFIG)] == [True, False]
+
+
+async def test_a_refused_configuration_that_comes_back_is_refused_again(path: Path, events: EventStream) -> None:
+    watched, away = Watched(path, events), path.with_suffix(".away")
+    watched.refuse = ServingError(Code.INVALID_ARGUMENT, "not like this")
+    async with watched.watching():
+        put(path, naming("b"))
+        await until(lambda: watched.applied)
+        path.rename(away)
+        await watched.looked()
+        away.rename(path)
+        await until(lambda: watched.applied == [["b"], ["b"]])
+
+
+async def test_a_change_is_applied_though_the_one_before_still_waits(path: Path, events: EventStream) -> None:
+    applied, cancelled = [], []
+
+    async def apply(config: ModelServerConfig) -> None:
+        applied.append(names(config))
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(names(config))
+            raise
+
+    file = ConfigFile(str(path))
+    file.read()
+    task = asyncio.get_running_loop().create_task(file.watch(0.005, apply, events))
+    put(path, naming("b"))
+    await until(lambda: applied == [["b"]])
+    put(path, naming("c"))
+    await until(lambda: applied == [["b"], ["c"]])
+    task.cancel()
+    await asyncio.wait([task])
+    await until(lambda: cancelled == [["b"], ["c"]])
+
+
+async def test_a_fault_in_applying_is_not_the_end_of_watching(
+    path: Path, events: EventStream, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = Watched(path, events)
+    watched.refuse = RuntimeError("unheard of")
+    async with watched.watching():
+        put(path, naming("b"))
+        await until(lambda: "unheard of" in caplog.text)
+        watched.refuse = None
+        put(path, naming("c"))
+        await until(lambda: watched.applied[-1] == ["c"])
 
 
 async def test_a_refused_configuration_is_logged_and_the_next_one_is_applied(

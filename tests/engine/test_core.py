@@ -201,6 +201,18 @@ async def test_an_empty_configuration_is_nothing_to_do(versions: Versions, base:
         assert offset(core) == 1
 
 
+@pytest.mark.parametrize("policy", ["specific {}", "specific { versions: 7 }"])
+async def test_a_change_that_leaves_a_served_model_without_a_version_is_not_waited_for(
+    versions: Versions, base: Path, events: EventStream, policy: str
+) -> None:
+    versions.put(base, 1)
+    async with serving(events) as core:
+        await core.apply(config(entry(base)))
+        await core.apply(config(entry(base, policy)), timeout=30)
+        await until(lambda: states(core) == {1: "END"})
+        assert core.model_status("m").problems
+
+
 async def test_the_policy_of_a_served_model_changes(versions: Versions, base: Path, events: EventStream) -> None:
     for number in (1, 2):
         versions.put(base, number)
@@ -220,7 +232,7 @@ async def test_a_base_path_is_found_where_it_is_mounted(versions: Versions, base
         assert offset(core) == 1
 
 
-async def test_another_base_path_under_the_same_number_is_loaded_by_refresh_and_not_by_apply(
+async def test_another_base_path_under_the_same_number_is_loaded_only_afresh(
     versions: Versions, tmp_path: Path, events: EventStream
 ) -> None:
     for name, content in (("old", 1), ("new", 2)):
@@ -230,7 +242,7 @@ async def test_another_base_path_under_the_same_number_is_loaded_by_refresh_and_
         await core.apply(config(entry(tmp_path / "old")))
         await core.apply(config(entry(tmp_path / "new")))
         assert offset(core) == 1
-        await core.refresh()
+        await core.apply(config(entry(tmp_path / "new")), patient=False, afresh=True)
         assert offset(core) == 2
 
 
@@ -479,7 +491,7 @@ async def test_an_emptied_base_path_unloads_everything_and_a_missing_one_nothing
         await until(lambda: states(core) == {2: "AVAILABLE", 1: "AVAILABLE"})
 
 
-async def test_files_replaced_under_a_served_number_are_left_until_a_refresh(
+async def test_files_replaced_under_a_served_number_are_left_until_they_are_wanted_afresh(
     versions: Versions, base: Path, events: EventStream
 ) -> None:
     version = versions.put(base, 1)
@@ -490,9 +502,9 @@ async def test_files_replaced_under_a_served_number_are_left_until_a_refresh(
         for _ in range(3):
             await core.poll()
         assert core.manager.registry.serving["m"][1] is before
-        await core.refresh()
+        await afresh(core, config(entry(base)))
         assert offset(core) == 2
-        await core.refresh()  # nothing changed since
+        await afresh(core, config(entry(base)))  # nothing changed since
         assert [call.attempts for call in core.manager.versions("m")] == [2]
 
 
@@ -552,7 +564,7 @@ async def test_a_broken_version_leaves_the_old_one_and_is_taken_up_when_it_is_re
         broken = versions.put(base.parent, 2)
         saved_models.truncated_pb(broken)
         broken.rename(version)
-        await until(core.manager.failed)
+        await until(lambda: core.manager.failed("m"))
         assert offset(core) == 1
         for _ in range(3):
             await core.poll()
@@ -587,6 +599,33 @@ async def test_a_failed_version_is_not_tried_again_while_its_files_are_being_rep
         assert len(attempts) == 2
 
 
+async def test_a_disk_that_does_not_answer_holds_back_only_its_own_model(
+    versions: Versions, base: Path, events: EventStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tfs_notebook.engine import storage
+
+    answer, list_versions = threading.Event(), storage.list_versions
+    monkeypatch.setattr(
+        storage, "list_versions", lambda path: (path.name != "hung" or answer.wait(30)) and list_versions(path)
+    )
+    versions.put(base, 1)
+    loop = asyncio.get_running_loop()
+    async with serving(events) as core:
+        started = loop.time()
+        error = await refusal(core.apply(config(entry(base), entry(base.parent / "hung", name="h")), timeout=0.3))
+        assert f"{{name: h}} due to error: DEADLINE_EXCEEDED: {base.parent}/hung has not answered yet" in error.message
+        assert offset(core) == 1
+        versions.put(base, 2)
+        await until(lambda: offset(core) == 2)
+        for _ in range(40):  # however often it is asked for, a look that hangs takes one thread
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(core.poll(), 0.001)
+        await core.apply(config(entry(base, ALL)), patient=False)
+        assert states(core) == {2: "AVAILABLE", 1: "AVAILABLE"}
+        assert loop.time() - started < 25
+        answer.set()
+
+
 async def test_a_retrying_load_delays_no_other_model_and_no_other_version(
     versions: Versions, tmp_path: Path, events: EventStream
 ) -> None:
@@ -596,7 +635,7 @@ async def test_a_retrying_load_delays_no_other_model_and_no_other_version(
     async with serving(events, retry_policy=RetryPolicy(5, 3600)) as core:
         both = config(entry(tmp_path / "a", ALL, name="a"), entry(tmp_path / "b", name="b"))
         applied = asyncio.ensure_future(core.apply(both))
-        await until(core.manager.failed)
+        await until(lambda: core.manager.failed("a"))
         versions.put(tmp_path / "a", 1)
         versions.put(tmp_path / "b", 1)
         await applied
@@ -604,24 +643,30 @@ async def test_a_retrying_load_delays_no_other_model_and_no_other_version(
         assert states(core, "a") == {2: "LOADING", 1: "AVAILABLE"}
 
 
-async def test_a_look_at_the_disk_that_goes_wrong_is_not_the_last(
-    versions: Versions, base: Path, events: EventStream, caplog: pytest.LogCaptureFixture
+async def test_a_look_at_the_disk_that_goes_wrong_is_told_and_not_the_last(
+    versions: Versions, base: Path, events: EventStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = False
+    from tfs_notebook.engine import storage
 
-    def resolve(path: str) -> str:
-        if broken:
-            raise RuntimeError("no mount")
-        return path
+    broken, list_versions = False, storage.list_versions
 
+    def look(path: Path) -> dict[int, Path]:
+        if broken and path == base:
+            raise RuntimeError("unheard of")
+        return list_versions(path)
+
+    monkeypatch.setattr(storage, "list_versions", look)
     versions.put(base, 1)
-    async with serving(events, resolve=resolve) as core:
+    async with serving(events) as core:
         await core.apply(config(entry(base)))
         broken = True
-        await until(lambda: "no mount" in caplog.text)
+        await until(lambda: core.model_status("m").problem)
+        assert "unheard of" in core.model_status("m").problems[0].message
+        assert offset(core) == 1
         broken = False
         versions.put(base, 2)
         await until(lambda: offset(core) == 2)
+        assert core.model_status("m").problems == []
 
 
 async def test_what_stands_in_a_base_path_is_told_when_it_changes_and_only_then(
@@ -642,10 +687,16 @@ async def test_what_stands_in_a_base_path_is_told_when_it_changes_and_only_then(
         assert told() == [Code.NOT_FOUND, None]
 
 
-# Refresh
+# Afresh
 
 
-async def test_refresh_exchanges_a_version_without_an_unanswered_request(
+async def afresh(core: ServerCore, config: Any) -> None:
+    """What running `%tfs_serve` again does; what cannot be done is in the status."""
+    with contextlib.suppress(ServingError):
+        await core.apply(config, patient=False, afresh=True)
+
+
+async def test_a_version_is_exchanged_without_an_unanswered_request(
     versions: Versions, base: Path, events: EventStream, recorder: Recorder
 ) -> None:
     version = versions.put(base, 1)
@@ -669,7 +720,7 @@ async def test_refresh_exchanges_a_version_without_an_unanswered_request(
             thread.start()
         for offset_ in (2, 3, 1, 2):
             versions.put_over(version, offset_)
-            await core.refresh()
+            await afresh(core, config(entry(base)))
             assert offset(core) == offset_
         stop.set()
         for thread in threads:
@@ -684,45 +735,74 @@ async def test_refresh_exchanges_a_version_without_an_unanswered_request(
     ("damage", "code", "reason"),
     [
         (saved_models.truncated_pb, Code.DATA_LOSS, "saved_model.pb"),
-        (saved_models.without_index, Code.UNAVAILABLE,
-         "Version 1 of model m is not taken up yet: variables/variables.index is missing"),
+        (saved_models.without_index, Code.UNAVAILABLE, "variables/variables.index is missing"),
     ],
-)  # fmt: skip
-async def test_a_refresh_with_broken_files_keeps_what_serves_and_says_so_each_time(
+)
+async def test_broken_files_under_a_served_number_keep_what_serves_and_are_told_until_they_are_mended(
     versions: Versions, base: Path, events: EventStream, damage: Callable[[Path], object], code: Code, reason: str
 ) -> None:
     other = base.parent / "other"
     other.mkdir()
     version = versions.put(base, 1)
     good = versions.put(other, 1)
+    both = config(entry(base), entry(other, name="other"))
     async with serving(events) as core:
-        await core.apply(config(entry(base), entry(other, name="other")))
+        await core.apply(both)
         damage(version)
         versions.put_over(good, 2)
         for _ in range(2):
-            error = await refusal(core.refresh())
-            assert error.code is code
-            assert reason in error.message
+            await afresh(core, both)
+            (problem,) = core.model_status("m").problems
+            assert problem.code is code
+            assert problem.message.startswith(f"Version 1 of model m is still the copy loaded from {version}; ")
+            assert reason in problem.message
         assert (offset(core), offset(core, "other")) == (1, 2)
         versions.put_over(version, 3)
-        await core.refresh()
+        await afresh(core, both)
         assert offset(core) == 3
+        assert core.model_status("m").problems == []
 
 
-async def test_refresh_tries_failed_versions_again(versions: Versions, base: Path, events: EventStream) -> None:
-    fail = True
+async def test_another_way_to_load_exchanges_everything(
+    versions: Versions, base: Path, events: EventStream, recorder: Recorder
+) -> None:
+    versions.put(base, 1)
+    async with serving(events) as core:
+        await core.apply(config(entry(base)))
+        core.manager.load = lambda path: load_saved_model(path)  # noqa: PLW0108 - another one
+        await afresh(core, config(entry(base)))
+        assert len(recorder.of(Kind.REPLACED, "m")) == 1
+
+
+async def test_failed_versions_are_tried_again_and_awaited(versions: Versions, base: Path, events: EventStream) -> None:
+    attempts, fail = [], True
 
     def load(path: Path) -> Servable:
+        attempts.append(path)
         if fail:
             raise MemoryError
         return load_saved_model(path)
 
     versions.put(base, 1)
     async with serving(events, load=load) as core:
-        await refusal(core.apply(config(entry(base))))
+        await afresh(core, config(entry(base)))
+        assert len(attempts) == 1, "what fails now is not tried again at once"
+        assert [problem.code for problem in core.model_status("m").problems] == [Code.RESOURCE_EXHAUSTED]
         fail = False
-        await core.refresh()
-        await until(lambda: offset(core) == 1)
+        await afresh(core, config(entry(base)))
+        assert offset(core) == 1
+        assert core.model_status("m").problems == []
+
+
+async def test_another_mount_is_a_change_that_is_awaited(versions: Versions, base: Path, events: EventStream) -> None:
+    versions.put(base, 1)
+    async with serving(events, resolve=lambda path: path.replace("/models", "/nowhere")) as core:
+        served = config(entry("/models/m", labels={"stable": 1}))
+        await refusal(core.apply(served, patient=False))
+        core.resolve = lambda path: path.replace("/models", str(base.parent))
+        await core.apply(served, patient=False)
+        assert offset(core, label="stable") == 1
+        assert core.model_status("m").problems == []
 
 
 # Labels
@@ -737,10 +817,10 @@ async def test_labels_given_with_their_versions_are_in_force_when_apply_returns(
         await core.apply(config(entry(base, ALL, {"stable": 1, "canary": 2})))
         assert (offset(core, label="stable"), offset(core, label="canary")) == (1, 2)
         assert core.model_status("m").labels == {"stable": 1, "canary": 2}
-        assert [event.error for event in recorder.of(Kind.LABELS, "m")] == [None]
+        assert len(recorder.of(Kind.LABELS, "m")) == 2
 
 
-async def test_a_label_of_a_version_that_is_not_there_is_refused_and_comes_into_force_with_it(
+async def test_a_label_of_a_version_that_is_not_there_is_refused_alone_and_comes_into_force_with_it(
     versions: Versions, base: Path, events: EventStream
 ) -> None:
     versions.put(base, 1)
@@ -748,8 +828,8 @@ async def test_a_label_of_a_version_that_is_not_there_is_refused_and_comes_into_
         error = await refusal(core.apply(config(entry(base, ALL, {"stable": 1, "canary": 2}))))
         assert (error.code, error.message) == (Code.FAILED_PRECONDITION, UNAVAILABLE.format(2))
         assert offset(core) == 1
-        assert core.model_status("m").labels == {}
-        assert core.model_status("m").problems == [core.model_status("m").label_problem] == [error]
+        assert core.model_status("m").labels == {"stable": 1}
+        assert [problem.message for problem in core.model_status("m").problems] == [error.message]
         versions.put(base, 2)
         await until(lambda: offset(core, label="canary") == 2)
         assert offset(core, label="stable") == 1
@@ -806,6 +886,101 @@ async def test_a_label_moves_before_its_old_version_goes(versions: Versions, bas
         thread.join()
     assert failures == []
     assert {1.0, 3.0} <= answers
+
+
+@pytest.mark.parametrize("slow", [2, 3])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            ("versions: 1 versions: 2", {"stable": 1, "canary": 2}),
+            ("versions: 2 versions: 3", {"stable": 2, "canary": 3}),
+        ),
+        (("versions: 1", {"stable": 1}), ("versions: 2 versions: 3", {"stable": 2})),
+        (("versions: 1", {"stable": 1, "canary": 1}), ("versions: 2 versions: 3", {"stable": 2, "canary": 3})),
+    ],
+    ids=["promotion", "two-new", "both-move"],
+)
+async def test_no_request_by_label_is_lost_while_labels_and_versions_move_together(
+    versions: Versions, base: Path, events: EventStream, before: Any, after: Any, slow: int
+) -> None:
+    finish = threading.Event()
+
+    def load(path: Path) -> Servable:
+        if path.name == str(slow) and begun:
+            assert finish.wait(20)
+        return load_saved_model(path)
+
+    for number in (1, 2, 3):
+        versions.put(base, number)
+    begun = False
+    async with serving(events, load=load) as core:
+        await core.apply(config(entry(base, f"specific {{ {before[0]} }}", before[1])))
+        await until(lambda: all(offset(core, label=label) == number for label, number in before[1].items()))
+        begun = True
+        stop, failures = threading.Event(), []
+
+        def requests() -> None:
+            while not stop.is_set():
+                for label in before[1]:
+                    try:
+                        ask(core.manager.registry, label=label)
+                    except BaseException as error:
+                        failures.append(error)
+
+        thread = threading.Thread(target=requests)
+        thread.start()
+        applying = asyncio.ensure_future(core.apply(config(entry(base, f"specific {{ {after[0]} }}", after[1]))))
+        await asyncio.sleep(0.2)  # time for what must not happen
+        finish.set()
+        await applying
+        assert core.model_status("m").labels == after[1]
+        await until(lambda: states(core)[1] == "END")
+        stop.set()
+        thread.join()
+    assert failures == []
+
+
+async def test_a_label_stays_where_it_is_when_its_new_version_is_broken(
+    versions: Versions, base: Path, events: EventStream
+) -> None:
+    for number in (1, 2, 3):
+        versions.put(base, number)
+    saved_models.truncated_pb(base / "3")
+    async with serving(events) as core:
+        policy = "specific {{ versions: {} versions: {} }}"
+        await core.apply(config(entry(base, policy.format(1, 2), {"stable": 1, "canary": 2})))
+        error = await refusal(core.apply(config(entry(base, policy.format(2, 3), {"stable": 3, "canary": 2}))))
+        assert error.message == UNAVAILABLE.format(3)
+        for _ in range(3):
+            await core.poll()
+        assert (offset(core, label="stable"), offset(core, label="canary")) == (1, 2)
+        await core.apply(config(entry(base, policy.format(2, 3), {"canary": 2})))
+        await until(lambda: states(core)[1] == "END")
+
+
+async def test_a_label_set_with_a_version_that_is_still_settling_waits_for_it(
+    versions: Versions, base: Path, events: EventStream
+) -> None:
+    versions.put(base, 1)
+    async with serving(events, settle_seconds=0.3) as core:
+        await core.apply(config(entry(base, ALL)))
+        versions.put(base, 2)
+        await core.apply(config(entry(base, ALL, {"canary": 2})))
+        assert offset(core, label="canary") == 2
+
+
+async def test_labels_move_though_the_caller_gave_up_waiting_for_another_model(
+    versions: Versions, base: Path, events: EventStream
+) -> None:
+    for number in (1, 2):
+        versions.put(base, number)
+    async with serving(events) as core:
+        await core.apply(config(entry(base, ALL, {"stable": 1})))
+        moved = config(entry(base, ALL, {"stable": 2}), entry(base.parent / "missing", name="n"))
+        applying = asyncio.ensure_future(core.apply(moved))
+        await until(lambda: offset(core, label="stable") == 2)
+        applying.cancel()
 
 
 async def test_a_label_outlives_its_version(versions: Versions, base: Path, events: EventStream) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfs_notebook.engine.labels import refusal
+from tfs_notebook.engine.labels import assign
 from tfs_notebook.errors import Code
 
 
@@ -27,12 +27,13 @@ from tfs_notebook.errors import Code
 )  # fmt: skip
 def test_table(current: dict[str, int], available: list[int], *, without_flag: bool, with_flag: bool) -> None:
     for allow, accepted in ((False, without_flag), (True, with_flag)):
-        error = refusal("m", {"canary": 2}, current=current, available=available, allow_unavailable=allow)
+        labels, error = assign("m", {"canary": 2}, current=current, available=available, allow_unavailable=allow)
         assert (error is None) is accepted
+        assert labels == ({"canary": 2} if accepted else {name: n for name, n in current.items() if name == "canary"})
 
 
 def test_the_text_is_tensorflow_servings_and_the_hint_names_what_is_there() -> None:
-    error = refusal("m", {"stable": 1, "canary": 7}, current={}, available=[2, 1], allow_unavailable=False)
+    _, error = assign("m", {"stable": 1, "canary": 7}, current={}, available=[2, 1], allow_unavailable=False)
     assert error is not None
     assert error.code is Code.FAILED_PRECONDITION
     assert error.message == (
@@ -44,10 +45,19 @@ def test_the_text_is_tensorflow_servings_and_the_hint_names_what_is_there() -> N
 
 
 def test_the_hint_does_not_advise_the_flag_that_is_set() -> None:
-    error = refusal("m", {"x": 2}, current={"x": 1}, available=[], allow_unavailable=True)
+    _, error = assign("m", {"x": 2}, current={"x": 1}, available=[], allow_unavailable=True)
     assert error is not None
     assert error.hint.strip() == "Available versions of m: none."
 
 
 def test_no_labels_are_always_fine() -> None:
-    assert refusal("m", {}, current={"x": 1}, available=[], allow_unavailable=False) is None
+    assert assign("m", {}, current={"x": 1}, available=[], allow_unavailable=False) == ({}, None)
+
+
+def test_each_label_moves_on_its_own() -> None:
+    labels, error = assign(
+        "m", {"stable": 2, "canary": 3}, current={"stable": 1, "canary": 2}, available=[1, 2], allow_unavailable=False
+    )
+    assert labels == {"stable": 2, "canary": 2}
+    assert error is not None
+    assert "version 3 of model m" in error.message

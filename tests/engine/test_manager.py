@@ -147,7 +147,7 @@ async def test_a_broken_new_version_leaves_the_old_one_serving(manager: Manager,
     status = manager.versions("m")[0]
     assert status.error is not None
     assert (status.error_code, status.error.message) == (Code.NOT_FOUND, "Op type not registered")
-    assert [version.number for version in manager.failed()] == [2]
+    assert [version.number for version in manager.failed("m")] == [2]
 
 
 async def test_of_two_old_versions_a_broken_new_one_leaves_the_higher(manager: Manager, loads: Loads) -> None:
@@ -199,7 +199,7 @@ async def test_a_load_that_pauses_before_its_retry_holds_no_thread(events: Event
     manager = Manager(loads, events, retry_policy=FOR_EVER, load_threads=1)
     loads.faults = {V2: [ValueError("broken")], V3: [ValueError("broken")]}
     manager.aspire("m", {2: V2, 3: V3})
-    await until(lambda: len(manager.failed()) == 2)
+    await until(lambda: len(manager.failed("m")) == 2)
     manager.aspire("m", {1: V1, 2: V2, 3: V3})
     manager.aspire("n", {1: Path("/n/1")})
     await reach(manager, {1: "AVAILABLE"}, "n")
@@ -305,8 +305,8 @@ async def test_retry_ends_the_pause_and_counts_attempts_anew(manager: Manager, l
     manager.retry_policy = FOR_EVER
     loads.faults[V1] = [ValueError("broken")]
     manager.aspire("m", {1: V1})
-    await until(manager.failed)
-    manager.retry(manager.failed()[0])
+    await until(lambda: manager.failed("m"))
+    manager.retry(manager.failed("m")[0])
     await reach(manager, {1: "AVAILABLE"})
     assert manager.versions("m")[0].attempts == 1
 
@@ -317,8 +317,8 @@ async def test_an_attempt_after_retry_that_fails_too_is_followed_by_a_whole_paus
     manager.retry_policy = FOR_EVER
     loads.faults[V1] = [ValueError("first"), ValueError("second")]
     manager.aspire("m", {1: V1})
-    await until(manager.failed)
-    manager.retry(manager.failed()[0])
+    await until(lambda: manager.failed("m"))
+    manager.retry(manager.failed("m")[0])
     await until(lambda: str(error(manager, 1)) == "UNKNOWN: ValueError: second")
     await asyncio.sleep(0.05)
     assert (states(manager), loads.begun) == ({1: "LOADING"}, [V1, V1])
@@ -331,7 +331,7 @@ async def test_retry_begins_anew_with_what_has_ended_and_leaves_its_successor_al
     loads.faults[V1] = [ValueError("broken")]
     manager.aspire("m", {1: V1})
     await reach(manager, {1: "END"})
-    (failed,) = manager.failed()
+    (failed,) = manager.failed("m")
     manager.retry(failed)
     await reach(manager, {1: "AVAILABLE"})
     manager.retry(failed)
@@ -359,7 +359,7 @@ async def test_a_failed_number_is_loaded_from_another_directory_at_once(
     manager.retry_policy = policy
     loads.faults[V1] = [ValueError("broken")]
     manager.aspire("m", {1: V1})
-    await until(manager.failed)
+    await until(lambda: manager.failed("m"))
     manager.aspire("m", {1: Path("/right/1")})
     await reach(manager, {1: "AVAILABLE"})
     assert loads.begun == [V1, Path("/right/1")]
@@ -469,7 +469,7 @@ async def test_a_failed_attempt_during_which_it_was_dropped_and_wanted_again_is_
     manager.retry_policy = FOR_EVER
     loads.faults[V1] = [ValueError("broken")]
     manager.aspire("m", {1: V1})
-    await until(manager.failed)
+    await until(lambda: manager.failed("m"))
     manager.aspire("m", {})
     manager.aspire("m", {1: V1})
     await reach(manager, {1: "AVAILABLE"})
@@ -506,16 +506,19 @@ async def test_a_copy_that_cannot_be_loaded_leaves_the_old_one_and_stays_stale(
     manager.aspire("m", {1: version})
     await reach(manager, {1: "AVAILABLE"})
     before = manager.registry.serving["m"][1]
-    assert manager.stale({"m": {1: Fingerprint.of(version)}}) == []
+    assert manager.stale("m", {1: Fingerprint.of(version)}) == []
     (version / "new").touch()
     loads.faults[version] = [ValueError("broken")]
-    with pytest.raises(ServingError, match="broken"):
-        await manager.replace("m", 1, version)
+    await manager.replace("m", 1, version)
     assert manager.registry.serving["m"][1] is before
     assert error(manager, 1) is None
-    assert manager.stale({"m": {1: Fingerprint.of(version)}}) == [("m", 1)]
+    told = manager.versions("m")[0].exchange_error
+    assert told is not None
+    assert "broken" in told.message
+    assert manager.stale("m", {1: Fingerprint.of(version)}) == [1]
     await manager.replace("m", 1, version)
-    assert manager.stale({"m": {1: Fingerprint.of(version)}}) == []
+    assert manager.stale("m", {1: Fingerprint.of(version)}) == []
+    assert manager.versions("m")[0].exchange_error is None
 
 
 async def test_a_version_dropped_during_its_exchange_is_gone_afterwards(manager: Manager, loads: Loads) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,3 +126,26 @@ def test_while_versions_are_exchanged_every_request_gets_one() -> None:
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_a_label_that_moves_while_it_is_looked_up_is_followed() -> None:
+    registry = serving(("m", 1), ("m", 2))
+
+    class Moving(dict[str, dict[str, int]]):
+        """Labels that move, and whose version goes, right after they were read."""
+
+        def get(self, *arguments: Any) -> Any:
+            found = super().get(*arguments)
+            registry.set_labels({"m": {"x": 2}})
+            registry.withdraw("m", 1)
+            return found
+
+    registry._labels = Moving({"m": {"x": 1}})
+    assert registry.pin("m", label="x").version == 2
+
+
+def test_a_label_of_a_version_that_is_gone_names_it() -> None:
+    registry = serving(("m", 1))
+    registry.set_labels({"m": {"x": 7}})
+    with pytest.raises(ServingError, match=r"Servable not found for request: Specific\(m, 7\)"):
+        registry.pin("m", label="x")

@@ -9,6 +9,7 @@ import pytest
 
 from tests import saved_models
 from tests.engine.parts import without_privileges
+from tfs_notebook.engine import storage
 from tfs_notebook.engine.config import AllVersions, Latest, Specific, VersionPolicy
 from tfs_notebook.engine.storage import Fingerprint, Scan, Storage, list_versions, parse_version
 from tfs_notebook.errors import Code
@@ -357,12 +358,54 @@ def test_the_fingerprint_of_what_is_not_there(tmp_path: Path) -> None:
 def test_repaired_is_complete_and_settled_and_other_than_what_failed(models: Models, base: Path) -> None:
     version = models.copy("half_plus_two", base)
     failed = Fingerprint.of(version)
-    assert not Storage(0).repaired(version, failed)
-    assert Storage(0).repaired(version, None)
+
+    def repaired(failed: Fingerprint | None, settle_seconds: float = 0) -> bool:
+        found = Storage(settle_seconds).scan("m", str(base), Latest(), known={1}, failed={1: failed})
+        return 1 in found.repaired
+
+    assert not repaired(failed)
+    assert repaired(None)
     index = version / "variables" / "variables.index"
     content = index.read_bytes()
     index.unlink()
-    assert not Storage(0).repaired(version, failed)
+    assert not repaired(failed)
     index.write_bytes(content)
-    assert Storage(0).repaired(version, failed)
-    assert not Storage(60).repaired(version, failed)
+    assert repaired(failed)
+    assert not repaired(failed, settle_seconds=60)
+
+
+def test_what_failed_is_parsed_again_only_when_it_changes(
+    models: Models, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = models.copy("half_plus_two", base)
+    parsed, missing_part = [], storage.missing_part
+    monkeypatch.setattr(storage, "missing_part", lambda path: parsed.append(path) or missing_part(path))
+    looking, failed = Storage(0), Fingerprint.of(version)
+    for _ in range(5):
+        looking.scan("m", str(base), Latest(), known={1}, failed={1: failed})
+    assert len(parsed) == 1
+
+
+def test_a_directory_without_a_saved_model_is_not_walked(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (base / "2024" / "images").mkdir(parents=True)
+    monkeypatch.setattr(storage, "_walk", lambda path: pytest.fail(f"walked {path}"))
+    assert scan(base).waiting == {2024: "saved_model.pb is missing"}
+
+
+def test_a_link_back_to_a_directory_above_is_not_followed(models: Models, base: Path) -> None:
+    version = models.copy("half_plus_two", base)
+    (version / "here").symlink_to(version)
+    (version / "there").symlink_to(base)
+    assert list(scan(base).aspired) == [1]
+
+
+def test_a_base_path_that_can_be_listed_but_not_entered_is_told(base: Path) -> None:
+    (base / "notes").mkdir()
+    with without_privileges(base):
+        base.chmod(0o644)
+        try:
+            problem = scan(base).problem
+        finally:
+            base.chmod(0o755)
+    assert problem is not None
+    assert "Permission denied" in problem.message

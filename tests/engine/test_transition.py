@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
 from tfs_notebook.engine.events import State
-from tfs_notebook.engine.transition import Action, VersionView, next_action
+from tfs_notebook.engine.transition import Action, VersionView, next_actions
 
 STATES = {
     "new": State.START,
@@ -45,18 +46,36 @@ def views(text: str) -> list[VersionView]:
 )
 def test_table(versions: str, action: Action | None) -> None:
     for order in itertools.permutations(views(versions)):
-        assert next_action(order) == action
+        assert next(iter(next_actions(order)), None) == action
+
+
+def test_all_that_is_possible_begins_at_once() -> None:
+    versions = views("1:ready:n 2:ready:n 3:ready:y 4:new:y 5:new:y 6:new:n")
+    assert next_actions(versions) == [Action("unload", 1), Action("unload", 2), Action("load", 5), Action("load", 4)]
+
+
+def test_what_a_label_still_names_stays_and_the_newest_beside_it() -> None:
+    held = [
+        VersionView(v.number, v.state, v.aspired, held=v.number == 1) for v in views("1:ready:n 2:ready:n 3:ready:y")
+    ]
+    assert next_actions(held) == [Action("unload", 2)]
+    held = [VersionView(v.number, v.state, v.aspired, held=v.number == 1) for v in views("1:ready:n 2:ready:n 3:new:y")]
+    assert next_actions(held) == [Action("load", 3)]
 
 
 def test_whatever_the_versions_the_last_ready_one_is_kept_while_a_wanted_one_is_not_ready() -> None:
     cells = [VersionView(0, state, wanted) for state in {*STATES.values()} for wanted in (True, False)]
     for first, second, third in itertools.product(cells, repeat=3):
         versions = [VersionView(n, v.state, v.aspired) for n, v in enumerate((first, second, third), 1)]
-        action = next_action(versions)
-        ready = [v for v in versions if v.state is State.AVAILABLE]
-        if action is not None and action.verb == "unload":
-            (gone,) = (v for v in versions if v.number == action.number)
-            assert gone in ready
-            assert not gone.aspired
-            wanted = any(v.aspired for v in versions)
-            assert len(ready) > 1 or not wanted
+        unloaded = {action.number for action in next_actions(versions) if action.verb == "unload"}
+        ready = {v.number for v in versions if v.state is State.AVAILABLE}
+        assert unloaded <= ready
+        assert not any(v.aspired for v in versions if v.number in unloaded)
+        assert not ready or ready - unloaded or not any(v.aspired for v in versions)
+
+
+def test_a_thousand_versions_take_no_time() -> None:
+    versions = [VersionView(n, State.AVAILABLE, aspired=False) for n in range(10_000)]
+    started = time.process_time()
+    assert len(next_actions(versions)) == 10_000
+    assert time.process_time() - started < 1.0

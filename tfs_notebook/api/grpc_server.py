@@ -6,9 +6,11 @@ name on the messages of tensorflow-serving-api, so that unmodified clients find 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import threading
+import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -98,13 +100,21 @@ class GrpcServer:
 
     def stop_listening(self, grace: float = 5.0) -> None:
         """Take no more requests; those under way have `grace` seconds. Returns at once."""
-        self._stopped = self._server.stop(grace)
+        try:
+            self._stopped = self._server.stop(grace)
+        except RuntimeError:  # the interpreter ends, and begins no more threads
+            self._stopped = self._server.stop(None)
 
-    def close(self, grace: float = 5.0) -> None:
-        """Take no more requests, finish those under way within `grace` seconds."""
+    async def close(self, grace: float = 5.0) -> None:
+        """Take no more requests, finish those under way within `grace` seconds; when cancelled, give them up."""
         self.stop_listening(grace)
-        self._stopped.wait(grace + 1.0)
-        self._pool.shutdown(wait=False)
+        deadline = time.monotonic() + grace + 1.0
+        try:
+            while not self._stopped.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110 - a thread sets it
+                await asyncio.sleep(0.01)
+        finally:
+            self._server.stop(None)
+            self._pool.shutdown(wait=False)
 
     def _prediction_service(self) -> grpc.GenericRpcHandler[Any, Any]:
         return grpc.method_handlers_generic_handler(

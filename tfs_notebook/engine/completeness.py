@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 _SHARD = re.compile(r"variables\.data-(\d{5})-of-(\d{5})")
 
 
+def has_saved_model(directory: Path) -> bool:
+    """Whether there is a `saved_model.pb` or `.pbtxt` in `directory`, complete or not."""
+    try:
+        return any((directory / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
+    except OSError:
+        return False
+
+
 def missing_part(directory: Path) -> str:
     """The first part of the SavedModel in `directory` that is not there yet, or "" when it is complete.
 

@@ -25,46 +25,78 @@ class ConfigFile:
     def __init__(self, path: str) -> None:
         self.path = path
         self._content: str | None = None
+        self._unreadable: ServingError | None = None
+        self._refused = False
 
     def read(self) -> ModelServerConfig:
         """The configuration in the file. Raises ServingError NOT_FOUND, or INVALID_ARGUMENT with the position."""
-        self._content = self._read_text()
-        return parse_config(self._content, self.path)
+        return self._parse(self._read_text())
 
     def read_if_changed(self) -> ModelServerConfig | None:
-        """The configuration in the file, or None when its content is what it was at the last read."""
+        """The configuration in the file, or None when its content is what it was at the last read.
+
+        Raises ServingError as `read` does, each time, for as long as it cannot be read.
+        """
         content = self._read_text()
-        if content == self._content:
-            return None
-        self._content = content
-        return parse_config(content, self.path)
+        if content != self._content:
+            return self._parse(content)
+        if self._unreadable is not None:
+            raise self._unreadable
+        return None
+
+    def _parse(self, content: str) -> ModelServerConfig:
+        self._content, self._unreadable, self._refused = content, None, False
+        try:
+            return parse_config(content, self.path)
+        except ServingError as error:
+            self._unreadable = error
+            raise
 
     def _read_text(self) -> str:
         try:
             return Path(self.path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
+            if self._refused:
+                self._content = None  # when it is there again it is refused again, and told again
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise not_found(f"{self.path}; {reason}", hint="--model_config_file names a file in text format.") from None
 
     async def watch(
         self, period: float, apply: Callable[[ModelServerConfig], Awaitable[None]], events: EventStream
     ) -> None:
-        """Look at the file every `period` seconds and `apply` it when it changed; what is refused is told once."""
+        """Look at the file every `period` seconds and `apply` it when it changed; what is refused is told once.
+
+        A change is applied though an earlier one is still waiting for its models.
+        """
         loop = asyncio.get_running_loop()
-        reported = ""
-        while True:
-            await asyncio.sleep(period)
-            try:
-                config = await loop.run_in_executor(None, self.read_if_changed)
-            except ServingError as error:
-                if error.message != reported:
-                    reported = error.message
-                    _log.warning("Failed to read ModelServerConfig file: %s", error)
-                    events.publish(Event(Kind.CONFIG, error=error))
-                continue
-            reported = ""
-            if config is not None:
+        told, applying = "", None
+        try:
+            while True:
+                await asyncio.sleep(period)
                 try:
-                    await apply(config)
+                    config = await loop.run_in_executor(None, self.read_if_changed)
                 except ServingError as error:
-                    _log.warning("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error)
+                    if error.message != told:
+                        told = error.message
+                        _log.warning("Failed to read ModelServerConfig file: %s", error)
+                        events.publish(Event(Kind.CONFIG, error=error))
+                    continue
+                if told:
+                    told = ""
+                    events.publish(Event(Kind.CONFIG))
+                if config is not None:
+                    if applying is not None:
+                        applying.cancel()
+                    applying = loop.create_task(self._apply(config, apply))
+        finally:
+            if applying is not None:
+                applying.cancel()
+
+    async def _apply(self, config: ModelServerConfig, apply: Callable[[ModelServerConfig], Awaitable[None]]) -> None:
+        try:
+            await apply(config)
+        except ServingError as error:
+            self._refused = True
+            _log.warning("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error)
+        except Exception:
+            _log.exception("%s could not be applied", self.path)

@@ -1,61 +1,38 @@
 """The serving core: a configuration goes in, models are found, loaded, labelled, and stay so as disk and config change.
 
-One lock orders configuration changes; the wait for their models happens outside it, so a model that does not come up
-never holds back the next change.
+A configuration is adopted at once and as a whole; what it brings about, and the wait for it, is each model's own, so
+that a model that does not come up never holds back another one, nor the next change.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.completeness import missing_part
 from tfs_notebook.engine.config import ModelConfig, validate_config
 from tfs_notebook.engine.events import Event, EventStream, Kind, State
-from tfs_notebook.engine.labels import refusal
+from tfs_notebook.engine.labels import assign
+from tfs_notebook.engine.lookout import Lookout
 from tfs_notebook.engine.manager import Manager
-from tfs_notebook.engine.storage import SETTLE_SECONDS, Fingerprint, Scan, Storage
+from tfs_notebook.engine.status import ModelStatus
+from tfs_notebook.engine.storage import SETTLE_SECONDS, Fingerprint, Scan
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    from tfs_notebook.engine.version import VersionStatus
+    from tfs_notebook.engine.version import Version
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ModelStatus:
-    """Everything there is to know about a model.
-
-    `config` is None for a model that is no longer configured. `waiting` says of versions on disk that are not taken up
-    what is missing; `problem` is why nothing could be found, `label_problem` why its labels are not in force.
-    """
-
-    name: str
-    config: ModelConfig | None
-    versions: tuple[VersionStatus, ...]
-    labels: Mapping[str, int]
-    waiting: Mapping[int, str]
-    problem: ServingError | None
-    label_problem: ServingError | None
-
-    @property
-    def problems(self) -> list[ServingError]:
-        """Why the model does not serve what its configuration asks for; empty when all is well."""
-        if self.config is None:
-            return []
-        failed = [version.error for version in self.versions if version.error is not None and version.wanted]
-        waiting = [_not_taken_up(self.name, number, reason) for number, reason in self.waiting.items()]
-        return [*failed, *waiting, *filter(None, (self.problem, self.label_problem))]
+_DISK_THREADS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,247 +61,255 @@ class ServerCore:
         """`resolve` turns a configured base path into the directory it stands for (a mount); it may be replaced."""
         self.manager = manager
         self.events = events
-        self.configs: dict[str, ModelConfig] = {}
+        self.configs: Mapping[str, ModelConfig] = {}
+        self.config_problem: ServingError | None = None
+        """Why the last configuration was refused, so that the one before is in force; None when it was not."""
         self.options = options or CoreOptions()
         self.resolve = resolve
-        self._storage = Storage(self.options.settle_seconds)
-        self._scans: dict[str, Scan] = {}
-        self._label_problems: dict[str, ServingError] = {}
-        self._lock = asyncio.Lock()
-        self._scanning = asyncio.Lock()
-        self._changed = asyncio.Event()
-        self._look_again = asyncio.Event()
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="tfs-disk")
-        self._poller: asyncio.Task[None] | None = None
+        self._lookouts: dict[str, Lookout] = {}
+        self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="tfs-disk")
         self._closed = False
         self._end_listening = events.listen(self._on_event)
 
     # Configuration
 
-    async def apply(self, config: ModelServerConfig, *, timeout: float | None = 60.0, patient: bool = True) -> None:
-        """Serve exactly the models of `config`; returns once they have settled.
+    async def apply(
+        self,
+        config: ModelServerConfig,
+        *,
+        timeout: float | None = 60.0,
+        patient: bool = True,
+        afresh: bool = False,
+    ) -> None:
+        """Serve exactly the models of `config`; returns once they have settled, or after `timeout` seconds.
 
-        `patient` waits until failing loads have used up their retries and for directories that have no complete
-        version yet, up to `timeout` seconds; otherwise a first failure is an outcome. Raises ServingError with the
-        reason of every model that did not become available or whose labels were refused; what could be applied stays
-        applied. An invalid configuration changes nothing.
+        `patient`, as TensorFlow Serving, waits for models that did not serve yet: until failing loads have used up
+        their retries, and for directories that have no complete version yet. Otherwise all that changed is waited for,
+        and a first failure is an outcome. `afresh` also tries again what had failed, and exchanges served versions for
+        what has since been written under their number.
+
+        Raises ServingError with the reason of every model that did not become available or whose labels were refused;
+        what could be applied stays applied. An invalid configuration changes nothing.
         """
-        async with self._lock:
-            try:
-                models = validate_config(config, self.configs)
-            except ServingError as error:
-                self.events.publish(Event(Kind.CONFIG, error=error))
-                raise
-            if models is None:
-                _log.info("Taking no action for empty config.")
-                return
-            changed = {name for name, model in models.items() if self.configs.get(name) != model}
-            await self._adopt(models)
         try:
-            await asyncio.wait_for(self._until_settled(changed, patient=patient), timeout)
+            models = validate_config(config, self.configs)
+        except ServingError as error:
+            self.events.publish(Event(Kind.CONFIG, error=error))
+            raise
+        if models is None or self._closed:
+            _log.info("Taking no action for empty config.")
+            return
+        failed = {name: self.manager.failed(name) if afresh else [] for name in models}
+        changed = self._adopt(models)
+        awaited = models.keys() if afresh else changed
+        must_serve = {name for name in awaited if not (patient and name in self.manager.registry.serving)}
+        for name in models.keys() - awaited:
+            self._lookouts[name].begin_look()
+        coming = [
+            self._bring_up_afresh(self._lookouts[name], failed[name])
+            if afresh
+            else self._bring_up(self._lookouts[name], patient=patient, must_serve=name in must_serve)
+            for name in awaited
+        ]
+        try:
+            await asyncio.wait_for(asyncio.gather(*coming), timeout)
         except asyncio.TimeoutError:
             _log.warning("some models did not settle within %s s", timeout)
-        self._update_labels(changed, final=True)
-        self._raise_problems(changed)
+        self._raise_problems(must_serve, awaited)
 
-    async def _adopt(self, models: dict[str, ModelConfig]) -> None:
-        for name in models.keys() - self.configs.keys():
+    def _adopt(self, models: Mapping[str, ModelConfig]) -> set[str]:
+        """Make `models` the configuration in force; the names of those that are not as they were."""
+        before, self.configs = self.configs, models
+        for name in models.keys() - before.keys():
             _log.info("(Re-)adding model: %s", name)
-        removed = self.configs.keys() - models.keys()
-        self.configs = models
-        for name in removed:
-            self._scans.pop(name, None)
-            self._label_problems.pop(name, None)
+        self._set_labels(models.keys() | before.keys())
+        for name in before.keys() - models.keys():
+            self._lookouts.pop(name).close()
             self.manager.aspire(name, {})
-        labels = self.manager.registry.labels
-        kept = {name: of for name, of in labels.items() if name in models and models[name].labels}
-        self.manager.registry.set_labels(kept)
-        if self.options.allow_labels_for_unavailable:
-            self._update_labels(models, final=False)
+        changed = {name for name, model in models.items() if before.get(name) != model}
+        for name, model in models.items():
+            base_path = self.resolve(model.base_path)
+            if name not in self._lookouts:
+                self._lookouts[name] = self._lookout(model, base_path)
+            if self._lookouts[name].base_path != base_path:
+                changed.add(name)
+            self._lookouts[name].turn_to(model, base_path)
         self.events.publish(Event(Kind.CONFIG))
-        if self._poller is None:
-            self._poller = asyncio.get_running_loop().create_task(self._poll_for_ever())
-        await self.poll()
-        self._look_again.set()
+        return changed
 
-    async def refresh(self) -> None:
-        """Try failed versions again, and exchange served ones for what has since been written under their number.
+    def _lookout(self, config: ModelConfig, base_path: str) -> Lookout:
+        lookout = Lookout(
+            config,
+            base_path,
+            settle_seconds=self.options.settle_seconds,
+            disk=self._disk,
+            known=partial(self._known, config.name),
+            take_up=partial(self._take_up, config.name),
+        )
+        lookout.keep_looking(lambda: self.options.poll_seconds)
+        return lookout
 
-        Raises ServingError when a changed version cannot be loaded; the copy that was loaded before keeps serving.
-        """
-        await self.poll()
-        for version in self.manager.failed():
-            self.manager.retry(version)
-        paths = {name: scan.aspired for name, scan in self._scans.items()}
-        loop = asyncio.get_running_loop()
-        current = await loop.run_in_executor(self._disk, _fingerprints, paths)
-        errors = []
-        for name, number in self.manager.stale(current):
-            try:
-                await self._replace(name, number, paths[name][number])
-            except ServingError as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+    async def _bring_up(self, lookout: Lookout, *, patient: bool, must_serve: bool = True) -> None:
+        """Look for one model's versions, and wait until they have settled."""
+        await lookout.look()
+        while not (lookout.closed or self._has_settled(lookout, patient=patient, must_serve=must_serve)):
+            lookout.changed.clear()
+            await lookout.changed.wait()
 
-    async def _replace(self, name: str, number: int, path: Path) -> None:
-        loop = asyncio.get_running_loop()
-        if missing := await loop.run_in_executor(self._disk, missing_part, path):
-            raise _not_taken_up(name, number, missing)
-        await self.manager.replace(name, number, path)
+    async def _bring_up_afresh(self, lookout: Lookout, failed: Iterable[Version]) -> None:
+        """The same, and try again what had `failed`, and load what has been written under served numbers since."""
+        await lookout.look()
+        for version in failed:
+            if version.aspired and version.error is not None:
+                self.manager.retry(version)
+        await self._bring_up(lookout, patient=False)
+        if lookout.closed:
+            return
+        name, aspired, loop = lookout.config.name, lookout.scan.aspired, asyncio.get_running_loop()
+        stale = self.manager.stale(name, await loop.run_in_executor(self._disk, _fingerprints, aspired))
+        for number, path in aspired.items():
+            if number not in stale:
+                self.manager.cannot_replace(name, number, None)
+            elif missing := await loop.run_in_executor(self._disk, missing_part, path):
+                self.manager.cannot_replace(name, number, ServingError(Code.UNAVAILABLE, f"{path}: {missing}"))
+            else:
+                await self.manager.replace(name, number, path)
 
     # Disk
 
     async def poll(self) -> None:
         """Look at every base path once and aspire what stands there."""
-        async with self._scanning:
-            loop = asyncio.get_running_loop()
-            configs = dict(self.configs)
-            known = {name: self.manager.taken_up(name) for name in configs}
-            failed = [(version, version.path, version.files) for version in self.manager.failed()]
-            scans, repaired = await loop.run_in_executor(
-                self._disk,
-                lambda: (
-                    self._scan(configs, known),
-                    [version for version, path, files in failed if self._storage.repaired(path, files)],
-                ),
-            )
-        for name, scan in scans.items():
-            if self.configs.get(name) == configs[name]:
-                self._take_up(name, scan)
-        for version in repaired:
-            if version.aspired and version.error is not None:
-                self.manager.retry(version)
+        await asyncio.gather(*(lookout.look() for lookout in self._lookouts.values()))
 
-    def _scan(self, configs: Mapping[str, ModelConfig], known: Mapping[str, set[int]]) -> dict[str, Scan]:
-        return {
-            name: self._storage.scan(name, self.resolve(config.base_path), config.policy, known[name])
-            for name, config in configs.items()
-        }
+    def _known(self, name: str) -> tuple[set[int], Mapping[int, Fingerprint | None]]:
+        return self.manager.taken_up(name), {version.number: version.files for version in self.manager.failed(name)}
 
-    def _take_up(self, name: str, scan: Scan) -> None:
-        before = self._scans.get(name, Scan())
-        self._scans[name] = scan
+    def _take_up(self, name: str, scan: Scan, before: Scan) -> None:
         if scan.readable:
             self.manager.aspire(name, scan.aspired)
+        for version in self.manager.failed(name):
+            if version.number in scan.repaired:
+                self.manager.retry(version)
         if _outlook(scan) != _outlook(before):
             for number, reason in scan.waiting.items():
                 _log.warning("waiting for version %d of %s: %s", number, name, reason)
             if scan.problem is not None:
                 _log.warning("%s", scan.problem.message)
             self.events.publish(Event(Kind.STORAGE, name, error=scan.problem))
+        self._lookouts[name].changed.set()
 
-    async def _poll_for_ever(self) -> None:
-        while not self._closed:  # until Python 3.12 wait_for swallows a cancellation that meets its event
-            self._look_again.clear()
-            pauses = [scan.settles_in for scan in self._scans.values() if scan.settles_in is not None]
-            if self.options.poll_seconds > 0:
-                pauses.append(self.options.poll_seconds)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._look_again.wait(), min(pauses, default=None))
-                continue
-            try:
-                await self.poll()
-            except Exception:
-                _log.exception("a poll of the model directories failed")
-
-    # Waiting
+    # Settling
 
     def _on_event(self, event: Event) -> None:
         if event.kind is Kind.SERVER:  # published by whichever thread starts or stops the server
             return
-        self._changed.set()
+        if event.kind is Kind.CONFIG:
+            self.config_problem = event.error
         if event.state is State.AVAILABLE:
-            self._update_labels([event.model], final=event.model in self._label_problems)
+            # On this very event, so that a label moves before its old version is unloaded
+            self._set_labels([event.model])
+        if event.model in self._lookouts:
+            self._lookouts[event.model].changed.set()
 
-    async def _until_settled(self, names: Collection[str], *, patient: bool) -> None:
-        while any(not self._settled(name, patient=patient) for name in names):
-            self._changed.clear()
-            await self._changed.wait()
-
-    def _settled(self, name: str, *, patient: bool) -> bool:
-        config, scan = self.configs.get(name), self._scans.get(name, Scan())
-        if config is None or self._closed:
-            return True
-        wanted = [version for version in self.manager.versions(name) if version.number in scan.aspired]
-        failed = {v.number for v in wanted if v.error is not None and (v.state is State.END or not patient)}
-        settled = {v.number for v in wanted if v.state is State.AVAILABLE} | failed
+    def _has_settled(self, lookout: Lookout, *, patient: bool, must_serve: bool = True) -> bool:
+        """Whether nothing more is to be waited for: see `apply`."""
+        if not lookout.looked:
+            return False
+        scan, aspired = lookout.scan, lookout.scan.aspired.keys()
+        settled = {
+            number
+            for number, state, error in self.manager.states(lookout.config.name, aspired)
+            if state is State.AVAILABLE or (error is not None and (state is State.END or not patient))
+        }
         if not patient:
-            return scan.settles_in is None and len(settled) == len(scan.aspired)
-        labelled = set(config.labels.values()) & scan.aspired.keys()
-        return bool(settled) and labelled <= settled
+            return scan.settles_in is None and settled == aspired
+        labelled = set(lookout.config.labels.values())
+        if not labelled & aspired <= settled or (scan.settles_in is not None and labelled & scan.waiting.keys()):
+            return False
+        return bool(settled) or not must_serve
 
     # Labels
 
-    def _update_labels(self, names: Collection[str], *, final: bool) -> None:
-        """Give all labels of a model or none; unless `final`, a refusal may still turn out otherwise and is not told.
-
-        On the very event that makes a version available, so that a label moves before its old version is unloaded.
-        """
+    def _set_labels(self, names: Collection[str]) -> None:
+        """Give the labels that can be given now, and keep the versions that others still name until they can move."""
         registry = self.manager.registry
         before, labels = registry.labels, dict(registry.labels)
-        problems_before = dict(self._label_problems)
         for name in names:
-            config = self.configs.get(name)
-            if config is None:
-                continue
-            problem = refusal(
-                name,
-                config.labels,
-                current=labels.get(name, {}),
-                available=registry.serving.get(name, {}).keys(),
-                allow_unavailable=self.options.allow_labels_for_unavailable,
-            )
-            if problem is None:
-                labels[name] = config.labels
-                self._label_problems.pop(name, None)
-            elif final:
-                self._label_problems[name] = problem
+            labels[name] = self._assigned(name)[0]
         registry.set_labels(labels)
         for name in names:
-            problem = self._label_problems.get(name)
-            if before.get(name, {}) != registry.labels.get(name, {}) or problem is not problems_before.get(name):
-                self.events.publish(Event(Kind.LABELS, name, error=problem))
+            wanted, in_force = self._wanted_labels(name), registry.labels.get(name, {})
+            self.manager.hold(name, {number for label, number in in_force.items() if wanted.get(label) != number})
+            if before.get(name, {}) != in_force:
+                self.events.publish(Event(Kind.LABELS, name))
+
+    def _wanted_labels(self, name: str) -> Mapping[str, int]:
+        config = self.configs.get(name)
+        return config.labels if config is not None else {}
+
+    def _assigned(self, name: str) -> tuple[dict[str, int], ServingError | None]:
+        registry = self.manager.registry
+        return assign(
+            name,
+            self._wanted_labels(name),
+            current=registry.labels.get(name, {}),
+            available=registry.serving.get(name, {}).keys(),
+            allow_unavailable=self.options.allow_labels_for_unavailable,
+        )
+
+    def _label_problem(self, name: str) -> ServingError | None:
+        """Why the labels of a model are not those of its configuration."""
+        if self._wanted_labels(name) == self.manager.registry.labels.get(name, {}):
+            return None
+        return self._assigned(name)[1]
 
     # Outcome
 
-    def _raise_problems(self, names: Collection[str]) -> None:
+    def _raise_problems(self, names: Collection[str], labelled: Collection[str]) -> None:
         unavailable = {name: why for name in sorted(names) if (why := self.why_unavailable(name))}
         if unavailable:
             reasons = "".join(f"{why}, " for why in unavailable.values())
             raise ServingError(Code.UNKNOWN, f"{len(unavailable)} model(s) did not become available: {{{reasons}}}")
-        for name in sorted(names):
-            if (problem := self._label_problems.get(name)) is not None:
+        for name in sorted(labelled):
+            if (problem := self._label_problem(name)) is not None:
                 raise problem
 
     def why_unavailable(self, name: str) -> str:
         """Why the newest settled version of `name` does not serve, in TensorFlow Serving's form; "" when it does."""
         if name not in self.configs:
             return ""
-        aspired = self._scans.get(name, Scan()).aspired
-        versions = [version for version in self.manager.versions(name) if version.number in aspired]
-        settled = [v for v in versions if v.state is State.AVAILABLE or (v.state is State.END and v.error is not None)]
-        retrying = [version for version in versions if version.error is not None]
-        for version in settled or retrying:
-            if version.state is State.AVAILABLE:
+        retrying = None
+        for number, state, error in self.manager.states(name, sorted(self._scan(name).aspired, reverse=True)):
+            if state is State.AVAILABLE:
                 return ""
-            return f"{{{{name: {name} version: {version.number}}} due to error: {version.error}}}"
-        return f"{{{{name: {name}}} due to error: {self._why_nothing(name)}}}"
+            if error is not None:
+                why = f"{{{{name: {name} version: {number}}} due to error: {error}}}"
+                if state is State.END:
+                    return why
+                retrying = retrying or why
+        return retrying or f"{{{{name: {name}}} due to error: {self._why_nothing(name)}}}"
+
+    def _scan(self, name: str) -> Scan:
+        lookout = self._lookouts.get(name)
+        return lookout.scan if lookout is not None and lookout.looked else Scan()
 
     def _why_nothing(self, name: str) -> str:
-        scan = self._scans.get(name, Scan())
+        scan, lookout = self._scan(name), self._lookouts[name]
+        if not lookout.looked:
+            return f"DEADLINE_EXCEEDED: {lookout.base_path} has not answered yet"
         if scan.problem is not None:
             return str(scan.problem)
         reasons = "; ".join(f"version {number}: {why}" for number, why in scan.waiting.items())
         return f"DEADLINE_EXCEEDED: {reasons or 'still loading'}"
 
     def status(self) -> tuple[ModelStatus, ...]:
-        """Every configured model, and those that were and still have a history, by name."""
+        """Every configured model, and those that were and still have a history, by name. Any thread may ask."""
         return tuple(self.model_status(name) for name in sorted({*self.configs, *self.manager.models}))
 
     def model_status(self, name: str) -> ModelStatus:
-        """What is known about one model; empty for one never heard of."""
-        scan = self._scans.get(name, Scan())
+        """What is known about one model; empty for one never heard of. Any thread may ask."""
+        lookout, scan = self._lookouts.get(name), self._scan(name)
+        has_settled = lookout is not None and self._has_settled(lookout, patient=False)
         return ModelStatus(
             name=name,
             config=self.configs.get(name),
@@ -332,29 +317,23 @@ class ServerCore:
             labels=self.manager.registry.labels.get(name, {}),
             waiting=scan.waiting,
             problem=scan.problem,
-            label_problem=self._label_problems.get(name),
+            label_problem=self._label_problem(name) if has_settled else None,
         )
 
     async def close(self) -> None:
-        """Stop polling and unload everything after the requests under way."""
+        """Stop looking and unload everything after the requests under way."""
         self._closed = True
-        self._changed.set()
         try:
-            if self._poller is not None:
-                self._poller.cancel()
-                await asyncio.wait([self._poller])
+            for lookout in self._lookouts.values():
+                lookout.close()
             await self.manager.close()
         finally:
             self._end_listening()
             self._disk.shutdown(wait=False)
 
 
-def _not_taken_up(name: str, number: int, reason: str) -> ServingError:
-    return ServingError(Code.UNAVAILABLE, f"Version {number} of model {name} is not taken up yet: {reason}")
-
-
-def _fingerprints(paths: Mapping[str, Mapping[int, Path]]) -> dict[str, dict[int, Fingerprint]]:
-    return {name: {number: Fingerprint.of(path) for number, path in of.items()} for name, of in paths.items()}
+def _fingerprints(paths: Mapping[int, Path]) -> dict[int, Fingerprint]:
+    return {number: Fingerprint.of(path) for number, path in paths.items()}
 
 
 def _outlook(scan: Scan) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ from tfs_notebook.engine.events import Event, EventStream, Kind, State
 from tfs_notebook.engine.registry import Registry
 from tfs_notebook.engine.servable import Loaded, Servable
 from tfs_notebook.engine.storage import Fingerprint
-from tfs_notebook.engine.transition import VersionView, next_action
+from tfs_notebook.engine.transition import VersionView, next_actions
 from tfs_notebook.engine.version import Version, VersionStatus
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
     from pathlib import Path
 
 T = TypeVar("T")
@@ -51,9 +52,10 @@ class Manager:
         events: EventStream,
         *,
         retry_policy: RetryPolicy | None = None,
-        load_threads: int = 4,
+        load_threads: int = 0,
     ) -> None:
-        """`load` turns a version directory into a servable; it runs on a pool thread and may raise anything.
+        """`load` turns a version directory into a servable; it runs on one of `load_threads` (0: four a processor) and
+        may raise anything.
 
         `load` and `retry_policy` may be replaced at any time; they hold for the attempts that begin afterwards.
         """
@@ -63,7 +65,10 @@ class Manager:
         self._events = events
         self._models: dict[str, dict[int, Version]] = {}
         self._aspired: dict[str, dict[int, Path]] = {}
-        self._pool = ThreadPoolExecutor(max(load_threads, 1), thread_name_prefix="tfs-load")
+        self._held: dict[str, frozenset[int]] = {}
+        self._advancing: set[str] = set()
+        self._loaders = ThreadPoolExecutor(load_threads or 4 * (os.cpu_count() or 1), thread_name_prefix="tfs-load")
+        self._closers = ThreadPoolExecutor(2, thread_name_prefix="tfs-unload")
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -83,14 +88,14 @@ class Manager:
         """The numbers of the versions that are on their way or serving, the wanted and the unwanted."""
         return {n for n, version in self._models.get(model, {}).items() if version.state is not State.END}
 
-    def failed(self) -> list[Version]:
+    def failed(self, model: str) -> list[Version]:
         """The versions that are wanted but could not be loaded, whether they will be tried again or not."""
-        return [
-            version
-            for versions in self._models.values()
-            for version in versions.values()
-            if version.aspired and version.error is not None
-        ]
+        return [v for v in self._models.get(model, {}).values() if v.aspired and v.error is not None]
+
+    def states(self, model: str, numbers: Collection[int]) -> Iterator[tuple[int, State, ServingError | None]]:
+        """State and load error of each of the versions `numbers` that is known."""
+        versions = self._models.get(model, {})
+        return ((n, versions[n].state, versions[n].error) for n in numbers if n in versions)
 
     # What others want
 
@@ -117,15 +122,20 @@ class Manager:
         elif version.failed and dropped:
             self._begin_anew(version)
 
-    def stale(self, current: Mapping[str, Mapping[int, Fingerprint]]) -> list[tuple[str, int]]:
-        """The served versions whose files are not those of `current` (model → version → fingerprint)."""
+    def hold(self, model: str, numbers: Collection[int]) -> None:
+        """Do not unload the versions `numbers`, though nobody wants them any more, until the next call."""
+        if self._held.get(model, frozenset()) != frozenset(numbers):
+            self._held[model] = frozenset(numbers)
+            self._advance_soon(model)
+
+    def stale(self, model: str, current: Mapping[int, Fingerprint]) -> list[int]:
+        """The served versions that were not loaded from the files `current` (version → fingerprint) by this `load`."""
         return [
-            (version.model, version.number)
-            for model, versions in self._models.items()
-            for version in versions.values()
+            version.number
+            for version in self._models.get(model, {}).values()
             if version.state is State.AVAILABLE
-            and (now := current.get(model, {}).get(version.number)) is not None
-            and now != version.files
+            and (now := current.get(version.number)) is not None
+            and (now != version.files or version.load != self.load)
         ]
 
     def retry(self, version: Version) -> None:
@@ -144,29 +154,34 @@ class Manager:
     async def replace(self, model: str, number: int, path: Path) -> None:
         """Exchange a served version for what now stands in `path`, without an unanswered request in between.
 
-        Raises the load error, and keeps serving the old copy, when the new one cannot be loaded. Goes on when the
-        caller is cancelled.
+        The old copy keeps serving, and the version's status says why, when the new one cannot be loaded. Goes on when
+        the caller is cancelled.
         """
         version = self._models[model].get(number)
         if version is not None and version.state is State.AVAILABLE and not self._closed:
-            error = await asyncio.shield(self._spawn(self._replace(version, path)))
-            if error is not None:
-                raise error
+            await asyncio.shield(self._spawn(self._replace(version, path)))
 
-    async def _replace(self, version: Version, path: Path) -> ServingError | None:
-        files = version.files
+    async def _replace(self, version: Version, path: Path) -> None:
+        before = version.files, version.load, version.load_seconds
         try:
             loaded = await self._attempt(version, path)
         except ServingError as error:
-            version.files = files
-            return error
+            version.files, version.load, version.load_seconds = before
+            self.cannot_replace(version.model, version.number, error)
+            return
         retired = loaded
         if version.state is State.AVAILABLE and version.loaded is not None:
-            retired, version.loaded, version.path = version.loaded, loaded, path
+            retired, version.loaded, version.path, version.exchange_error = version.loaded, loaded, path, None
             self.registry.publish(loaded)
             self._events.publish(Event(Kind.REPLACED, version.model, version.number, version.state))
         await self._retire(retired)
-        return None
+
+    def cannot_replace(self, model: str, number: int, error: ServingError | None) -> None:
+        """Tell with a served version why it is not the one that stands on disk now, None when it is."""
+        version = self._models[model].get(number)
+        if version is not None and version.exchange_error is not error:
+            version.exchange_error = error
+            self._publish(version)
 
     async def close(self) -> None:
         """Unload everything, after the requests under way; then nothing can be loaded any more."""
@@ -177,7 +192,8 @@ class Manager:
             while self._tasks:
                 await asyncio.wait(set(self._tasks))
         finally:
-            self._pool.shutdown(wait=False)
+            self._loaders.shutdown(wait=False)
+            self._closers.shutdown(wait=False)
 
     # How it comes about
 
@@ -191,7 +207,9 @@ class Manager:
                 self._publish(versions[number])
         for version in [v for v in versions.values() if v.state is State.START and not v.aspired]:
             self._move(version, State.END)
-        while action := next_action([VersionView(v.number, v.state, v.aspired) for v in versions.values()]):
+        held = self._held.get(model, frozenset())
+        views = [VersionView(v.number, v.state, v.aspired, v.number in held) for v in versions.values()]
+        for action in next_actions(views):
             version = versions[action.number]
             if action.verb == "load":
                 self._move(version, State.LOADING)
@@ -200,6 +218,16 @@ class Manager:
                 self._move(version, State.UNLOADING)
                 self._spawn(self._unload(version))
         self._forget(versions)
+
+    def _advance_soon(self, model: str) -> None:
+        """Once, however many events ask for it meanwhile."""
+        if model in self._models and model not in self._advancing:
+            self._advancing.add(model)
+            asyncio.get_running_loop().call_soon(self._advance_now, model)
+
+    def _advance_now(self, model: str) -> None:
+        self._advancing.discard(model)
+        self._advance(model)
 
     @staticmethod
     def _forget(versions: dict[int, Version]) -> None:
@@ -234,11 +262,12 @@ class Manager:
         """One attempt to load `path` as `version`; raises ServingError."""
         version.wake.clear()
         version.attempts += 1
+        version.load = self.load
         started = time.monotonic()
         loop = asyncio.get_running_loop()
         try:
-            version.files = await loop.run_in_executor(self._pool, Fingerprint.of, path)
-            servable = await loop.run_in_executor(self._pool, self.load, path)
+            version.files = await loop.run_in_executor(self._loaders, Fingerprint.of, path)
+            servable = await loop.run_in_executor(self._loaders, version.load, path)
         except Exception as cause:
             error = _as_serving_error(cause)
             _log.warning("Loading servable: {name: %s version: %d} failed: %s", version.model, version.number, error)
@@ -276,7 +305,11 @@ class Manager:
             loaded.retire(loaded.servable.close)
             raise
         try:
-            await loop.run_in_executor(self._pool, loaded.servable.close)
+            closing = loop.run_in_executor(self._closers, loaded.servable.close)
+        except RuntimeError:  # the interpreter ends, and begins no more threads
+            return
+        try:
+            await closing
         except Exception:
             _log.exception("Unloading servable: {name: %s version: %d} failed", loaded.model, loaded.version)
 
@@ -284,7 +317,7 @@ class Manager:
         version.state, version.since = state, time.time()
         self._publish(version)
         if state in {State.AVAILABLE, State.END}:
-            asyncio.get_running_loop().call_soon(self._advance, version.model)
+            self._advance_soon(version.model)
 
     def _publish(self, version: Version) -> None:
         self._events.publish(Event(Kind.VERSION, version.model, version.number, version.state, version.error))

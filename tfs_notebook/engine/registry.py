@@ -61,16 +61,16 @@ class Registry:
         """
         if not model:
             raise invalid_argument("ModelSpec has no name specified.")
-        if label is not None:
-            version = self._labels.get(model, {}).get(label)
-            if version is None:
-                raise invalid_argument(f"Unrecognized servable version label: {label}")
         while True:
+            labelled = self._labels.get(model, {}).get(label) if label is not None else None
+            if label is not None and labelled is None:
+                raise invalid_argument(f"Unrecognized servable version label: {label}")
+            number = version if label is None else labelled
             versions = self._serving.get(model, {})
-            loaded = next(iter(versions.values()), None) if version is None else versions.get(version)
-            if loaded is None:
-                wanted = f"Latest({model})" if version is None else f"Specific({model}, {version})"
-                raise not_found(f"Servable not found for request: {wanted}")
-            if loaded.try_pin():
+            loaded = next(iter(versions.values()), None) if number is None else versions.get(number)
+            if loaded is not None and loaded.try_pin():
                 return loaded
-            # retired between the two looks: the next look sees its successor, or its absence
+            if loaded is None and (label is None or self._labels.get(model, {}).get(label) == labelled):
+                wanted = f"Latest({model})" if number is None else f"Specific({model}, {number})"
+                raise not_found(f"Servable not found for request: {wanted}")
+            # retired, or its label moved, between the two looks: the next look sees what came of it

@@ -72,6 +72,17 @@ def load_saved_model(directory: Path, options: SessionOptions | None = None) -> 
         raise _load_error(error, directory, options.tags) from error
 
 
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """`load_saved_model` with options; equal ones load a version in the same way."""
+
+    options: SessionOptions = SessionOptions()
+
+    def __call__(self, directory: Path) -> SavedModel:
+        """Load the SavedModel in `directory`."""
+        return load_saved_model(directory, self.options)
+
+
 def _load_error(error: Exception, directory: Path, tags: Iterable[str]) -> ServingError:
     if isinstance(error, tf.errors.OpError):
         return ServingError(Code(error.error_code), error.message, where=str(directory))

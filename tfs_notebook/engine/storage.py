@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.completeness import missing_part
+from tfs_notebook.engine.completeness import has_saved_model, missing_part
 from tfs_notebook.engine.config import Latest, Specific, VersionPolicy
 from tfs_notebook.errors import ServingError, not_found
 
@@ -43,8 +43,13 @@ class Fingerprint:
     @classmethod
     def of(cls, directory: Path) -> Fingerprint:
         """The fingerprint of `directory`, empty when it is gone."""
+        return cls.of_files(_walk(directory))
+
+    @classmethod
+    def of_files(cls, paths: Iterable[Path]) -> Fingerprint:
+        """The fingerprint of just these files and directories."""
         entries, changed = [], 0.0
-        for path in _walk(directory):
+        for path in paths:
             try:
                 stat = path.stat()
             except OSError:
@@ -54,15 +59,19 @@ class Fingerprint:
         return cls(frozenset(entries), changed)
 
 
-def _walk(directory: Path) -> Iterator[Path]:
+def _walk(directory: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
+    """`directory` and everything below it; a link back to a directory `above` is not followed."""
     yield directory
     try:
-        children = list(directory.iterdir())
+        stat, children = directory.stat(), list(directory.iterdir())
     except OSError:
+        return
+    identity = stat.st_dev, stat.st_ino
+    if identity in above:
         return
     for child in children:
         if _is_dir(child):
-            yield from _walk(child)
+            yield from _walk(child, above | {identity})
         else:
             yield child
 
@@ -81,6 +90,7 @@ class Scan:
     `aspired` maps the selected, complete versions to their directories. `waiting` says of each selected version that is
     not taken up what is missing. `settles_in` is the number of seconds after which another look is worthwhile though
     no file changes, None when there is no such moment. `problem` is set when nothing could be found out or selected.
+    `repaired` are versions that could not be loaded, with other files than then.
     """
 
     aspired: Mapping[int, Path] = field(default_factory=dict)
@@ -88,6 +98,7 @@ class Scan:
     settles_in: float | None = None
     problem: ServingError | None = None
     readable: bool = True
+    repaired: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +117,40 @@ class Storage:
         self._settle_seconds = settle_seconds
         self._looks: dict[Path, _Look] = {}
 
-    def scan(self, name: str, base_path: str, policy: VersionPolicy, known: Collection[int] = ()) -> Scan:
+    def scan(
+        self,
+        name: str,
+        base_path: str,
+        policy: VersionPolicy,
+        known: Collection[int] = (),
+        failed: Mapping[int, Fingerprint | None] | None = None,
+    ) -> Scan:
         """Select the versions of model `name` under `base_path`.
 
         `known` are numbers that were taken up before: they stay selected while their directory exists, whatever
-        happens inside it (TensorFlow Serving does not reload a number it has loaded).
+        happens inside it (TensorFlow Serving does not reload a number it has loaded). `failed` are those that could not
+        be loaded, with what their files were then.
         """
         try:
-            found = list_versions(Path(base_path))
+            return self._scan(name, base_path, policy, known, failed or {})
         except (OSError, ValueError) as error:
             return Scan(problem=_unreadable(name, base_path, error), readable=False)
+
+    def _scan(
+        self,
+        name: str,
+        base_path: str,
+        policy: VersionPolicy,
+        known: Collection[int],
+        failed: Mapping[int, Fingerprint | None],
+    ) -> Scan:
+        found = list_versions(Path(base_path))
         selected: dict[int, Path] = {}
         waiting: dict[int, str] = {}
         settles: list[float] = []
         for number in candidates(policy, found):
             path = found[number]
-            if number in known:
+            if number in known and number not in failed:
                 self._looks.pop(path, None)
             reason, settles_in = ("", None) if number in known else self._why_not_yet(path)
             if reason:
@@ -135,15 +164,19 @@ class Storage:
         problem = None if selected or waiting else _nothing_found(name, base_path, policy, found)
         if isinstance(policy, Specific):
             waiting |= {number: f"{base_path} does not hold it" for number in policy.versions if number not in found}
-        return Scan(selected, waiting, min(settles, default=None), problem)
+        repaired = frozenset(
+            number for number in failed if number in selected and self._is_repaired(selected[number], failed[number])
+        )
+        return Scan(selected, waiting, min(settles, default=None), problem, repaired=repaired)
 
-    def repaired(self, path: Path, failed: Fingerprint | None) -> bool:
+    def _is_repaired(self, path: Path, failed: Fingerprint | None) -> bool:
         """Whether `path` is ready to be taken up, and its files are not those that `failed`."""
-        return not self._why_not_yet(path)[0] and Fingerprint.of(path) != failed
+        return not self._why_not_yet(path)[0] and self._looks[path].fingerprint != failed
 
     def _why_not_yet(self, path: Path) -> tuple[str, float | None]:
         """Why `path` cannot be taken up, with the seconds to the next look; an empty reason when it can."""
-        fingerprint = Fingerprint.of(path)
+        # Without a SavedModel, what else is there does not matter: thousands of files perhaps
+        fingerprint = Fingerprint.of(path) if has_saved_model(path) else Fingerprint.of_files([path])
         look = self._looks.get(path)
         if look is None or look.fingerprint != fingerprint:
             look = self._looks[path] = _Look(fingerprint, missing_part(path), time.monotonic())

@@ -1,7 +1,8 @@
-"""Which version of a model is loaded or unloaded next: TensorFlow Serving's availability-preserving policy.
+"""Which versions of a model are loaded and unloaded next: TensorFlow Serving's availability-preserving policy.
 
 A new version loads beside the old one and the old one goes only when a wanted version is ready, so a broken new version
-leaves exactly one old version serving (`core/availability_preserving_policy.cc`).
+leaves exactly one old version serving (`core/availability_preserving_policy.cc`). Unlike there, a version stays as long
+as a label that is to move to another one still names it.
 """
 
 from __future__ import annotations
@@ -22,24 +23,26 @@ class VersionView:
     number: int
     state: State
     aspired: bool
+    held: bool = False
+    """Whether a label names it that is on its way to another version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """The next step for one version."""
+    """A step for one version."""
 
     verb: Literal["load", "unload"]
     number: int
 
 
-def next_action(versions: Iterable[VersionView]) -> Action | None:
-    """The next step among all versions of one model, or None when there is nothing to do now."""
-    versions = list(versions)
-    ready = [version for version in versions if version.state is State.AVAILABLE]
-    unwanted = sorted(version.number for version in ready if not version.aspired)
-    aspired_exists = any(version.aspired for version in versions)
-    aspired_ready = any(version.aspired for version in ready)
-    if unwanted and (not aspired_exists or aspired_ready or len(unwanted) > 1):
-        return Action("unload", unwanted[0])
-    new = [version.number for version in versions if version.aspired and version.state is State.START]
-    return Action("load", max(new)) if new else None
+def next_actions(versions: Iterable[VersionView]) -> list[Action]:
+    """The steps that are possible now among all versions of one model, in the order in which they are to begin."""
+    ordered = sorted(versions, key=lambda version: version.number)
+    ready = [version for version in ordered if version.state is State.AVAILABLE]
+    unwanted = [version for version in ready if not version.aspired]
+    if any(version.aspired for version in ordered) and not any(version.aspired for version in ready):
+        unwanted = unwanted[:-1]
+    return [
+        *(Action("unload", version.number) for version in unwanted if not version.held),
+        *(Action("load", v.number) for v in reversed(ordered) if v.aspired and v.state is State.START),
+    ]

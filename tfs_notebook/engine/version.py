@@ -11,10 +11,10 @@ from tfs_notebook.engine.events import State
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from tfs_notebook.engine.servable import Loaded
+    from tfs_notebook.engine.servable import Loaded, Servable
     from tfs_notebook.engine.stats import CallStats, CallSummary
     from tfs_notebook.engine.storage import Fingerprint
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class VersionStatus:
     """A version as GetModelStatus shows it, with what a person wants to know besides.
 
-    `error` is the load error of a version in END, or of the last attempt of one that is still retrying. `since` is
-    seconds since the epoch; `load_seconds` is None until it has loaded.
+    `error` is the load error of a version in END, or of the last attempt of one that is still retrying;
+    `exchange_error` is why a version that serves could not be exchanged for what now stands on disk. `since` is seconds
+    since the epoch; `load_seconds` is None until it has loaded.
     """
 
     number: int
@@ -36,6 +37,7 @@ class VersionStatus:
     attempts: int
     load_seconds: float | None
     calls: dict[str, CallSummary]
+    exchange_error: ServingError | None = None
 
     @property
     def error_code(self) -> Code:
@@ -53,6 +55,7 @@ class Version:
     state: State = State.START
     aspired: bool = True
     error: ServingError | None = None
+    exchange_error: ServingError | None = None
     loaded: Loaded | None = None
     past_calls: Mapping[str, CallStats] = field(default_factory=dict)
     """What was asked of it until it was unloaded."""
@@ -61,6 +64,8 @@ class Version:
     since: float = field(default_factory=time.time)
     files: Fingerprint | None = None
     """What was on disk when it was last loaded, or failed to."""
+    load: Callable[[Path], Servable] | None = None
+    """What it was last loaded by, or failed to."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set to end the pause before the next attempt: nobody wants the version any more, or there is something new."""
 
@@ -83,4 +88,5 @@ class Version:
             attempts=self.attempts,
             load_seconds=self.load_seconds,
             calls={name: calls.summary() for name, calls in stats.items()},
+            exchange_error=self.exchange_error if self.state is State.AVAILABLE else None,
         )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
 
-    from tfs_notebook.engine.core import ModelStatus
+    from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.notebook.magics import ServingMagics
     from tfs_notebook.server import Server
 

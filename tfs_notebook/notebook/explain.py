@@ -20,8 +20,8 @@ from tfs_notebook.tensors import as_inputs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tfs_notebook.engine.core import ModelStatus
     from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.notebook.question import Question
     from tfs_notebook.server import Server
 

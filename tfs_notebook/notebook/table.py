@@ -16,7 +16,7 @@ from tfs_notebook.engine.events import State
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tfs_notebook.engine.core import ModelStatus
+    from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.engine.version import VersionStatus
     from tfs_notebook.errors import ServingError
     from tfs_notebook.server import ServerStatus

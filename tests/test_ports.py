@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+
+from tfs_notebook.errors import ServingError
+from tfs_notebook.options import Options
+from tfs_notebook.ports import PortTakenError, check_port, check_ports, refusal
+
+
+def test_a_port_that_somebody_has() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for host in ("127.0.0.1", "0.0.0.0"):
+            with pytest.raises(PortTakenError, match=rf"--port={port}: cannot listen on {host}:{port} \(Address"):
+                check_port("port", host, port)
+    check_port("port", "127.0.0.1", port)
+
+
+def test_a_port_with_connections_that_linger() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        server, _ = other.accept()
+        server.close()  # first, so that it is this side that waits
+        client.close()
+    check_port("port", "127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.name.invalid"])
+def test_an_interface_that_this_machine_does_not_have(host: str) -> None:
+    with pytest.raises(PortTakenError, match=f"cannot listen on {host}:8500 .* --host={host} is no address of this"):
+        check_port("port", host, 8500)
+
+
+def test_a_port_for_administrators() -> None:
+    error = refusal("port", "127.0.0.1", 80, PermissionError(errno.EACCES, "Permission denied"))
+    assert "--port=80: cannot listen on 127.0.0.1:80 (Permission denied). Ports below 1024" in str(error)
+
+
+def test_both_ports_are_named_when_both_are_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = {"port": one.getsockname()[1], "rest_api_port": two.getsockname()[1]}
+        with pytest.raises(PortTakenError) as error:
+            check_ports(Options(**ports))
+    for flag, port in ports.items():
+        assert f"--{flag}={port}: cannot listen on 127.0.0.1:{port}" in str(error.value)
+    check_ports(Options(port=0, rest_api_port=-1))
+
+
+def test_a_number_that_is_no_port() -> None:
+    with pytest.raises(ServingError, match="--port=65536 is not a TCP port: they go from 1 to 65535"):
+        check_port("port", "127.0.0.1", 65536)

@@ -1,0 +1,112 @@
+"""One model's base path, looked at again and again, and what the last look found.
+
+Each model has a lookout of its own: a directory that does not answer holds back nobody but its own model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from tfs_notebook.engine.storage import Scan, Storage
+from tfs_notebook.errors import Code, ServingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Executor
+
+    from tfs_notebook.engine.config import ModelConfig
+    from tfs_notebook.engine.storage import Fingerprint
+
+_log = logging.getLogger(__name__)
+
+
+class Lookout:
+    """Looks at a base path for the versions that `config` asks for, and hands each `Scan` to `take_up`."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        base_path: str,
+        *,
+        settle_seconds: float,
+        disk: Executor,
+        known: Callable[[], tuple[set[int], Mapping[int, Fingerprint | None]]],
+        take_up: Callable[[Scan, Scan], None],
+    ) -> None:
+        """`known` tells which versions were taken up, and which of them could not be loaded; `take_up` is given the
+        scan and the one before. Both are called on the loop; the looks themselves run on `disk`.
+        """
+        self.config = config
+        self.base_path = base_path
+        self.scan = Scan()
+        self.looked = False
+        """Whether `scan` is of this `config` and this `base_path`."""
+        self.changed = asyncio.Event()
+        """Set when anything about the model may be different; whoever waits for the model clears it."""
+        self.closed = False
+        self._storage = Storage(settle_seconds)
+        self._disk = disk
+        self._known = known
+        self._take_up = take_up
+        self._under_way: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    def turn_to(self, config: ModelConfig, base_path: str) -> None:
+        """From now on look for what `config` asks for, in `base_path`."""
+        if (config, base_path) != (self.config, self.base_path):
+            self.config, self.base_path, self.looked = config, base_path, False
+
+    async def look(self) -> None:
+        """Look now, after a look that is under way; goes on when the caller is cancelled."""
+        await asyncio.shield(self.begin_look())
+
+    def begin_look(self) -> asyncio.Task[None]:
+        """The next look to begin; all who ask for one while another is under way share it."""
+        if self._following is None:
+            self._following = asyncio.get_running_loop().create_task(self._look_after(self._under_way))
+        return self._following
+
+    async def _look_after(self, other: asyncio.Task[None] | None) -> None:
+        if other is not None:
+            await asyncio.wait([other])
+        self._under_way, self._following = self._following, None
+        config, base_path, (known, failed) = self.config, self.base_path, self._known()
+        loop = asyncio.get_running_loop()
+        try:
+            scan = await loop.run_in_executor(
+                self._disk, self._storage.scan, config.name, base_path, config.policy, known, failed
+            )
+        except Exception as error:
+            _log.exception("a look at %s failed", base_path)
+            message = f"Could not look at base path {base_path} for servable {config.name}: {error!r}"
+            scan = Scan(problem=ServingError(Code.INTERNAL, message), readable=False)
+        if self.closed or (config, base_path) != (self.config, self.base_path):
+            return
+        before, self.scan, self.looked = self.scan, scan, True
+        self._take_up(scan, before)
+        self._woken.set()
+
+    def keep_looking(self, period: Callable[[], float]) -> None:
+        """Look every `period` seconds until `close`, or only when there is a reason to while it is 0 or less."""
+        self._keeper = asyncio.get_running_loop().create_task(self._keep_looking(period))
+
+    async def _keep_looking(self, period: Callable[[], float]) -> None:
+        while not self.closed:  # until Python 3.12 wait_for swallows a cancellation that meets its event
+            self._woken.clear()
+            pauses = [seconds for seconds in (self.scan.settles_in, period()) if seconds is not None and seconds > 0]
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), min(pauses, default=None))
+                continue
+            await self.look()
+
+    def close(self) -> None:
+        """Look no more."""
+        self.closed = True
+        self.changed.set()
+        if self._keeper is not None:
+            self._keeper.cancel()
