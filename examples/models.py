@@ -27,6 +27,9 @@ from tfs_notebook.runtime import without_tensorflow_notices
 
 with without_tensorflow_notices():
     import keras
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()  # looks for a GPU now, and has its say about it
 
 ROOT = Path(__file__).parent / "models"
 

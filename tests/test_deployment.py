@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,41 @@ def test_a_link_keeps_the_name_that_people_know(base_path: Path) -> None:
     assert served(str(link)) == {"model": str(link)}
 
 
-def test_a_text_comes_before_a_file_and_a_file_before_a_path(base_path: Path) -> None:
+def test_a_file_comes_before_a_path_as_in_tensorflow_serving(base_path: Path) -> None:
     file = base_path.parent / "models.config"
     file.write_text(config_text({"of_file": base_path}))
     given = {"model_config_file": str(file), "model_base_path": str(base_path)}
-    assert served("", config_text({"of_text": base_path}), **given) == {"of_text": str(base_path)}
     assert served("", "  \n", **given) == {"of_file": str(base_path)}
     del given["model_config_file"]
     assert served("", **given) == {"model": str(base_path)}
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "given", "said"),
+    [
+        ("", "", {}, "What is to be served?"),
+        ("", "model_config_list {}", {"model_config_file": "/f"}, "The cell and --model_config_file=/f are two"),
+        ("/a", "", {"model_base_path": "/b"}, "/a and --model_base_path=/b are two models"),
+        ("", "# nothing yet", {}, "The cell lists no model: write model_config_list { config { name: … } }"),
+        ("", "model_config_list {}", {"mount": "/models"}, "--mount=/models needs the directory that it stands for"),
+        ("", "model_config_list {}", {"model_root": "/r"}, "--model_root=/r needs the path it stands for"),
+    ],
+)
+def test_what_cannot_be_meant(path: str, text: str, given: dict[str, str], said: str) -> None:
+    with pytest.raises(ServingError, match=re.escape(said)) as caught:
+        plan(path, text, given, source="cell")
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+def test_an_empty_list_is_a_config_that_serves_nothing() -> None:
+    assert served("", "model_config_list {}") == {}
+
+
+@pytest.mark.parametrize("path", ["gs://bucket/m", "oss://bucket/models/modelA"])
+def test_a_uri_is_not_taken_for_a_relative_path(path: str) -> None:
+    with pytest.raises(ServingError, match=f"Could not find base path {path} for servable model") as caught:
+        plan(path, "", {})
+    assert "Only directories can be served" in caught.value.hint
 
 
 def test_a_mounted_config_file_and_its_paths(base_path: Path) -> None:
@@ -75,12 +103,6 @@ def test_a_mount_alone_serves_the_model_of_that_name(base_path: Path) -> None:
         served(str(base_path.parent), mount="/models")
     assert caught.value.code is Code.NOT_FOUND
     assert "exists and holds m/" in caught.value.hint
-
-
-def test_nothing_named() -> None:
-    with pytest.raises(ServingError, match="Both server_options") as caught:
-        plan("", "", {})
-    assert caught.value.code is Code.INVALID_ARGUMENT
 
 
 def test_a_text_that_is_none_names_its_source() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import signal
 import threading
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -11,7 +12,7 @@ import pytest
 
 from tests.serving import until
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.runtime import Runtime
+from tfs_notebook.runtime import Runtime, without_tensorflow_remarks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,3 +120,10 @@ def test_a_call_after_closing_is_refused() -> None:
     with pytest.raises(ServingError, match="The server has been stopped") as caught:
         runtime.call(answer(1))
     assert caught.value.code is Code.UNAVAILABLE
+
+
+def test_tensorflows_remarks_are_kept_from_stderr_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
+    with without_tensorflow_remarks():
+        os.write(2, b"I0000 00:00:1795619767.077270     312 mlir_graph_optimization_pass.cc:437] MLIR V1\n")
+        os.write(2, b"W0000 00:00:1795619767.077270     312 a warning\nsomebody's own line\n")
+    assert capfd.readouterr().err == "W0000 00:00:1795619767.077270     312 a warning\nsomebody's own line\n"

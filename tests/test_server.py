@@ -215,6 +215,10 @@ def no_version(models: Models, tmp_path: Path) -> Path:
 
 
 def itself_a_model(models: Models, tmp_path: Path) -> Path:
+    return models.copy("half_plus_two", tmp_path).rename(tmp_path / "saved")
+
+
+def itself_a_version(models: Models, tmp_path: Path) -> Path:
     return models.copy("half_plus_two", tmp_path)
 
 
@@ -222,8 +226,9 @@ def itself_a_model(models: Models, tmp_path: Path) -> Path:
     ("prepare", "message", "hint"),
     [
         (no_such_path, "Could not find base path {path} for servable model", "exists and holds modelA/"),
-        (no_version, "Did you forget to name your leaf directory as a number", "{path} holds readme.txt, v1/."),
+        (no_version, "Did you forget to name your leaf directory as a number", "v1 is no number: rename it"),
         (itself_a_model, "No versions of servable model found under base path {path}", "is itself a SavedModel"),
+        (itself_a_version, "No versions of servable model found under base path {path}", "is version 1 itself"),
     ],
 )
 def test_paths_with_nothing_to_serve(
@@ -281,7 +286,7 @@ def test_a_config_that_is_none() -> None:
         tfs_notebook.serve(config="model_config_list {\n  config { nme: 'm' }\n}", **ANY)
     assert caught.value.code is Code.INVALID_ARGUMENT
     assert "2:12: " in caught.value.message
-    assert caught.value.hint == "  config { nme: 'm' }\n           ^"
+    assert caught.value.hint == "  config { nme: 'm' }\n           ^\nDid you mean name?"
 
 
 @pytest.mark.parametrize(
@@ -293,7 +298,6 @@ def test_a_config_that_is_none() -> None:
         ({"port": True}, "Option port is of type int, not True"),
         ({"token": 1}, "Option token is of type str, not 1"),
         ({"allow_without_token": 1}, "Option allow_without_token is of type bool, not 1"),
-        ({}, "Both server_options.model_base_path and server_options.model_config_file are empty!"),
     ],
 )
 def test_options_that_are_none(options: dict[str, Any], message: str) -> None:

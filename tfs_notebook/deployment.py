@@ -14,7 +14,7 @@ from tfs_notebook.errors import invalid_argument
 from tfs_notebook.mount import Mount
 from tfs_notebook.options import ANY_PORT, FLAGS, NOTEBOOK_DEFAULTS, Options
 from tfs_notebook.ports import check_ports
-from tfs_notebook.runtime import import_aside
+from tfs_notebook.runtime import import_aside, without_tensorflow_remarks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +81,8 @@ def serve(path: str, text: str, given: Mapping[str, Any], *, source: str = "mode
     from tfs_notebook.server import Server
 
     server = Server(deployed.options)
-    server.start(deployed.config, file=deployed.file)
+    with without_tensorflow_remarks():
+        server.start(deployed.config, file=deployed.file)
     return server
 
 
@@ -96,14 +97,20 @@ def change(server: Server, path: str, text: str, given: Mapping[str, Any], *, so
 
 def plan(path: str, text: str, given: Mapping[str, Any], *, source: str = "model config") -> Deployment:
     """The deployment that a notebook asks for. Raises ServingError, also for a path with nothing to serve."""
-    options = notebook_options(given)
+    options, has_text = notebook_options(given), bool(text.strip())
+    _check_alternatives(options, path, has_text=has_text, source=source)
     if path:
-        options = _at_path(options, path, has_text=bool(text.strip()))
-    if options.mount and not (text.strip() or options.model_config_file or options.model_base_path):
+        options = _at_path(options, path, has_text=has_text)
+    if options.mount and not options.model_root:
+        raise invalid_argument(f"--mount={options.mount} needs the directory that it stands for: give it as the path")
+    if options.mount and not (has_text or options.model_config_file or options.model_base_path):
         # as tf_serving_entrypoint.sh does in the image
         options = replace(options, model_base_path=f"{options.mount.rstrip('/')}/{options.model_name}")
     deployed = deployment(options, text, source)
-    if options.model_base_path and deployed.file is None and not text.strip():
+    if deployed.config.WhichOneof("config") is None:
+        named = options.model_config_file or f"The {source}"
+        raise invalid_argument(f"{named} lists no model: write model_config_list {{ config {{ name: … }} }}")
+    if options.model_base_path and deployed.file is None and not has_text:
         base_path = Mount(options.mount, options.model_root).resolve(options.model_base_path)
         problem = nothing_to_serve(options.model_name, base_path, Latest())
         if problem is not None:
@@ -111,9 +118,28 @@ def plan(path: str, text: str, given: Mapping[str, Any], *, source: str = "model
     return deployed
 
 
+def _check_alternatives(options: Options, path: str, *, has_text: bool, source: str) -> None:
+    """Raise ServingError when nothing was named, or two things of which one would be ignored."""
+    file, base_path = options.model_config_file, options.model_base_path
+    if not (path or has_text or file or base_path):
+        raise invalid_argument(
+            "What is to be served? A path of a model's numbered versions, a config text, model_config_file or "
+            "model_base_path"
+        )
+    if has_text and file:
+        raise invalid_argument(f"The {source} and --model_config_file={file} are two configurations: give one of them")
+    if path and base_path and not options.mount:
+        raise invalid_argument(
+            f"{path} and --model_base_path={base_path} are two models: give one, or a config for both"
+        )
+    if options.model_root and not options.mount:
+        raise invalid_argument(f"--model_root={options.model_root} needs the path it stands for, like --mount=/models")
+
+
 def _at_path(options: Options, path: str, *, has_text: bool) -> Options:
     """`options` with the path that was given: a model's base path, or the directory that a mount stands for."""
-    path = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - resolving links would show other names
+    if "://" not in path:
+        path = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - resolving links would show other names
     if options.mount:
         return replace(options, model_root=path)
     if options.model_config_file or has_text:

@@ -41,9 +41,18 @@ class ServingError(Exception):
         self.message = message
         self.where = where
         self.hint = hint
+        if hint and hasattr(self, "add_note"):  # Python 3.11: a traceback shows it, too
+            self.add_note(hint)
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"
+
+    @property
+    def told(self) -> str:
+        """What a person is told, line by line: the error, where it stood, what to do about it."""
+        is_told = self.where.startswith("/") and self.where in self.message
+        where = f"at {self.where}" if self.where and not is_told else ""
+        return "\n".join(filter(None, (str(self), where, self.hint)))
 
 
 def invalid_argument(message: str, *, where: str = "") -> ServingError:

@@ -8,13 +8,14 @@ from pathlib import Path, PurePosixPath
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """Base paths below `path` are found in `root`; an empty `path` leaves every path as it is."""
+    """Base paths below `path` are found in `root`; an empty `path` leaves every path as it is, but for a `file://`."""
 
     path: str
     root: str
 
     def resolve(self, base_path: str) -> str:
         """The directory that `base_path` stands for."""
+        base_path = base_path.removeprefix("file://")
         asked = PurePosixPath(base_path)
         if not self.path or not asked.is_relative_to(self.path):
             return base_path

@@ -10,7 +10,7 @@ import re
 import sys
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.errors import Code, ServingError
@@ -112,19 +112,38 @@ def import_aside(*names: str) -> None:
 _NOTICE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|[IWE]\d{4} [\d:. ]+|To enable the following instructions"
 )
+_REMARK = re.compile(rb"I\d{4} [\d:. ]+")
 
 
 @contextmanager
 def without_tensorflow_notices() -> Iterator[None]:
-    """Keep what TensorFlow writes while it is imported first (processor features, no CUDA, …) out of the cell.
-
-    It goes to the file descriptor, past Python and past TF_CPP_MIN_LOG_LEVEL; whatever else is written there
-    meanwhile is passed on afterwards.
-    """
+    """Keep what TensorFlow writes while it is imported first (processor features, no CUDA, …) out of the cell."""
     if "tensorflow" in sys.modules:
         yield
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    # Errors only: TensorFlow also warns of every request that a graph refuses, in whatever cell runs then
+    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        with _sieved(_NOTICE):
+            yield
+    finally:
+        if level is None:
+            del os.environ["TF_CPP_MIN_LOG_LEVEL"]
+
+
+def without_tensorflow_remarks() -> AbstractContextManager[None]:
+    """Keep what TensorFlow remarks at level INFO, as at the first run of a graph, out of the cell."""
+    return _sieved(_REMARK)
+
+
+@contextmanager
+def _sieved(unwanted: re.Pattern[bytes]) -> Iterator[None]:
+    """Keep lines that begin as `unwanted` from stderr.
+
+    TensorFlow writes to the file descriptor, past Python; whatever else is written there meanwhile is passed on
+    afterwards.
+    """
     with tempfile.TemporaryFile() as kept:
         stderr = os.dup(2)
         os.dup2(kept.fileno(), 2)
@@ -134,4 +153,4 @@ def without_tensorflow_notices() -> Iterator[None]:
             os.dup2(stderr, 2)
             os.close(stderr)
             kept.seek(0)
-            os.write(2, b"".join(line for line in kept if not _NOTICE.match(line)))
+            os.write(2, b"".join(line for line in kept if not unwanted.match(line)))

@@ -376,6 +376,16 @@ class Server:
         """Call `listener` on the serving thread for every event; it must return at once. The result ends that."""
         return self.events.listen(listener)
 
+    def __repr__(self) -> str:
+        if not self._running:
+            return "<tfs_notebook.Server, stopped>"
+        addresses = [
+            f"REST {self.rest_url}" if self.rest_url else "",
+            f"gRPC {self.grpc_target}" if self.grpc_target else "",
+        ]
+        models = sorted(self._core.configs)
+        return f"<tfs_notebook.Server {', '.join(filter(None, addresses))}: {', '.join(models) or 'no model'}>"
+
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         from tfs_notebook.notebook.display import mimebundle
 

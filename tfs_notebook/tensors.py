@@ -42,7 +42,8 @@ def _as_array(alias: str, value: Any, spec: TensorSpec) -> np.ndarray:
         raise invalid_argument(f"{alias} is ragged: {error}", where=alias) from None
     if array.dtype.hasobject or spec.numpy_dtype is None or (array.size and not _fits(array.dtype, spec)):
         raise invalid_argument(f"{alias} takes {spec}, not {array.dtype}", where=alias)
-    converted = array.astype(spec.numpy_dtype)
+    with np.errstate(over="ignore"):  # what is too large for a float becomes infinite, as over REST
+        converted = array.astype(spec.numpy_dtype)
     if array.dtype.kind in "iu" and converted.dtype.kind in "iu" and (converted != array).any():
         position = tuple(np.argwhere(converted != array)[0])
         where = alias + "".join(f"[{index}]" for index in position)

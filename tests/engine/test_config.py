@@ -151,9 +151,16 @@ def test_a_syntax_error_says_where_and_shows_the_line(text: str, position: str, 
 def test_a_long_line_is_shown_around_its_error() -> None:
     with pytest.raises(ServingError) as error:
         parse_config(f"model_config_list {{ config {{ {A} }} config {{ {A} }} config {{ oops: 1 }} }}")
-    line, pointer = error.value.hint.split("\n")
+    line, pointer, fields = error.value.hint.split("\n")
     assert len(line) <= 120
     assert line[pointer.index("^") :].startswith("oops: 1")
+    assert fields.startswith("ModelConfig has name, base_path, model_type, model_platform, ")
+
+
+def test_the_nearest_field_is_named() -> None:
+    with pytest.raises(ServingError) as error:
+        parse_config("model_config_list { config { version_label { key: 'a' value: 1 } } }")
+    assert error.value.hint.endswith("\nDid you mean version_labels?")
 
 
 # What a config means

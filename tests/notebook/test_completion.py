@@ -63,10 +63,26 @@ def test_without_a_server_there_are_no_names(notebook: Notebook) -> None:
     assert "%%tfs_predict half" not in complete(notebook, "%%tfs_predict ha")
 
 
-def test_paths_are_left_to_ipython(notebook: Notebook, tmp_path: Path) -> None:
-    (tmp_path / "modelA").mkdir()
-    for line in (f"%tfs_serve {tmp_path}/mo", f"%tfs_serve --model_base_path={tmp_path}/mo"):
-        assert [text.rstrip("/") for text in complete(notebook, line)] == [f"{line}delA"]
+def test_paths_are_completed_by_what_can_be_served(notebook: Notebook, tmp_path: Path) -> None:
+    (tmp_path / "my models" / "modelA").mkdir(parents=True)
+    (tmp_path / "my models" / "model.config").touch()
+    assert complete(notebook, f"%tfs_serve {tmp_path}/my") == [f"%tfs_serve '{tmp_path}/my models/'"]
+    inside = f"'{tmp_path}/my models/mo"
+    assert complete(notebook, f"%tfs_serve {inside}") == [f"%tfs_serve {inside}delA/'"]
+    assert complete(notebook, f"%tfs_serve --model_config_file={inside}") == [
+        f"%tfs_serve --model_config_file={inside}del.config'",
+        f"%tfs_serve --model_config_file={inside}delA/'",
+    ]
+
+
+def test_directories_here_are_offered_before_anything_is_typed(
+    notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "notes.txt").touch()
+    assert complete(notebook, "%tfs_serve ") == ["%tfs_serve a/", "%tfs_serve b/"]
 
 
 def test_other_cells_are_none_of_our_business(asking: Notebook) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import socket
 import subprocess
 import sys
@@ -121,6 +122,15 @@ def test_paths_are_written_as_in_a_shell(
     assert {model.name for model in server.status().models if model.config} == {"renamed"}
 
 
+def test_a_comment_and_a_semicolon_are_no_arguments(notebook: Notebook, models: Models, tmp_path: Path) -> None:
+    path = models.path("half_plus_two")
+    assert notebook.run(f"%tfs_serve {path} {ANY}   # served as `model`, of course").running
+    assert notebook.run(f"%tfs_serve {path} --port=0 --rest_api_port=0;") is None or notebook.server
+    models.copy("half_plus_two", tmp_path / "#1 model")
+    server = notebook.run(f"%tfs_serve '{tmp_path}/#1 model' {ANY}")
+    assert server.status().models[0].config.base_path == f"{tmp_path}/#1 model"
+
+
 def test_flags_with_and_without_equals_and_switches_alone(notebook: Notebook, models: Models) -> None:
     path = models.path("half_plus_two")
     line = f"--port 0 --rest_api_port=0 --allow_without_token {path} --model_name half --switch_interval_micros=0"
@@ -194,7 +204,7 @@ def test_a_broken_model_is_told_while_the_others_serve(notebook: Notebook, model
     assert str(broken) in shown
     assert "saved_model.pb is missing" in shown
     refused = notebook.refuse("%%tfs_predict broken\n[1.0]")
-    assert "Versions of broken: 1 (END)." in refused
+    assert "Versions of broken: 1 (FAILED)." in refused
     assert str(broken / "saved_model.pb") in refused
 
 
@@ -209,6 +219,11 @@ def test_a_broken_model_is_told_while_the_others_serve(notebook: Notebook, model
         ("PATH --xyzzy", ["unknown option --xyzzy", "%tfs_serve? lists the options"]),
         ("PATH --port=abc", ["--port is a whole number, not 'abc'"]),
         ("PATH --port", ["--port needs a value: --port=8500"]),
+        ("--mount PATH --token --port=0", ["--token needs a value: --token=…"]),
+        ("PATH --model_base_path=/another", ["are two models"]),
+        ("--mount=/models --model_config_file=/f", ["--mount=/models needs the directory"]),
+        ("PATH/1", ["is version 1 itself", "serve the directory that it is in"]),
+        ("oss://bucket/models/modelA", ["oss://bucket/models/modelA", "Only directories can be served"]),
         ("PATH --port=99999", ["--port=99999 is not a TCP port"]),
         ("PATH --port=-5", ["--port=-5 is not a TCP port"]),
         ("PATH --allow_without_token=maybe", ["--allow_without_token is true or false, not 'maybe'"]),
@@ -266,6 +281,37 @@ def test_a_bad_config_names_its_place_and_the_running_one_stays(
     for part in said:
         assert part in refused
     assert server.predict("model", [2.0]).array.tolist() == [3.0]
+
+
+def test_a_config_that_lists_nothing_is_refused(notebook: Notebook) -> None:
+    assert "The cell lists no model" in notebook.refuse(f"%%tfs_serve {ANY}\n# to be written")
+
+
+def test_problems_are_told_even_when_the_table_is_not_shown(
+    notebook: Notebook, models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "1").mkdir()
+    text = config_text({"half": models.path("half_plus_two"), "empty": tmp_path})
+    notebook.run(f"%%tfs_serve {ANY}\n{text}")
+    assert capsys.readouterr().err == "Not everything is served as asked: 1 to see in %tfs_status\n"
+    notebook.run(f"%tfs_serve {models.path('half_plus_two')} {ANY}")
+    assert capsys.readouterr().err == ""
+
+
+def test_nothing_is_logged_into_cells(
+    notebook: Notebook, models: Models, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, force=True)  # as TensorFlow leaves it
+    try:
+        models.copy("half_plus_two", tmp_path)
+        notebook.run(f"%tfs_serve {tmp_path} {ANY}")
+        notebook.run("%tfs_stop")
+    finally:
+        logging.getLogger().handlers.clear()
+    assert "tfs_notebook" not in capsys.readouterr().err
+    notebook.shell.run_line_magic("unload_ext", "tfs_notebook")
+    assert logging.getLogger("tfs_notebook").propagate
+    notebook.shell.run_line_magic("load_ext", "tfs_notebook")
 
 
 def test_a_path_beside_a_config_is_refused(notebook: Notebook, models: Models) -> None:
@@ -382,6 +428,8 @@ def test_names_and_numbers_that_exist_are_offered(asking: Notebook) -> None:
     assert "name two versions" in asking.refuse("%%tfs_predict half --version 1 --label stable\n[1.0]")
     for name in ("3x", "class", "a.b"):
         assert f"--out={name} is not a variable's name" in asking.refuse(f"%%tfs_predict half --out {name}\n[1.0]")
+    for name in ("print", "get_ipython", "In"):
+        assert "choose another" in asking.refuse(f"%%tfs_predict half --out {name}\n[1.0]")
 
 
 @pytest.mark.parametrize("via", WAYS)
@@ -419,9 +467,11 @@ def test_a_refusal_names_the_value_and_its_place(
     ("body", "said"),
     [
         ('{"instances": [1.0,}', ["neither JSON (JSON Parse error", "at offset: 19", "at line 1, column 20"]),
-        ('{"instances": [1.0]} more words', ["text follows the JSON value", "line 1"]),
+        ('{"instances": [1.0]} more words', ["'more words' follows the JSON value", "line 1"]),
+        ('{"instances": [1.0]} {"instances": [2.0]}', ["follows the JSON value"]),
+        ("a = 1\n[a]", ["nor a Python expression", "statements go into a cell of their own"]),
         ('{"instances": [true, ]}', ["neither JSON", "name 'true' is not defined"]),
-        ("x = [1.0]", ["nor a Python expression (invalid syntax)"]),
+        ("x = [1.0]", ["nor a Python expression (invalid syntax; statements go into a cell of their own)"]),
         ("{'instances': [object]}", ["cannot be written as JSON", "type has no JSON form"]),
         ("{'instances': " + "[" * 5000 + "]" * 5000 + "}", ["too many nested parentheses"]),
         ('{"instances": ' + "[" * 100000 + "]" * 100000 + "}", ["tensor parsing error", "takes x: float[?]"]),
@@ -433,9 +483,37 @@ def test_a_body_that_cannot_be_read(asking: Notebook, body: str, said: list[str]
         assert text in refused
 
 
-def test_a_mistake_in_the_expression_is_the_users_own(asking: Notebook) -> None:
+def test_a_mistake_in_the_expression_is_the_users_own(asking: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(NameError, match="nowhere"):
         asking.run("%%tfs_predict half\nnowhere")
+    shown = capsys.readouterr()
+    for ours in ("magics.py", "question.py"):
+        assert ours not in shown.out + shown.err
+
+
+def test_a_semicolon_keeps_the_answer_from_being_shown(asking: Notebook) -> None:
+    for body in ("[2.0];", '{"instances": [2.0]};', "[2.0] ; \n"):
+        asking.run(f"%%tfs_predict half --out got\n{body}")
+        assert asking["got"].tolist() == [3.0]
+
+
+def test_a_shape_that_does_not_fit_is_told(asking: Notebook) -> None:
+    refused = asking.refuse("%%tfs_predict 'team/cnn 100%'\n[[[0.5]] * 28]")
+    assert "takes keras_tensor: float[?, 28, 28, 1]" in refused
+    assert refused.endswith("keras_tensor has the shape [1, 28, 1]")
+    missing = asking.refuse("%%tfs_predict 'team/cnn 100%'\n[[[0.5]] * 28] * 28")
+    assert "keras_tensor has the shape [28, 28, 1]; the batch dimension is missing: wrap it in [ ]" in missing
+
+
+def test_rows_are_left_out_of_an_answer_before_columns() -> None:
+    from tfs_notebook.notebook.ask import Answer
+
+    answer = Answer("m", 1, "s", "local", 0.001, {"y": np.arange(3600.0).reshape(360, 10), "z": np.zeros((3, 50))})
+    lines = repr(answer).splitlines()
+    assert lines[1] == "y: float64[360, 10]"
+    assert lines[2].split() == ["[[", *(f"{n}." for n in range(9)), "9.]"]
+    assert " ..." in lines
+    assert "3599.]]" in repr(answer)
 
 
 def test_a_token_is_sent_by_every_way(notebook: Notebook, models: Models, monkeypatch: pytest.MonkeyPatch) -> None:

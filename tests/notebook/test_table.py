@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.config import AllVersions, Latest, ModelConfig, Specific
-from tfs_notebook.engine.core import ModelStatus
 from tfs_notebook.engine.events import State
 from tfs_notebook.engine.stats import CallStats
+from tfs_notebook.engine.status import ModelStatus
 from tfs_notebook.engine.version import VersionStatus
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.table import HEADER, as_html, as_text, headline, rows
@@ -31,34 +31,35 @@ def model(name: str, *versions: Any, policy: VersionPolicy | None = LATEST, **mo
     return ModelStatus(name, config, versions, **known)
 
 
-def status(*models: ModelStatus, running: bool = True) -> ServerStatus:
-    return ServerStatus(running, "http://localhost:8501", "localhost:8500", ("CPU:0",), models)
+def status(*models: ModelStatus, running: bool = True, **more: Any) -> ServerStatus:
+    return ServerStatus(running, "http://localhost:8501", "localhost:8500", ("CPU:0",), models, **more)
 
 
 class Page(HTMLParser):
-    """The text of an HTML table as a reader sees it: caption, rows of cells, and what follows."""
+    """The text of an HTML table as a reader sees it: headline, rows of cells, and what follows."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[str] = []
-        self.caption, self.notes, self.rows = "", list[str](), list[list[str]]()
+        self.headline, self.notes, self.rows = "", list[str](), list[list[str]]()
         self.feed(html)
 
-    def handle_starttag(self, tag: str, attrs: object) -> None:
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
         self.tags.append(tag)
         if tag == "tr":
             self.rows.append([])
         elif tag in {"td", "th"}:
             self.rows[-1].append("")
         elif tag == "div":
+            self.tags[-1] = dict(attrs).get("class", "")
             self.notes.append("")
 
     def handle_data(self, data: str) -> None:
         if self.tags[-1] in {"td", "th"}:
             self.rows[-1][-1] += data
-        elif self.tags[-1] == "caption":
-            self.caption += data
-        elif self.tags[-1] == "div":
+        elif self.tags[-1] == "tfs-headline":
+            self.headline += data
+        elif self.tags[-1] == "tfs-problem":
             self.notes[-1] += data
 
 
@@ -77,7 +78,8 @@ EVERYTHING = status(
     model("failed", version(2, State.END, BROKEN), version(1)),
     model("arriving", waiting={7: "saved_model.pb is missing"}, policy=Specific((6, 7))),
     model("missing", problem=ServingError(Code.NOT_FOUND, "Could not find base path /m", hint="/ holds nothing.")),
-    model("a removed one", version(4, State.END), policy=None),
+    model("a removed one", version(5, State.UNLOADING), version(4, State.END), policy=None),
+    model("removed", version(4, State.END, BROKEN), version(3, State.END), policy=None),
     model("asked", version(1, calls={"serving_default": calls(*[0.0005] * 99, 0.5, errors=2).summary()})),
     model("changing", version(3, State.START), version(2, State.UNLOADING), version(1, State.LOADING)),
 )
@@ -96,7 +98,7 @@ def test_every_state_is_spelt_out() -> None:
     assert [row[1:3] for row in cells("failed")] == [("2", "✗ FAILED"), ("1", "● AVAILABLE")]
     assert cells("arriving") == [("arriving", "7", "… WAITING", "", "", "", "", "", "specific 6, 7")]
     assert cells("missing") == [("missing", "–", "○ NOT FOUND", "", "", "", "", "", "latest 1")]
-    assert cells("a removed one")[0][-1] == "removed"
+    assert [(row[1], row[-1]) for row in cells("a removed one")] == [("5", "removed")]
     assert [row[2] for row in cells("changing")] == ["◌ START", "◑ UNLOADING", "◔ LOADING"]
 
 
@@ -105,6 +107,26 @@ def test_calls_are_counted_with_their_times() -> None:
     assert (count, errors) == ("102", "2")
     assert p50.endswith(" µs")
     assert p99.endswith((" µs", " ms"))
+
+
+def test_one_row_a_version_and_one_for_each_label_without_one() -> None:
+    gone = model(
+        "m", version(3), version(2, State.END), labels={"canary": 2, "future": 9}, waiting={2: "/m does not hold it"}
+    )
+    assert [row.cells[1:4] for row in rows(status(gone))] == [
+        ("9", "○ NOT AVAILABLE", "future"),
+        ("3", "● AVAILABLE", ""),
+        ("2", "… WAITING", "canary"),
+    ]
+
+
+def test_a_refused_configuration_is_told_with_its_place() -> None:
+    refused = ServingError(Code.INVALID_ARGUMENT, "no such field", where="models.config:2:3", hint="  oops: 1\n  ^")
+    shown = as_text(status(config_problem=refused)).splitlines()[2:]
+    assert shown == [
+        "The running configuration stays, the new one was refused: INVALID_ARGUMENT: no such field",
+        "at models.config:2:3", "  oops: 1", "  ^",
+    ]  # fmt: skip
 
 
 def test_models_that_are_gone_come_last_and_old_versions_do_not_pile_up() -> None:
@@ -116,7 +138,7 @@ def test_models_that_are_gone_come_last_and_old_versions_do_not_pile_up() -> Non
 def test_text_and_html_show_the_same() -> None:
     page = Page(as_html(EVERYTHING))
     first, head, *lines = as_text(EVERYTHING).splitlines()
-    assert page.caption == first == headline(EVERYTHING)
+    assert page.headline == first == headline(EVERYTHING)
     assert page.rows[0] == list(HEADER) == head.split()
     assert page.rows[1:] == [list(row.cells) for row in rows(EVERYTHING)]
     for row, line in zip(page.rows[1:], lines, strict=False):
@@ -152,6 +174,10 @@ def test_the_headline_says_where_to_ask() -> None:
     assert headline(status(running=False)) == "TensorFlow Serving in this kernel: stopped"
     without_rest = ServerStatus(True, None, "localhost:8500", ("GPU:0", "GPU:1"), ())
     assert headline(without_rest) == "TensorFlow Serving in this kernel · gRPC localhost:8500 · GPU:0, GPU:1"
+    assert headline(status(host="0.0.0.0", needs_token=True)) == (
+        "TensorFlow Serving in this kernel · REST http://localhost:8501 · gRPC localhost:8500 · on 0.0.0.0 · "
+        "token needed: server.token (server = %tfs_status) · CPU:0"
+    )
 
 
 def test_a_server_without_models_is_a_table_without_rows() -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from tfs_notebook.engine.hints import keras_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -49,7 +51,8 @@ def _missing_files(directory: Path) -> Iterator[str]:
     elif saved_model_pbtxt.is_file():
         yield from _missing_parts(directory, _parse_text(saved_model_pbtxt))
     else:
-        yield "saved_model.pb is missing"
+        keras = keras_file(directory)
+        yield "saved_model.pb is missing" + (f" ({keras} is a Keras file: use model.export)" if keras else "")
 
 
 def _parse_binary(path: Path) -> SavedModel | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from google.protobuf import text_format
+from google.protobuf import descriptor_pool, text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from tfs_notebook.errors import Code, ServingError, invalid_argument
@@ -81,11 +82,12 @@ def parse_config(text: str, source: str = "model config") -> model_server_config
         line, column = error.GetLine(), error.GetColumn()
         reason = re.sub(r"^\d+:\d+ : ", "", str(error))
         position = f"{line or 1}:{column or 1}"
+        hint = _point_at(text, line or 1, column or 1) + _nearest_field(reason)
         raise ServingError(
             Code.INVALID_ARGUMENT,
             f"Error parsing text-format tensorflow.serving.ModelServerConfig: {position}: {reason}",
             where=f"{source}:{position}",
-            hint=_point_at(text, line or 1, column or 1),
+            hint=hint,
         ) from None
     return config
 
@@ -96,6 +98,19 @@ def _point_at(text: str, line: int, column: int) -> str:
     start = max(0, column - 80)
     indent = re.sub(r"[^\t]", " ", offending[start : column - 1])
     return f"{offending[start : start + 120]}\n{indent}^"
+
+
+def _nearest_field(reason: str) -> str:
+    """The field that was probably meant where protobuf says that a message has no such field."""
+    found = re.search(r'Message type "([^"]+)" has no field named "([^"]+)"', reason)
+    if found is None:
+        return ""
+    try:
+        fields = list(descriptor_pool.Default().FindMessageTypeByName(found[1]).fields_by_name)
+    except KeyError:
+        return ""
+    near = get_close_matches(found[2], fields, n=1)
+    return f"\nDid you mean {near[0]}?" if near else f"\n{found[1].rpartition('.')[2]} has {', '.join(fields)}."
 
 
 def validate_config(

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfs_notebook.engine import hints
 from tfs_notebook.engine.completeness import has_saved_model, missing_part
 from tfs_notebook.engine.config import Latest, Specific, VersionPolicy
+from tfs_notebook.engine.hints import is_dir
 from tfs_notebook.errors import ServingError, not_found
 
 if TYPE_CHECKING:
@@ -70,17 +72,10 @@ def _walk(directory: Path, above: frozenset[tuple[int, int]] = frozenset()) -> I
     if identity in above:
         return
     for child in children:
-        if _is_dir(child):
+        if is_dir(child):
             yield from _walk(child, above | {identity})
         else:
             yield child
-
-
-def _is_dir(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +186,7 @@ def nothing_to_serve(name: str, base_path: str, policy: VersionPolicy) -> Servin
     """Why no directory under `base_path` can ever be a version of model `name`, None when one can; quick."""
     try:
         found = list_versions(Path(base_path))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return _unreadable(name, base_path, error)
     return None if candidates(policy, found) else _nothing_found(name, base_path, policy, found)
 
@@ -219,37 +214,22 @@ def _unreadable(name: str, base_path: str, error: OSError | ValueError) -> Servi
     if "://" in base_path:
         hint = "Only directories can be served: copy or mount the models, and name the directory."
     elif isinstance(error, FileNotFoundError):
-        hint = _nearest_existing(Path(base_path))
+        hint = hints.for_missing(Path(base_path))
+    elif isinstance(error, NotADirectoryError):
+        hint = hints.for_file(Path(base_path))
     return not_found(
         f"Could not find base path {base_path} for servable {name} with error {reason or error}", hint=hint
     )
 
 
-def _nearest_existing(path: Path) -> str:
-    parent = next(filter(_is_dir, path.parents), None)
-    return f"{parent} exists and holds {_listing(parent)}" if parent is not None else ""
-
-
 def _nothing_found(name: str, base_path: str, policy: VersionPolicy, found: Mapping[int, Path]) -> ServingError:
-    hint = f"{base_path} holds {_listing(Path(base_path))}."
     if isinstance(policy, Specific) and found:
         return not_found(
             f"No versions of servable {name} found under base path {base_path} that the policy asks for ({policy}).",
-            hint=hint,
+            hint=f"{base_path} holds {hints.listing(Path(base_path))}.",
         )
-    if (Path(base_path) / "saved_model.pb").is_file():
-        hint = f"{base_path} is itself a SavedModel: move it into a directory named by a number ({base_path}/1)."
     return not_found(
         f"No versions of servable {name} found under base path {base_path}. "
         "Did you forget to name your leaf directory as a number (eg. '/1/')?",
-        hint=hint,
+        hint=hints.for_no_version(Path(base_path)),
     )
-
-
-def _listing(directory: Path) -> str:
-    try:
-        names = sorted(entry.name + "/" * entry.is_dir() for entry in directory.iterdir())
-    except OSError as error:
-        return f"nothing that can be listed ({error.strerror})"
-    shown = ", ".join(names[:8])
-    return (shown + f" and {len(names) - 8} more" if len(names) > 8 else shown) or "nothing"

@@ -62,9 +62,17 @@ class Answer:
         version = "" if self.version is None else f" version {self.version}"
         lines = [f"{self.model}{version} · {self.signature_name} · {self.via} {self.seconds * 1000:.1f} ms"]
         for alias, array in self.outputs.items():
-            with np.printoptions(precision=4, suppress=True, threshold=100, edgeitems=4):
-                lines.append(f"{alias}: {array.dtype}{list(array.shape)}\n{array}")
+            lines.append(f"{alias}: {array.dtype}{list(array.shape)}\n{_shown(array)}")
         return "\n".join(lines)
+
+
+def _shown(array: np.ndarray) -> str:
+    """The array in a few lines: rows are left out before columns are."""
+    with np.printoptions(precision=4, suppress=True, threshold=100, edgeitems=4, linewidth=100):
+        if array.ndim < 2 or array.size <= 100 or array[0].size > 20:
+            return str(array)
+        first, last = str(array[:3]), str(array[-3:])
+    return f"{first[:-1]}\n ...\n {last[1:]}"
 
 
 def ask(question: Question, server: Server, via: str) -> Answer:

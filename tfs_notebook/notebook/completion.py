@@ -1,4 +1,4 @@
-"""Tab in our magics: options, and what the running server serves. What stands for a path is left to IPython."""
+"""Tab in our magics: options, paths, and what the running server serves."""
 
 from __future__ import annotations
 
@@ -66,6 +66,8 @@ def _candidates(magic: Any, arguments: str, server: Server | None) -> tuple[str,
         return word, _names(server)
     if word.startswith("-") or (positional and not word):
         return word, _unused_options(magic, before)
+    if magic.parser.prog == "tfs_serve" and not positional:
+        return word, _paths(_bare(word), directories_only=True)
     return word, ()
 
 
@@ -82,11 +84,13 @@ def _bare(word: str) -> str:
     return word.strip("\"'")
 
 
-def _paths(start: str) -> Iterable[str]:
-    """The paths that begin with `start`; IPython completes paths that follow a blank, but not those behind a `=`."""
+def _paths(start: str, *, directories_only: bool = False) -> Iterable[str]:
+    """The paths that begin with `start`; IPython would offer every name of Python's beside them."""
     whole = os.path.expanduser(start)  # noqa: PTH111 - what was typed is kept
-    for path in glob.glob(f"{glob.escape(whole)}*"):  # noqa: PTH207
-        yield start + path[len(whole) :] + ("/" if Path(path).is_dir() else "")
+    for path in sorted(glob.glob(f"{glob.escape(whole)}*")):  # noqa: PTH207
+        is_dir = Path(path).is_dir()
+        if is_dir or not directories_only:
+            yield start + path[len(whole) :] + "/" * is_dir
 
 
 def _positional(magic: Any, words: list[str]) -> list[str]:

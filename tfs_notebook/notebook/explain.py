@@ -15,6 +15,7 @@ import numpy as np
 
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.question import BODY_KEYS
+from tfs_notebook.notebook.table import state_of
 from tfs_notebook.tensors import as_inputs
 
 if TYPE_CHECKING:
@@ -28,11 +29,17 @@ if TYPE_CHECKING:
 
 def explain(error: ServingError, server: Server, question: Question) -> str:
     """`error` with what helps to mend `question`."""
-    lines = [str(error)]
-    if error.where:
-        lines.append(f"at {error.where}")
-    lines += [line for line in (error.hint, *_about(server, question)) if line]
-    return "\n".join(lines)
+    return "\n".join(filter(None, (error.told, _remedy(error), *_about(server, question))))
+
+
+def _remedy(error: ServingError) -> str:
+    """What is known to help against an error that a graph raised."""
+    if "Could not find variable" in error.message or "uninitialized" in error.message:
+        return (
+            "The SavedModel does not restore its variables by itself, like one that tf.saved_model.save wrote of a "
+            "Keras 3 model: write it with model.export('…/1')."
+        )
+    return ""
 
 
 def model_names(server: Server) -> str:
@@ -60,6 +67,7 @@ def _about(server: Server, question: Question) -> Iterator[str]:
         yield from _misfits(question, signature)
         yield from _unknown_inputs(question.input_names(), signature)
         yield _expectation(signature)
+        yield from _shapes(question, signature)
 
 
 def _misfits(question: Question, signature: Signature) -> Iterator[str]:
@@ -71,6 +79,24 @@ def _misfits(question: Question, signature: Signature) -> Iterator[str]:
     for alias, part in named.items():
         if alias in signature.inputs and _refused(part, alias, signature):
             yield _narrowed(part, alias, signature, alias)
+
+
+def _shapes(question: Question, signature: Signature) -> Iterator[str]:
+    """Of inputs that can be read but are not of the declared shape: what shape they have."""
+    try:
+        arrays = question.tensors(signature)
+    except ServingError:
+        return
+    for alias, array in arrays.items():
+        declared = signature.inputs[alias].shape if alias in signature.inputs else None
+        if declared is None or _matches(array.shape, declared):
+            continue
+        missing = "; the batch dimension is missing: wrap it in [ ]" if _matches((1, *array.shape), declared) else ""
+        yield f"{alias} has the shape {list(array.shape)}{missing}"
+
+
+def _matches(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
+    return len(shape) == len(declared) and all(want in {None, size} for size, want in zip(shape, declared, strict=True))
 
 
 def _refused(value: Any, alias: str, signature: Signature) -> bool:
@@ -110,7 +136,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _what_serves(model: ModelStatus) -> str:
-    states = ", ".join(f"{version.number} ({version.state.name})" for version in model.versions) or "none"
+    states = ", ".join(f"{version.number} ({state_of(version)})" for version in model.versions) or "none"
     return "\n".join([f"Versions of {model.name}: {states}.", *(str(problem) for problem in model.problems)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,12 @@ SWITCHES = frozenset(f"--{flag.name}" for flag in FLAGS.values() if flag.type is
 PATHS = frozenset({"--model_base_path", "--model_config_file", "--model_root"})
 """The options whose value is a path on this machine."""
 
+_COMMENT = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|(?:(?<=\s)|^)\#.*""")
+
+
+def _nothing_of_comments(match: re.Match[str]) -> str:
+    return "" if match[0].startswith("#") else match[0]
+
 
 def parse(magic: Any, line: str) -> argparse.Namespace:
     """The arguments of `magic` in `line`. Raises UsageError with the nearest option for one that does not exist."""
@@ -31,8 +38,17 @@ def parse(magic: Any, line: str) -> argparse.Namespace:
     return arguments
 
 
+def help_of(magic: str) -> str:
+    """How to ask for the help of a magic: `%tfs_serve?`."""
+    return f"{'%%' if magic == 'tfs_predict' else '%'}{magic}?"
+
+
 def split(line: str) -> list[str]:
-    """The words of `line`; what holds a blank stands in quotes. Raises UsageError for a quote that is not closed."""
+    """The words of `line`; what holds a blank stands in quotes. Raises UsageError for a quote that is not closed.
+
+    A comment, and the semicolon of a line whose value is not to be shown, are no words.
+    """
+    line = _COMMENT.sub(_nothing_of_comments, line).rstrip().removesuffix(";")
     words = shlex.shlex(line, posix=True)
     words.whitespace_split = True
     words.commenters = ""
@@ -50,8 +66,14 @@ def options(magic: Any) -> list[str]:
 
 
 def _with_values(words: list[str]) -> Iterator[str]:
-    """`words` where a switch without a value cannot take the path that follows it for one."""
+    """`words` where a switch without a value cannot take the path that follows it for one.
+
+    Raises UsageError for an option that needs a value and has none.
+    """
     for word, following in zip(words, [*words[1:], ""], strict=False):
+        name = word.removeprefix("--")
+        if f"--{name}" == word and name in FLAGS and word not in SWITCHES and (not following or following[:2] == "--"):
+            raise UsageError(f"{word} needs a value: {word}={FLAGS[name].default or '…'}")
         yield f"{word}=true" if word in SWITCHES and following.lower() not in {"true", "false"} else word
 
 
@@ -59,4 +81,4 @@ def _refusal(word: str, known: list[str], magic: str) -> str:
     if not word.startswith("-"):
         return f"unexpected argument {word!r}; what holds a blank stands in quotes"
     near = get_close_matches(word.partition("=")[0], known, n=1)
-    return f"unknown option {word}; " + (f"did you mean {near[0]}?" if near else f"%{magic}? lists the options")
+    return f"unknown option {word}; " + (f"did you mean {near[0]}?" if near else f"{help_of(magic)} lists the options")

@@ -7,18 +7,28 @@ changes it. Every refusal is one UsageError without a traceback, and Ctrl-C retu
 from __future__ import annotations
 
 import atexit
+import builtins
 import keyword
+import logging
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
+from IPython.core.magic import (
+    Magics,
+    cell_magic,
+    line_cell_magic,
+    line_magic,
+    magics_class,
+    output_can_be_silenced,
+)
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.completion import matcher
 from tfs_notebook.notebook.line import PATHS, parse
-from tfs_notebook.options import FLAGS, Flag
+from tfs_notebook.options import FLAGS, NOTEBOOK_DEFAULTS, Flag
 
 if TYPE_CHECKING:
     import argparse
@@ -33,9 +43,12 @@ if TYPE_CHECKING:
 def _serving_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     """Declare every serving flag as an argument of the magic `function`."""
     for flag in reversed(FLAGS.values()):
-        text = flag.help.replace("%", "%%")
-        metavar = flag.type.__name__.upper()
-        decorate = argument(f"--{flag.name}", default=_UNSET, metavar=metavar, help=text, nargs="?")
+        default = NOTEBOOK_DEFAULTS.get(flag.name, flag.default)
+        text = f"{flag.help} (default: {default})" if default not in {"", False} else flag.help
+        switch = {"nargs": "?"} if flag.type is bool else {}
+        decorate = argument(
+            f"--{flag.name}", default=_UNSET, metavar=flag.type.__name__.upper(), help=text.replace("%", "%%"), **switch
+        )
         function = decorate(function)
     return function
 
@@ -45,6 +58,16 @@ _NOTHING_TO_SERVE = (
     "What is to be served? %tfs_serve PATH takes the directory of one model's numbered versions, "
     "%tfs_serve --model_config_file=FILE several models, %%tfs_serve the same text in the cell"
 )
+
+
+class _Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a magic, told in one line: a traceback takes seconds while TensorFlow is being imported."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"KeyboardInterrupt: {self}"]
+
+
+_Interrupted.__name__ = "KeyboardInterrupt"  # what front ends know
 
 
 @magics_class
@@ -60,30 +83,43 @@ class ServingMagics(Magics):
     @magic_arguments()
     @argument("path", nargs="?", default="", help="Base path of a model, or with --mount the directory it stands for.")
     @_serving_flags
+    @output_can_be_silenced
     @line_cell_magic
     def tfs_serve(self, line: str, cell: str = "") -> Server:
         """Serve TensorFlow models from this kernel, or change what is served.
 
-        %tfs_serve PATH serves the newest version in PATH as `model`; %tfs_serve --model_config_file=FILE serves what
-        the file lists; %%tfs_serve takes the same text from the cell. REST is on port 8501 and gRPC on 8500; 0 picks a
-        free port. Run it again to change models or options: no request is lost, and versions that were exported again
-        are exchanged.
+        %tfs_serve PATH serves the newest version in PATH as `model`;
+        %tfs_serve --model_config_file=FILE serves what the file lists;
+        %%tfs_serve takes the same text from the cell.
+
+        REST is on port 8501 and gRPC on 8500; 0 picks a free port. Run it
+        again to change models or options: no request is lost, versions that
+        were exported again are exchanged, and ports, host and token stay
+        unless others are given. What cannot be served is told in the table,
+        and kept in the logger `tfs_notebook`.
         """
+        __tracebackhide__ = True  # IPython then shows the user's frames only
         arguments = parse(self.tfs_serve, line)
         given = {flag.name: _value(flag, arguments) for flag in FLAGS.values() if _is_given(flag, arguments)}
         if not (arguments.path or cell.strip() or given.keys() & {"model_base_path", "model_config_file"}):
             raise UsageError(_NOTHING_TO_SERVE)
         from tfs_notebook import deployment
 
+        running = self.server is not None and self.server.running
         try:
-            if self.server is not None and self.server.running:
+            if self.server is not None and running:
                 deployment.change(self.server, arguments.path, cell, given, source="cell")
             else:
                 self.server = deployment.serve(arguments.path, cell, given, source="cell")
         except ServingError as error:
-            raise UsageError(_told(error)) from None
+            raise UsageError(error.told) from None
         except OSError as error:
             raise UsageError(str(error)) from None
+        except KeyboardInterrupt:
+            outcome = "what was asked for goes on, %tfs_status shows it" if running else "nothing is served"
+            raise _Interrupted(outcome) from None
+        if problems := self.server.problems:
+            print(f"Not everything is served as asked: {len(problems)} to see in %tfs_status", file=sys.stderr)
         return self.server
 
     @magic_arguments()
@@ -93,18 +129,23 @@ class ServingMagics(Magics):
     @argument("--signature_name", default="", help="Signature to call; by default serving_default.")
     @argument("--via", choices=("local", "rest", "grpc"), default="local", help="The way to ask; by default local.")
     @argument("--out", default="", metavar="NAME", help="Variable that takes the outputs: an array, or a dict of them.")
+    @output_can_be_silenced
     @cell_magic
     def tfs_predict(self, line: str, cell: str) -> Answer:
         """Ask a served model.
 
-        The cell's body is a REST request body in JSON, {"instances": [...]} or {"inputs": ...}, or a Python expression:
-        such a body, a dict of arrays by input name, or the value of the only input with its batch dimension.
+        The cell's body is a REST request body in JSON, {"instances": [...]} or
+        {"inputs": ...}, or a Python expression: such a body, a dict of arrays
+        by input name, or the value of the only input with its batch dimension.
         """
+        __tracebackhide__ = True
         arguments = parse(self.tfs_predict, line)
         if arguments.version is not None and arguments.label is not None:
             raise UsageError("--version and --label name two versions: give one of them")
         if arguments.out and (not arguments.out.isidentifier() or keyword.iskeyword(arguments.out)):
             raise UsageError(f"--out={arguments.out} is not a variable's name")
+        if hasattr(builtins, arguments.out) or arguments.out in self.shell.user_ns_hidden:
+            raise UsageError(f"--out={arguments.out} is a name of Python's or IPython's own: choose another")
         server = self._running_server()
         from tfs_notebook.api.inference import ModelSpec
         from tfs_notebook.notebook.ask import ask
@@ -117,11 +158,13 @@ class ServingMagics(Magics):
         try:
             question = read_question(cell, spec, arguments.signature_name, self.shell.ev)
         except ServingError as error:
-            raise UsageError(_told(error)) from None
+            raise UsageError(error.told) from None
         try:
             answer = ask(question, server, arguments.via)
         except ServingError as error:
             raise UsageError(explain(error, server, question)) from None
+        except KeyboardInterrupt:
+            raise _Interrupted("the answer is not waited for") from None
         if arguments.out:
             self.shell.user_ns[arguments.out] = answer.value
         return answer
@@ -171,15 +214,12 @@ def _whole_path(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - resolving links would show other names
 
 
-def _told(error: ServingError) -> str:
-    where = f"at {error.where}" if error.where else ""
-    return "\n".join(filter(None, (str(error), where, error.hint)))
-
-
 def register(shell: InteractiveShell) -> None:
     """Add the magics to `shell`."""
     magics = ServingMagics(shell)
     shell.register_magics(magics)
+    # Somebody's handler of the root logger, TensorFlow's for one, would write into whatever cell runs
+    logging.getLogger("tfs_notebook").propagate = False
     magics.matcher = matcher(magics)
     shell.Completer.custom_matchers.append(magics.matcher)
     atexit.register(magics.stop)
@@ -199,6 +239,7 @@ def unregister(shell: InteractiveShell) -> None:
         shell.Completer.custom_matchers.remove(magics.matcher)
     magics.stop()
     atexit.unregister(magics.stop)
+    logging.getLogger("tfs_notebook").propagate = True
     if magics in shell.configurables:
         shell.configurables.remove(magics)
     from tfs_notebook.notebook.display import close_all

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -66,30 +67,46 @@ def read_question(text: str, spec: ModelSpec, signature_name: str, evaluate: Cal
 
     Raises ServingError INVALID_ARGUMENT when the text is neither JSON nor an expression; what `evaluate` raises passes.
     """
+    __tracebackhide__ = True  # IPython then shows the user's own frames only
     if not text.strip():
         raise invalid_argument('The cell has no body: write {"instances": […]} or a Python expression')
+    text = text.strip().removesuffix(";")  # as behind any expression whose value is not to be shown
     named = signature_name or DEFAULT_SIGNATURE
     try:
         parsed = json_codec.parse_predict(text.encode())
-        if text.rstrip().endswith("}"):  # what follows the JSON value is ignored on the wire, but not from a person
+        if not (more := _after_json(text)):
             if _BODY_KEY.search(text):
                 return Question(spec, signature_name or parsed.signature_name or DEFAULT_SIGNATURE, text.encode())
             return Question(spec, named, None, from_json(text.encode()))
-        not_json = "text follows the JSON value"
+        not_json = f"{reprlib.repr(more)} follows the JSON value"
     except ServingError as error:
         not_json = error.message
+    value = _evaluated(text, evaluate, not_json)
+    if isinstance(value, dict) and BODY_KEYS & value.keys():
+        return Question(spec, signature_name or value.get("signature_name") or DEFAULT_SIGNATURE, as_json(value))
+    return Question(spec, named, None, value)
+
+
+def _evaluated(text: str, evaluate: Callable[[str], Any], not_json: str) -> Any:
+    __tracebackhide__ = True
     try:
-        value = evaluate(text.strip())
+        return evaluate(text)
     except SyntaxError as error:
         where = f"line {error.lineno}, column {error.offset}"
-        raise _unreadable(not_json, error.msg, where) from None
+        raise _unreadable(not_json, f"{error.msg}; statements go into a cell of their own", where) from None
     except NameError as error:
         if error.name not in _JSON_WORDS:
             raise
         raise _unreadable(not_json, str(error)) from None
-    if isinstance(value, dict) and BODY_KEYS & value.keys():
-        return Question(spec, signature_name or value.get("signature_name") or DEFAULT_SIGNATURE, as_json(value))
-    return Question(spec, named, None, value)
+
+
+def _after_json(text: str) -> str:
+    """What stands behind the JSON value in `text`: ignored on the wire, but not from a person."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):  # of what RapidJSON takes and Python does not
+        return "" if text.endswith("}") else text[-20:]
+    return text[end:].strip()
 
 
 def _unreadable(not_json: str, not_python: str, where: str = "") -> ServingError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from tfs_notebook.api.auth import is_loopback
 from tfs_notebook.engine.events import State
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.engine.version import VersionStatus
-    from tfs_notebook.errors import ServingError
     from tfs_notebook.server import ServerStatus
 
 HEADER = ("Model", "Version", "State", "Labels", "Requests", "Errors", "p50", "p99", "Policy")
@@ -26,10 +26,11 @@ _NUMERIC = frozenset({"Requests", "Errors", "p50", "p99"})
 _MARKS = {State.START: "◌", State.LOADING: "◔", State.AVAILABLE: "●", State.UNLOADING: "◑", State.END: "○"}
 _ENDED_SHOWN = 3
 _STYLE = """<style>
+.widget-html-content:has(>.tfs-server){min-width:0;max-width:100%}
 .tfs-server{font-size:var(--jp-ui-font-size1,13px);line-height:1.5;overflow-x:auto}
 .tfs-server{padding:2px 0 2px var(--jp-code-padding,5px)}
 .tfs-server table{border-collapse:collapse;margin:2px 0 4px}
-.tfs-server caption{caption-side:top;text-align:left;padding:2px 0;color:inherit;white-space:nowrap}
+.tfs-server .tfs-headline{padding:2px 0;overflow-wrap:anywhere}
 .tfs-server th,.tfs-server td{padding:3px 16px 3px 0;text-align:left;white-space:nowrap}
 .tfs-server th,.tfs-server td{border-bottom:1px solid var(--jp-border-color2,rgba(128,128,128,.4))}
 .tfs-server th{font-weight:600}
@@ -37,7 +38,8 @@ _STYLE = """<style>
 .tfs-server .tfs-available{color:color-mix(in srgb,var(--jp-success-color1,#4caf50) 60%,currentColor)}
 .tfs-server .tfs-failed,
 .tfs-server .tfs-problem{color:color-mix(in srgb,var(--jp-error-color1,#f44336) 65%,currentColor)}
-.tfs-server .tfs-problem{white-space:pre-wrap;margin:2px 0}
+.tfs-server .tfs-problem{white-space:pre-wrap;overflow-wrap:anywhere;margin:2px 0}
+.tfs-server td.tfs-name{max-width:24em;overflow:hidden;text-overflow:ellipsis}
 </style>"""
 
 
@@ -53,42 +55,81 @@ def headline(status: ServerStatus) -> str:
     """Where the server answers, in one line."""
     if not status.running:
         return "TensorFlow Serving in this kernel: stopped"
-    addresses = [f"REST {status.rest_url}" if status.rest_url else "", f"gRPC {status.grpc_target or ''}".rstrip()]
-    shown = [part for part in addresses if part and part != "gRPC"]
-    return " · ".join(("TensorFlow Serving in this kernel", *shown, ", ".join(status.devices)))
+    parts = [
+        "TensorFlow Serving in this kernel",
+        f"REST {status.rest_url}" if status.rest_url else "",
+        f"gRPC {status.grpc_target}" if status.grpc_target else "",
+        "" if is_loopback(status.host) else f"on {status.host}",
+        "token needed: server.token (server = %tfs_status)" if status.needs_token else "",
+        ", ".join(status.devices),
+    ]
+    return " · ".join(filter(None, parts))
 
 
 def rows(status: ServerStatus) -> list[Row]:
-    """The table's lines: the versions of every configured model, then those of models that were."""
+    """The table's lines: the versions of every configured model, then what still serves of models that were."""
     ordered = sorted(status.models, key=lambda model: (model.config is None, model.name))
     return [row for model in ordered for row in _model_rows(model)]
 
 
 def _model_rows(model: ModelStatus) -> Iterator[Row]:
-    policy = str(model.config.policy) if model.config is not None else "removed"
-    live = [version for version in model.versions if version.state is not State.END or version.error is not None]
-    ended = [version for version in model.versions if version.state is State.END and version.error is None]
-    shown = sorted([*live, *ended[:_ENDED_SHOWN]], key=lambda version: version.number, reverse=True)
-    for version in shown:
-        yield _version_row(model, version, policy)
-    for number in sorted(model.waiting, reverse=True):
-        yield Row((model.name, str(number), "… WAITING", *[""] * 5, policy))
-    if not shown and not model.waiting:
-        yield Row((model.name, "–", "○ NOT FOUND", *[""] * 5, policy), "failed")
+    shown = dict(_numbered_rows(model))
+    yield from (shown[number] for number in sorted(shown, reverse=True))
+    if not shown and model.config is not None:
+        yield Row((model.name, "–", "○ NOT FOUND", *[""] * 5, _policy(model)), "failed")
 
 
-def _version_row(model: ModelStatus, version: VersionStatus, policy: str) -> Row:
-    state = f"{_MARKS[version.state]} {version.state.name}"
-    if version.error is not None:
-        again = f"FAILED, attempt {version.attempts}" if version.state is State.LOADING else "FAILED"
-        state = f"✗ {again}"
-    labels = ", ".join(sorted(label for label, number in model.labels.items() if number == version.number))
+def _numbered_rows(model: ModelStatus) -> Iterator[tuple[int, Row]]:
+    """Rows by version number; of several of one number the last says most."""
+    for number in set(model.labels.values()):
+        yield number, _bare_row(model, number, "○ NOT AVAILABLE")
+    ended = [version for version in model.versions if version.state is State.END]
+    if model.config is not None:
+        ended = [version for version in ended if version.error is None][_ENDED_SHOWN:]
+    for version in model.versions:
+        if version not in ended:
+            yield version.number, _version_row(model, version)
+    for number in model.waiting:
+        yield number, _bare_row(model, number, "… WAITING")
+
+
+def _bare_row(model: ModelStatus, number: int, state: str) -> Row:
+    return Row((model.name, str(number), state, _labels(model, number), *[""] * 4, _policy(model)))
+
+
+def _policy(model: ModelStatus) -> str:
+    return str(model.config.policy) if model.config is not None else "removed"
+
+
+def _labels(model: ModelStatus, number: int) -> str:
+    return ", ".join(sorted(label for label, named in model.labels.items() if named == number))
+
+
+def state_of(version: VersionStatus) -> str:
+    """The state in words, with what a person wants to know besides."""
+    if version.error is None:
+        return version.state.name
+    return f"FAILED, attempt {version.attempts}" if version.state is State.LOADING else "FAILED"
+
+
+def _version_row(model: ModelStatus, version: VersionStatus) -> Row:
+    failed = version.error is not None
     count = sum(calls.count for calls in version.calls.values())
     errors = sum(calls.errors for calls in version.calls.values())
     busiest = max(version.calls.values(), key=lambda calls: calls.count, default=None)
     p50, p99 = ("", "") if busiest is None else (_duration(busiest.quantile_us(q)) for q in (0.5, 0.99))
-    tone = "failed" if version.error is not None else "available" if version.state is State.AVAILABLE else ""
-    return Row((model.name, str(version.number), state, labels, str(count), str(errors), p50, p99, policy), tone)
+    cells = (
+        model.name,
+        str(version.number),
+        f"{'✗' if failed else _MARKS[version.state]} {state_of(version)}",
+        _labels(model, version.number),
+        str(count),
+        str(errors),
+        p50,
+        p99,
+        _policy(model),
+    )
+    return Row(cells, "failed" if failed else "available" if version.state is State.AVAILABLE else "")
 
 
 def _duration(micros: float) -> str:
@@ -100,12 +141,10 @@ def _duration(micros: float) -> str:
 
 
 def problems(status: ServerStatus) -> list[str]:
-    """What keeps models from serving, each with what to do about it."""
-    return [_problem(problem) for model in status.models for problem in model.problems]
-
-
-def _problem(error: ServingError) -> str:
-    return f"{error}\n{error.hint}".rstrip()
+    """Why what is served is not what was asked for, each with what to do about it."""
+    refused = status.config_problem
+    told = [f"The running configuration stays, the new one was refused: {refused.told}"] if refused else []
+    return [*told, *(problem.told for model in status.models for problem in model.problems)]
 
 
 def as_text(status: ServerStatus) -> str:
@@ -126,15 +165,18 @@ def as_html(status: ServerStatus) -> str:
     body = "".join(_html_row(row) for row in rows(status))
     notes = "".join(f'<div class="tfs-problem">{escape(text)}</div>' for text in problems(status))
     return (
-        f'{_STYLE}<div class="tfs-server"><table><caption>{escape(headline(status))}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
+        f'{_STYLE}<div class="tfs-server"><div class="tfs-headline">{escape(headline(status))}</div>'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
     )
 
 
 def _html_row(row: Row) -> str:
     cells = []
     for title, cell in zip(HEADER, row.cells, strict=True):
-        attributes = f' class="tfs-{row.tone}"' if title == "State" and row.tone else _number(title)
+        if title == "Model":
+            attributes = f' class="tfs-name" title="{escape(cell)}"'
+        else:
+            attributes = f' class="tfs-{row.tone}"' if title == "State" and row.tone else _number(title)
         cells.append(f"<td{attributes}>{escape(cell)}</td>")
     return f"<tr>{''.join(cells)}</tr>"
 

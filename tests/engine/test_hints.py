@@ -1,0 +1,92 @@
+"""What people are told to do about a path that cannot be served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.engine.parts import without_privileges
+from tfs_notebook.engine import hints
+
+
+def made(base: Path, *names: str) -> Path:
+    """`base` with these files in it, and directories where a name ends in a slash."""
+    for name in names:
+        path = base / name
+        if name.endswith("/"):
+            path.mkdir(parents=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("model_config_list {}" if path.suffix == ".pbtxt" else "")
+    return base
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["saved_model.pb"], "{0} is itself a SavedModel: move it into a directory named by a number ({0}/1)."),
+        (
+            ["model_config.pbtxt", "modelA/1/"],
+            "model_config.pbtxt in it is a config file: --model_config_file={0}/model",
+        ),
+        (
+            ["modelA/1/", "modelB/2/"],
+            "Versions are in modelA, modelB: serve {0}/modelA, or several models by a config.",
+        ),
+        (["v1/"], "v1 is no number: rename it to {0}/1"),
+        (["version_2/"], "version_2 is no number: rename it to {0}/2"),
+        (["1.0/"], "1.0 is no number: rename it to {0}/1"),
+        (
+            ["digits.keras"],
+            "digits.keras is a Keras file: load it, and model.export('{0}/1') writes what can be served.",
+        ),
+        (["weights.h5", "final/"], "weights.h5 is a Keras file"),
+        (["final/", "saved_model.pb.old"], "{0} holds final/, saved_model.pb.old."),
+        ([], "{0} holds nothing."),
+    ],
+)
+def test_a_directory_without_a_version(tmp_path: Path, names: list[str], said: str) -> None:
+    base = made(tmp_path / "base", *names)
+    base.mkdir(exist_ok=True)
+    assert hints.for_no_version(base).startswith(said.format(base))
+
+
+def test_a_version_directory_is_not_the_models(tmp_path: Path) -> None:
+    version = made(tmp_path / "digits" / "3", "saved_model.pb")
+    said = f"{version} is version 3 itself: serve the directory that it is in, {version.parent}"
+    assert hints.for_no_version(version) == said
+
+
+def test_a_path_that_is_not_there(tmp_path: Path) -> None:
+    made(tmp_path, "modelA/", "modelB/")
+    assert hints.for_missing(tmp_path / "modleB").startswith(f"Did you mean {tmp_path}/modelB? ")
+    assert hints.for_missing(tmp_path / "x") == f"{tmp_path} exists and holds modelA/, modelB/"
+    mount = "Nothing of it exists. --mount=/modles lets a directory of yours stand for /modles"
+    assert hints.for_missing(Path("/modles/modelA")) == mount
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("digits.keras", "is a Keras file: load it, and model.export('{0}/digits/1')"),
+        ("models.config", "If it is a config file: --model_config_file={0}/models.config"),
+        ("notes.txt", "The base path must be a directory that can be read."),
+    ],
+)
+def test_a_file_where_a_directory_was_expected(tmp_path: Path, name: str, said: str) -> None:
+    assert said.format(tmp_path) in hints.for_file(tmp_path / name)
+
+
+def test_what_is_closed_is_no_fault(tmp_path: Path) -> None:
+    base = made(tmp_path / "base", "modelA/1/", "models.pbtxt")
+    with without_privileges(base):
+        (base / "modelA").chmod(0)
+        (base / "models.pbtxt").chmod(0)
+        try:
+            assert hints.for_no_version(base).startswith(f"{base} holds modelA/")
+            base.chmod(0)
+            assert "nothing that can be listed (Permission denied)" in hints.for_no_version(base)
+        finally:
+            base.chmod(0o755)
+            (base / "modelA").chmod(0o755)

@@ -1,0 +1,107 @@
+"""What to do about a path that cannot be served, guessed from what stands there."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_KERAS_FILES = (".keras", ".h5", ".hdf5")
+_CONFIG_FILES = (".pbtxt", ".config", ".conf", ".textproto")
+_NUMBERED = re.compile(r"[a-zA-Z._ -]*([0-9]+)(?:\.0)*")
+_MOST_LOOKED_AT = 200
+
+
+def keras_file(directory: Path) -> str:
+    """The name of a Keras file in `directory`, "" when there is none; never raises."""
+    return next((path.name for path in _children(directory) if path.suffix in _KERAS_FILES), "")
+
+
+def for_missing(path: Path) -> str:
+    """What may have been meant by `path`, which is not there."""
+    parent = next(filter(is_dir, path.parents), None)
+    if parent is None:
+        return ""
+    if parent == parent.parent:
+        mount = f"--mount=/{path.parts[1]}"
+        return f"Nothing of it exists. {mount} lets a directory of yours stand for /{path.parts[1]}"
+    name = path.relative_to(parent).parts[0]
+    near = get_close_matches(name, [child.name for child in _children(parent)], n=1)
+    meant = f"Did you mean {parent / near[0]}? " if near else ""
+    return f"{meant}{parent} exists and holds {listing(parent)}"
+
+
+def for_file(path: Path) -> str:
+    """What to do about `path`, which is a file where a directory was expected."""
+    if path.suffix in _KERAS_FILES:
+        version = path.with_suffix("") / "1"
+        return f"{path.name} is a Keras file: load it, and model.export('{version}') writes what can be served."
+    if path.suffix in _CONFIG_FILES:
+        return f"If it is a config file: --model_config_file={path}"
+    return "The base path must be a directory that can be read."
+
+
+def for_no_version(base: Path) -> str:
+    """What to do about `base`, which is a directory without a numbered version."""
+    return next(_guesses(base), "") or f"{base} holds {listing(base)}."
+
+
+def _guesses(base: Path) -> Iterator[str]:
+    children = list(_children(base))
+    names = {child.name for child in children}
+    if names & {"saved_model.pb", "saved_model.pbtxt"}:
+        if base.name.isdecimal():
+            yield f"{base} is version {int(base.name)} itself: serve the directory that it is in, {base.parent}"
+        yield f"{base} is itself a SavedModel: move it into a directory named by a number ({base}/1)."
+    for child in children:
+        if child.suffix in _CONFIG_FILES and _mentions_models(child):
+            yield (
+                f"{child.name} in it is a config file: --model_config_file={child}, and --mount=/models lets {base} "
+                "stand for /models in its base paths."
+            )
+    models = sorted(child.name for child in children if any(path.name.isdecimal() for path in _children(child)))
+    if models:
+        yield f"Versions are in {', '.join(models[:4])}: serve {base / models[0]}, or several models by a config."
+    for child in children:
+        if is_dir(child) and (match := _NUMBERED.fullmatch(child.name)):
+            yield f"{child.name} is no number: rename it to {base / match[1]}"
+    if keras := keras_file(base):
+        yield f"{keras} is a Keras file: load it, and model.export('{base}/1') writes what can be served."
+
+
+def _mentions_models(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return "model_config_list" in file.read(100_000)
+    except OSError:
+        return False
+
+
+def listing(directory: Path) -> str:
+    """The names in `directory`, as many as can be read at a glance."""
+    try:
+        names = sorted(entry.name + "/" * entry.is_dir() for entry in directory.iterdir())
+    except OSError as error:
+        return f"nothing that can be listed ({error.strerror})"
+    shown = ", ".join(names[:8])
+    return (shown + f" and {len(names) - 8} more" if len(names) > 8 else shown) or "nothing"
+
+
+def _children(directory: Path) -> list[Path]:
+    try:
+        return list(islice(directory.iterdir(), _MOST_LOOKED_AT))
+    except OSError:
+        return []
+
+
+def is_dir(path: Path) -> bool:
+    """Whether `path` is a directory; a path that cannot be looked at is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
