@@ -202,6 +202,36 @@ def slow(directory: Path) -> Path:
     return _save(tf.Module(), directory, {"serving_default": serve})
 
 
+def sized(directory: Path) -> Path:
+    """n: int32[] → sum: float[], of n random numbers: a small request with any amount of work."""
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int32, name="n")])
+    def serve(n: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"sum": tf.reduce_sum(tf.random.uniform([n]))}
+
+    return _save(tf.Module(), directory, {"serving_default": serve})
+
+
+def quantised(directory: Path) -> Path:
+    """x: float[?, 3] → y: float[?, 3], rounded by an operation that does not check the rank of what it is given."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3], tf.float32, name="x")])
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.quantization.fake_quant_with_min_max_vars_per_channel(x, [-1.0] * 3, [1.0] * 3)}
+
+    return _save(tf.Module(), directory, {"serving_default": serve})
+
+
+def wide(directory: Path) -> Path:
+    """x: float[?] → y: float[?, 10000], each x ten thousand times."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": x[:, None] * tf.ones([1, 10_000])}
+
+    return _save(tf.Module(), directory, {"serving_default": serve})
+
+
 def bytes_image(directory: Path) -> Path:
     """image_bytes: string[?] → length: int64[?], the bytes of each, and echo_bytes: string[?]."""
 

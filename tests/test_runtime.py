@@ -5,6 +5,7 @@ import contextvars
 import os
 import signal
 import threading
+import time
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,24 @@ def test_control_c_ends_the_wait_and_cancels_the_call(runtime: Runtime) -> None:
     assert sleeper.cancelled.wait(5)
     thread.join()
     assert runtime.call(answer("still there")) == "still there"
+
+
+@pytest.mark.usefixtures("control_c")
+def test_control_c_is_heard_when_the_system_gives_it_to_another_thread(runtime: Runtime) -> None:
+    sleeper, over = Sleeper(), threading.Event()
+    other = threading.Thread(target=over.wait)
+    other.start()
+
+    def interrupt() -> None:
+        sleeper.began.wait()
+        signal.pthread_kill(other.ident or 0, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        runtime.call(sleeper.sleep())
+    assert time.monotonic() - started < 5
+    over.set()
 
 
 def test_closing_cancels_what_runs_and_ends_the_thread() -> None:

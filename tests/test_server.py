@@ -715,6 +715,15 @@ def test_the_switch_interval_is_set_and_restored(models: Models) -> None:
     assert sys.getswitchinterval() == pytest.approx(before)
 
 
+def test_an_answer_does_not_change_with_what_was_passed(models: Models) -> None:
+    with tfs_notebook.serve(str(models.path("no_input")), **ANY) as server:
+        x = np.array([1, 2], np.float32)
+        for _ in range(60):  # by every way that a call may take
+            answer = server.predict("model", x).array
+            x += 1
+            assert answer.tolist() == (x - 1).tolist()
+
+
 def test_prediction_of_several_outputs_is_taken_by_name(models: Models) -> None:
     with tfs_notebook.serve(str(models.path("multi")), **ANY) as server:
         prediction = server.predict("model", {"a": [[1, 2]], "b": [3]})

@@ -15,6 +15,7 @@ from tfs_notebook.ports import check_number, check_port, refusal, until_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from concurrent.futures import Future
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
@@ -28,8 +29,8 @@ _DRAIN_SECONDS = 60.0
 class Endpoints:
     """REST and gRPC of one `Inference`, as the options want them; lives on the serving loop."""
 
-    def __init__(self, inference: Inference, reload: Callable[[ModelServerConfig, float], None]) -> None:
-        """`reload` applies a configuration within so many seconds; it is called on a gRPC thread."""
+    def __init__(self, inference: Inference, reload: Callable[[ModelServerConfig, float], Future[None]]) -> None:
+        """`reload` begins to apply a configuration within so many seconds; it is called on a gRPC thread."""
         self._inference = inference
         self._reload = reload
         self._rest: RestServer | None = None

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib
+import math
 import os
 import re
 import sys
 import tempfile
 import threading
+import time
+from concurrent.futures import wait
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,7 +59,7 @@ class Runtime:
         """
         future = self.spawn(coroutine)
         try:
-            return future.result(timeout)
+            return result_of(future, timeout)
         except BaseException:
             future.cancel()
             raise
@@ -86,6 +89,20 @@ class Runtime:
         ended.add_done_callback(lambda _: self.loop.stop())
 
 
+def result_of(future: Future[T], timeout: float | None = None) -> T:
+    """What `future.result` returns or raises, for a main thread that is to hear signals meanwhile.
+
+    A signal that the system gave to another thread does not end a wait; Python looks for it between two.
+    """
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    while not future.done() and (left := deadline - time.monotonic()) > 0:
+        wait([future], min(left, _SIGNAL_SECONDS))
+    return future.result(0)
+
+
+_SIGNAL_SECONDS = 0.2
+
+
 def import_aside(*names: str) -> None:
     """Import the modules `names` on a thread of their own, without TensorFlow's start-up notices, and wait for it.
 
@@ -104,7 +121,8 @@ def import_aside(*names: str) -> None:
 
     thread = threading.Thread(target=load, name="tfs-import", daemon=True)
     thread.start()
-    thread.join()
+    while thread.is_alive():
+        thread.join(_SIGNAL_SECONDS)
     if failures:
         raise failures[0]
 

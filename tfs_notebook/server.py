@@ -10,6 +10,8 @@ from concurrent import futures  # Python 3.10 has three TimeoutErrors
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfs_notebook.endpoints import Endpoints, with_token
 from tfs_notebook.engine.events import Event, EventStream, Kind
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
@@ -22,7 +24,6 @@ from tfs_notebook.tensors import as_inputs
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-    import numpy as np
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
     from typing_extensions import Self
 
@@ -120,7 +121,7 @@ class Server:
         manager = Manager(Loader(), self.events, load_threads=self.options.num_load_threads)
         core = ServerCore(manager, self.events)
         inference = Inference(core)
-        return core, inference, Endpoints(inference, self._reload_within)
+        return core, inference, Endpoints(inference, self._begin_reload)
 
     def _complete(self, options: Options) -> Options:
         """`options` with the token that is in force."""
@@ -244,10 +245,10 @@ class Server:
 
     def reload(self, config: ModelServerConfig, *, timeout: float = 60.0) -> None:
         """Replace the configuration, as HandleReloadConfigRequest does. Raises ServingError."""
-        self._reload_within(config, timeout)
-
-    def _reload_within(self, config: ModelServerConfig, timeout: float) -> None:
         self._runtime.call(self._core.apply(config, timeout=timeout))
+
+    def _begin_reload(self, config: ModelServerConfig, timeout: float) -> futures.Future[None]:
+        return self._runtime.spawn(self._core.apply(config, timeout=timeout))
 
     def stop(self, timeout: float = 10.0) -> None:
         """Finish the requests under way within `timeout` seconds, unload everything, free the ports. Twice is fine."""
@@ -358,6 +359,9 @@ class Server:
                 raise unknown_signature(signature_name)
             arrays = as_inputs(inputs, signature)
             outputs = call.predict(signature, arrays, output_filter=output_filter, timeout=timeout)
+            for alias, array in outputs.items():
+                if any(np.may_share_memory(array, given) for given in arrays.values()):
+                    outputs[alias] = array.copy()  # the caller may go on with what was passed
             return Prediction(call.model, call.version, signature.name, outputs)
 
     def signatures(self, spec: ModelSpec) -> Mapping[str, Signature] | None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfs_notebook.api.auth import host_name, is_loopback, new_token, token_matches
+from tfs_notebook.api.auth import LOCAL_NAMES, foreign_origin, host_name, is_loopback, new_token, token_matches
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1", "[::1]"])
@@ -44,3 +44,22 @@ def test_tokens_differ() -> None:
 )
 def test_the_name_in_a_host_header(header: str, name: str) -> None:
     assert host_name(header) == name
+
+
+@pytest.mark.parametrize(
+    ("origin", "site", "foreign"),
+    [
+        ("http://evil.example", None, True),
+        ("https://evil.example:8501", None, True),
+        ("null", None, True),
+        ("http://localhost:8888", None, False),
+        ("http://127.0.0.1", None, False),
+        ("http://[::1]:8888", None, False),
+        ("http://evil.example", "cross-site", True),
+        ("http://localhost:8888", "same-site", False),
+        ("https://hub.example", "same-origin", False),
+        ("null", "none", False),
+    ],
+)
+def test_pages_of_other_sites_are_told_apart(origin: str, site: str | None, foreign: bool) -> None:
+    assert foreign_origin(origin, site, LOCAL_NAMES) is foreign

@@ -553,3 +553,83 @@ def test_rest_grpc_and_the_local_call_refuse_alike(
     reply = ask(server, "POST", f"/v1/models/{model}{tail}:predict", {"instances": [1.0]})
     assert (grpc_code.name, caught.value.code.name) == (code, code)
     assert text == caught.value.message == reply.error
+
+
+# What a small message can ask for
+
+
+def tensor(dtype: str, *sizes: int, **values: Any) -> TensorProto:
+    proto = TensorProto(dtype=f"DT_{dtype}", **values)
+    for size in sizes:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
+@pytest.mark.parametrize(
+    "proto",
+    [
+        tensor("FLOAT", *[2**62] * 80_000),
+        tensor("FLOAT", *[1] * 255),
+        tensor("FLOAT", *[1] * 100, float_val=[1.0]),
+        tensor("FLOAT", 0, 2**62, 2**62),
+        tensor("FLOAT", 2**40),
+        tensor("FLOAT", 2**25),
+        tensor("STRING", 2**26),
+        tensor("STRING", 2**28, string_val=[b"x"]),
+        tensor("COMPLEX64", 1, scomplex_val=[1.0, 2.0, 3.0]),
+    ],
+    ids=[
+        "80k-dims",
+        "255-dims",
+        "100-dims",
+        "zero-of-2^62",
+        "2^40",
+        "128MB",
+        "2^26-strings",
+        "2^28-strings",
+        "half-a-complex",
+    ],
+)
+def test_a_message_of_a_few_bytes_does_not_become_gigabytes_nor_hold_up_others(stub: Stub, proto: TensorProto) -> None:
+    started = time.process_time()
+    code, details = refusal(lambda: stub.Predict(request("hpt", {"x": proto}), timeout=20))
+    assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "tensor parsing error: x")
+    assert time.process_time() - started < 2.0
+
+
+@pytest.mark.parametrize("dimensions", [31, 33, 60])
+@pytest.mark.parametrize("model", ["hpt", "vocabulary"])
+def test_more_dimensions_than_tensorflow_survives(stub: Stub, model: str, dimensions: int) -> None:
+    alias = {"hpt": "x", "vocabulary": "words"}[model]
+    proto = tensor("STRING", *[1] * dimensions, string_val=[b"x"])
+    code, details = refusal(lambda: stub.Predict(request(model, {alias: proto}), timeout=20))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "may have at most 30 dimensions" in details
+
+
+def test_names_are_looked_at_before_values(stub: Stub) -> None:
+    broken = tensor("FLOAT", 7, tensor_content=b"x")
+    code, details = refusal(lambda: stub.Predict(request("hpt", {"x": floats(1), "y": broken}), timeout=20))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert details.startswith("input size does not match signature: 2!=1 len({x,y}) != len({x}). Sent extra: {y}.")
+    code, details = refusal(lambda: stub.Predict(request("hpt", {"y": broken}), timeout=20))
+    assert details.startswith("Signature input alias: x(feed name: ")
+
+
+def test_reloads_whose_callers_have_gone_hold_up_nobody(models: Models, tmp_path: Path) -> None:
+    half = models.path("half_plus_two")
+    with (
+        tfs_notebook.serve(str(half), model_name="half", rest_api_port=0, port=0, grpc_max_threads=2) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+    ):
+        for number in range(6):
+            (tmp_path / str(number)).mkdir()
+            text = config_text({"half": half, f"empty{number}": tmp_path / str(number)})
+            reload = model_management_pb2.ReloadConfigRequest(
+                config=text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+            )
+            call = ModelStub(channel).HandleReloadConfigRequest.future(reload, timeout=3600)
+            until(lambda n=number: f"empty{n}" in server._core.configs)
+            call.cancel()
+            answer = Stub(channel).Predict(request("half", {"x": floats(1)}), timeout=10)
+            assert list(answer.outputs["y"].float_val) == [2.5]

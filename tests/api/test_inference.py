@@ -71,7 +71,7 @@ def ask(inputs: Mapping[str, Any], *, defaults: Mapping[str, np.ndarray] | None 
 
 def test_inputs_outputs_and_timeout_reach_the_servable() -> None:
     answer = ask({"b": ONE, "a": ONE}, timeout=3.0)
-    assert answer == {"asked": {"b": ONE, "a": ONE}, "outputs": ("y", "z"), "timeout": 3.0}
+    assert answer == {"asked": {"b": ONE, "a": ONE}, "outputs": None, "timeout": 3.0}
     assert ask({"b": ONE, "a": ONE}, output_filter=["z"])["outputs"] == ("z",)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 
 import ml_dtypes
 import numpy as np
 import pytest
 
-from tfs_notebook.api.json_codec import encode_error, parse_predict
+from tfs_notebook.api.json_codec import encode_error, parse_predict, parse_quickly
 from tfs_notebook.engine.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
 
@@ -374,3 +375,30 @@ def test_a_large_binary_string() -> None:
     data = bytes(range(256)) * 1000
     body = json.dumps({"instances": [{"b64": base64.b64encode(data).decode()}]}).encode()
     assert parse_predict(body).tensors(STRING)["x"].tolist() == [data]
+
+
+@pytest.mark.parametrize("piece", [b"[", b"{},", b'{"":', b'"ab",', b'{"x":1},'])
+def test_json_that_would_take_many_times_its_size_is_refused_before_it_is_read(piece: bytes) -> None:
+    body = b'{"instances":[' + piece * ((24 << 20) // len(piece))
+    started = time.process_time()
+    with pytest.raises(ServingError) as refused:
+        parse_predict(body, most_bytes=256 << 20)
+    assert time.process_time() - started < 1.0
+    assert refused.value.code is Code.RESOURCE_EXHAUSTED
+    assert "Reading this JSON would take about" in refused.value.message
+    assert "256 MiB is the limit" in refused.value.message
+
+
+def test_numbers_and_long_strings_cost_what_they_are() -> None:
+    numbers = b'{"instances":[' + b"1.5," * 4_000_000 + b"1.5]}"
+    assert parse_predict(numbers, most_bytes=1).row_format
+    image = b'{"instances":[{"b64":"' + b"A" * (24 << 20) + b'"}]}'
+    assert parse_predict(image, most_bytes=25 << 20).row_format
+
+
+def test_only_what_is_quickly_read_is_read_at_once() -> None:
+    for body in (b'{"instances":[[1,2],[3,4]]}', b'{"instances":["a"]}', b'{"instances":[' + b"1.5," * 9000 + b"1]}"):
+        assert parse_quickly(body) is not None
+    assert parse_quickly(b'{"instances":[' + b'"a",' * 9000 + b'"a"]}') is None
+    with pytest.raises(ServingError):
+        parse_quickly(b'{"instances":')

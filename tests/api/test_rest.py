@@ -8,13 +8,14 @@ import json
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import tfs_notebook
 from tests.serving import ALL, ask, ask_on, config_text, connect, label, serving_threads, until
+from tfs_notebook.api import rest_connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -429,6 +430,40 @@ def test_a_body_just_below_the_limit(server: Server) -> None:
     assert ask(server, "POST", "/v1/models/hpt:predict", body).json == {"predictions": [3.0]}
 
 
+def test_a_body_that_would_fill_the_memory_is_refused(models: Models) -> None:
+    with tfs_notebook.serve(str(models.path("half_plus_two")), rest_api_port=0, port=0) as server:
+        reply = ask(server, "POST", "/v1/models/model:predict", b'{"instances": ' + b"[" * (20 << 20))
+    assert reply.status == 429
+    assert reply.error.startswith("Reading this JSON would take about ")
+
+
+@pytest.mark.parametrize("dimensions", [31, 33, 40])
+def test_more_dimensions_than_tensorflow_survives(server: Server, dimensions: int) -> None:
+    body = b'{"inputs": %s"a"%s}' % (b"[" * dimensions, b"]" * dimensions)
+    for model in ("bytes_image", "vocabulary"):
+        reply = ask(server, "POST", f"/v1/models/{model}:predict", body)
+        assert reply.status == 400
+        assert "may have at most 30 dimensions" in reply.error
+
+
+def test_a_small_request_for_much_work_holds_up_nobody(models: Models) -> None:
+    path = str(models.path("sized"))
+    with tfs_notebook.serve(path, rest_api_port=0, port=0, rest_api_timeout_in_ms=300) as server:
+        for _ in range(40):
+            assert ask(server, "POST", "/v1/models/model:predict", {"inputs": 10}).status == 200
+        replies: list[Any] = []
+        body = {"inputs": 300_000_000}
+        asking = threading.Thread(target=lambda: replies.append(ask(server, "POST", "/v1/models/model:predict", body)))
+        asking.start()
+        longest = 0.0
+        while asking.is_alive():
+            started = time.monotonic()
+            assert ask(server, "GET", "/v1/models/model").status == 200
+            longest = max(longest, time.monotonic() - started)
+        assert replies[0].status == 504
+        assert longest < 1.0
+
+
 def test_json_nested_half_a_million_deep(server: Server) -> None:
     depth = 500_000
     nested = b"[" * depth + b"]" * depth
@@ -454,10 +489,24 @@ def test_long_urls_and_headers(server: Server) -> None:
     assert (reply.status, reply.error) == (400, f"Failed to convert version: {digits} to numeric.")
 
 
-def test_what_is_no_http_is_answered_and_does_not_disturb(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01 no http\r\n\r\n",
+        b"GET /v1/models/hpt HTTP/1.1\r\n" + b"A: b\r\n" * 500 + b"\r\n",
+        b"GET /v1/models/hpt HTTP/1.1\r\nHost: localhost\r\nA: " + b"a" * 100_000 + b"\r\n\r\n",
+    ],
+    ids=["no-http", "many-headers", "long-header"],
+)
+def test_what_is_no_http_is_answered_and_does_not_disturb(
+    server: Server, capfd: pytest.CaptureFixture[str], sent: bytes
+) -> None:
     with raw(server) as sock:
-        sock.sendall(b"\x16\x03\x01 no http\r\n\r\n")
-        assert read_all(sock).startswith(b"HTTP/1.")
+        sock.sendall(sent)
+        reply = read_all(sock)
+        assert reply.startswith(b"HTTP/1.")
+        assert b"Content-Type: application/json\r\n" in reply
+        assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"]
     assert ask(server, "GET", "/v1/models/cnn").status == 200
     assert capfd.readouterr().err == ""
 
@@ -590,3 +639,117 @@ def test_stopping_answers_what_is_under_way_and_ends_the_connections(models: Mod
         with pytest.raises(OSError, match=r"refused|reset|closed"):
             ask_on(idle, "GET", "/v1/models/model")
     until(lambda: serving_threads() == before)
+
+
+# Pages of other sites
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site", "Content-Type": "text/plain"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://localhost:8888"}, 200),
+        ({"Origin": "https://hub.example", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({}, 200),
+    ],
+)
+def test_a_page_of_another_site_may_not_ask(server: Server, headers: dict[str, str], status: int) -> None:
+    reply = ask(server, "POST", "/v1/models/hpt:predict", {"instances": [1.0]}, headers)
+    assert reply.status == status
+    assert status == 200 or f"A page of {headers['Origin']} may not ask this server" in reply.error
+
+
+@pytest.mark.parametrize("options", [{"token": "t"}, {"rest_api_enable_cors_support": True}])
+def test_a_page_of_another_site_may_ask_when_that_is_wanted(models: Models, options: dict[str, Any]) -> None:
+    headers = {"Origin": "http://other.example", "Sec-Fetch-Site": "cross-site", "Authorization": "t"}
+    with tfs_notebook.serve(str(models.path("half_plus_two")), rest_api_port=0, port=0, **options) as server:
+        assert ask(server, "POST", "/v1/models/model:predict", {"instances": [1.0]}, headers).status == 200
+
+
+# Connections
+
+
+def test_more_connections_than_the_kernel_has_files_for(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rest_connections, "most_connections", lambda: 20)
+    with (
+        tfs_notebook.serve(str(models.path("half_plus_two")), rest_api_port=0, port=0) as server,
+        ExitStack() as stack,
+    ):
+        sockets = [stack.enter_context(raw(server)) for _ in range(20)]
+        for sock in sockets:
+            sock.sendall(b"POST /v1/models/model:predict HTTP/1.1\r\n")
+        until(lambda: connections(server) == 20)
+        refused = ask(server, "GET", "/v1/models/model")
+        assert (refused.status, refused.error) == (503, "Too many connections")
+        for sock in sockets[:5]:
+            sock.close()
+        until(lambda: connections(server) == 15)
+        assert ask(server, "GET", "/v1/models/model").status == 200
+
+
+def connections(server: Server) -> int:
+    return server._endpoints._rest._connections.count
+
+
+def test_a_client_that_does_not_read_is_not_sent_more(server: Server) -> None:
+    """It asks for 60 MB in small replies; what it does not read stays in the operating system's buffers."""
+    asked = 20_000
+    counted = server._endpoints._rest._connections
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", int(server.rest_url.rpartition(":")[2])))
+        before = counted.requests_count
+        requests = b"GET /v1/models/dtypes/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n" * asked
+        sending = threading.Thread(target=_ignore_broken_pipe, args=(sock, requests))
+        sending.start()
+        seen, since = 0, time.monotonic()
+        while time.monotonic() < since + 1.0:  # until it has rested for a second
+            if (now := counted.requests_count - before) != seen:
+                seen, since = now, time.monotonic()
+            time.sleep(0.05)
+        assert 0 < seen < asked / 2
+    sending.join()
+
+
+def _ignore_broken_pipe(sock: socket.socket, data: bytes) -> None:
+    with suppress(OSError):
+        sock.sendall(data)
+
+
+def test_a_long_reply_leaves_before_the_server_has_stopped(models: Models) -> None:
+    server = tfs_notebook.serve(str(models.path("wide")), rest_api_port=0, port=0)
+    body = json.dumps({"instances": [0.123456] * 200}).encode()
+    with raw(server) as sock:
+        head = b"POST /v1/models/model:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+        sock.sendall(head % len(body) + body)
+        reply = sock.recv(1000)  # it has begun
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        while piece := sock.recv(1 << 18):
+            reply += piece
+            time.sleep(0.03)
+        stopping.join()
+    head, _, sent = reply.partition(b"\r\n\r\n")
+    assert int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]) == len(sent) > 10 << 20
+    assert len(json.loads(sent)["predictions"]) == 200
+
+
+def test_words_of_libevent(server: Server, models: Models) -> None:
+    for method, status in ((b"TRACE", b"501"), (b"CONNECT", b"501")):
+        with raw(server) as sock:
+            sock.sendall(method + b" /v1/models/hpt HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert read_all(sock).startswith(b"HTTP/1.1 " + status)
+    with tfs_notebook.serve(str(models.path("slow")), rest_api_port=0, port=0, rest_api_timeout_in_ms=50) as timed:
+        connection = connect(timed)
+        with closing(connection):
+            connection.request("POST", "/v1/models/model:predict", b'{"inputs": 5.0}')
+            response = connection.getresponse()
+            assert (response.status, response.reason) == (504, "Gateway Time-out")
+
+
+def test_a_signature_that_is_an_operation(server: Server) -> None:
+    body = {"signature_name": "__saved_model_init_op", "instances": [1.0]}
+    reply = ask(server, "POST", "/v1/models/hpt:predict", body)
+    assert (reply.status, reply.error) == (400, "Failed to get input map for signature: __saved_model_init_op")

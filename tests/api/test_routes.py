@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tfs_notebook.api.inference import ModelSpec
-from tfs_notebook.api.routes import Route, route
+from tfs_notebook.api.routes import Route, _known_route, route
 from tfs_notebook.errors import Code, ServingError
 
 
@@ -71,3 +71,10 @@ def test_a_name_that_is_not_utf8() -> None:
     with pytest.raises(ServingError, match="%FF is not percent-encoded UTF-8") as caught:
         route("GET", "/v1/models/%FF")
     assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+def test_long_urls_are_not_remembered() -> None:
+    before = _known_route.cache_info().currsize
+    for number in range(10):
+        assert route("GET", f"/v1/models/{'m' * 300}{number}").spec.name.endswith(str(number))
+    assert _known_route.cache_info().currsize == before

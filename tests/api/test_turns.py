@@ -44,20 +44,24 @@ def run(main: Callable[[Turns], Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "alone", "here"),
+    ("seconds", "alone", "now"),
     [
         (SHORT, True, True),
-        (SHORT, False, True),
         (MEDIUM, True, True),
-        (MEDIUM, False, False),
         (ALONE_SECONDS, True, False),
         (None, True, False),
+        (SHORT, False, False),
         (None, False, False),
     ],
 )
-def test_where_a_call_runs(seconds: float | None, alone: bool, here: bool) -> None:
+def test_a_short_call_that_nobody_waits_for_may_run_at_once(seconds: float | None, alone: bool, now: bool) -> None:
+    assert Turns.may_run_now(seconds, alone=alone) is now
+
+
+@pytest.mark.parametrize(("seconds", "here"), [(SHORT, True), (MEDIUM, False), (None, False)])
+def test_where_a_call_runs(seconds: float | None, here: bool) -> None:
     works = Works()
-    thread = run(lambda turns: turns.run(*works.make("a"), seconds=seconds, alone=alone))
+    thread = run(lambda turns: turns.run(*works.make("a"), seconds=seconds))
     assert (thread == threading.main_thread().name) == here
     assert here or thread.startswith("tfs-rest")
     assert works.log == ["a runs", "a ends"]
@@ -69,7 +73,7 @@ def test_short_calls_run_one_after_the_other_once_all_that_arrived_is_read() -> 
     async def main(turns: Turns) -> list[str]:
         async def request(name: str) -> str:
             works.log.append(f"{name} read")
-            return await turns.run(*works.make(name), seconds=SHORT, alone=False)
+            return await turns.run(*works.make(name), seconds=SHORT)
 
         return await asyncio.gather(request("a"), request("b"))
 
@@ -82,9 +86,7 @@ def test_a_call_that_fails_fails_alone() -> None:
 
     async def main(turns: Turns) -> list[Any]:
         calls = [works.make("a"), works.make("b", fault=ValueError("broken")), works.make("c")]
-        return await asyncio.gather(
-            *(turns.run(*call, seconds=SHORT, alone=False) for call in calls), return_exceptions=True
-        )
+        return await asyncio.gather(*(turns.run(*call, seconds=SHORT) for call in calls), return_exceptions=True)
 
     a, b, c = run(main)
     assert (a, repr(b), c) == ("MainThread", "ValueError('broken')", "MainThread")
@@ -95,9 +97,9 @@ def test_a_short_call_that_nobody_waits_for_any_more_is_not_made() -> None:
     works = Works()
 
     async def main(turns: Turns) -> str:
-        given_up = asyncio.ensure_future(turns.run(*works.make("a"), seconds=SHORT, alone=False))
+        given_up = asyncio.ensure_future(turns.run(*works.make("a"), seconds=SHORT))
         await asyncio.sleep(0)
-        other = asyncio.ensure_future(turns.run(*works.make("b"), seconds=SHORT, alone=False))
+        other = asyncio.ensure_future(turns.run(*works.make("b"), seconds=SHORT))
         given_up.cancel()
         return await other
 
@@ -110,8 +112,8 @@ def test_what_waits_for_a_thread_when_this_closes_is_let_go_of() -> None:
 
     async def main() -> None:
         turns = Turns(1)
-        slow = asyncio.ensure_future(turns.run(go_on.wait, lambda: None, seconds=None, alone=True))
-        waiting = asyncio.ensure_future(turns.run(*works.make("a"), seconds=None, alone=True))
+        slow = asyncio.ensure_future(turns.run(go_on.wait, lambda: None, seconds=None))
+        waiting = asyncio.ensure_future(turns.run(*works.make("a"), seconds=None))
         await asyncio.sleep(0)
         turns.close()
         with pytest.raises(asyncio.CancelledError):
@@ -119,7 +121,7 @@ def test_what_waits_for_a_thread_when_this_closes_is_let_go_of() -> None:
         go_on.set()
         assert await slow
         assert works.log == ["a ends"]
-        await turns.run(*works.make("late"), seconds=None, alone=True)
+        await turns.run(*works.make("late"), seconds=None)
 
     asyncio.run(main())
     assert works.log == ["a ends", "late runs", "late ends"]

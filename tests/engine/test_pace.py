@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tfs_notebook.engine.pace import QUICK_SECONDS, SAMPLES, Pace
+from tfs_notebook.engine.pace import LONG_SECONDS, QUICK_SECONDS, SAMPLES, WORDY_BYTES, Pace
 from tfs_notebook.engine.session import CALLING_THREAD, THREAD_POOL
 
-FAST, SLOW = QUICK_SECONDS / 10, QUICK_SECONDS * 10
+FAST, SLOW, LONG = QUICK_SECONDS / 10, QUICK_SECONDS * 3, LONG_SECONDS * 2
 
 
 def learn(pace: Pace, *, calling: float, pools: float, size: int = 100, calls: int = 3 * SAMPLES) -> list[int]:
@@ -106,3 +106,21 @@ def test_a_signature_without_inputs_learns_too() -> None:
     pace = Pace(bounded=True)
     learn(pace, calling=FAST, pools=2 * FAST, size=0)
     assert pace.expected_seconds(0) == FAST
+
+
+def test_a_long_call_goes_to_the_pools_where_it_can_be_ended() -> None:
+    pace = Pace(bounded=True)
+    learn(pace, calling=LONG, pools=2 * LONG)
+    assert (pace.pool(100), pace.expected_seconds(100)) == (THREAD_POOL, None)
+    assert set(learn(pace, calling=LONG, pools=2 * LONG, calls=4 * SAMPLES)) == {THREAD_POOL}
+    learn(pace, calling=FAST, pools=2 * FAST, calls=4 * SAMPLES)
+    assert (pace.pool(100), pace.expected_seconds(100)) == (CALLING_THREAD, FAST)
+
+
+def test_nothing_is_expected_of_a_call_whose_answer_takes_long_to_write() -> None:
+    pace = Pace(bounded=True)
+    learn(pace, calling=FAST, pools=2 * FAST)
+    pace.record(CALLING_THREAD, FAST, 100, WORDY_BYTES)
+    assert pace.expected_seconds(100) == FAST
+    pace.record(CALLING_THREAD, FAST, 100, WORDY_BYTES + 1)
+    assert (pace.pool(100), pace.expected_seconds(100)) == (CALLING_THREAD, None)

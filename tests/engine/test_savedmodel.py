@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tests import saved_models
-from tfs_notebook.engine.savedmodel import SavedModel, SessionOptions, load_saved_model
+from tfs_notebook.engine.savedmodel import MOST_DIMENSIONS, SavedModel, SessionOptions, load_saved_model
 from tfs_notebook.engine.session import load_into
 from tfs_notebook.errors import Code, ServingError
 
@@ -48,8 +48,7 @@ def call(
     outputs: list[str] | None = None,
     timeout: float | None = 20.0,
 ) -> dict[str, np.ndarray]:
-    of = servable.signatures[signature]
-    return servable.run(of, inputs, list(of.outputs) if outputs is None else outputs, timeout)
+    return servable.run(servable.signatures[signature], inputs, outputs, timeout)
 
 
 def refused(servable: SavedModel, inputs: Mapping[str, Any], **options: Any) -> ServingError:
@@ -175,14 +174,13 @@ def test_arrays_that_do_not_lie_in_one_piece(load: Load) -> None:
     assert call(servable, {"x": np.broadcast_to(np.float32(2), (3,))})["y"].tolist() == [3, 3, 3]
 
 
-def test_a_callers_array_is_not_changed_and_an_answer_is_its_own(load: Load) -> None:
-    servable, x = load("no_input"), floats(1, 2)
-    answers = [call(servable, {"x": x})["y"] for _ in range(30)]
-    answers[0][:] = 9
-    assert x.tolist() == [1, 2]
-    assert all(answer.tolist() == [1, 2] for answer in answers[1:])
-    x[:] = 5
-    assert answers[1].tolist() == [1, 2]
+def test_a_callers_array_is_not_changed(load: Load) -> None:
+    for name in ("no_input", "half_plus_two"):
+        servable, x = load(name), floats(1, 2)
+        answers = [call(servable, {"x": x})["y"] for _ in range(60)]
+        answers[0][:] = 9
+        assert x.tolist() == [1, 2]
+        assert len({tuple(answer) for answer in answers[1:]}) == 1
 
 
 # Signatures
@@ -476,11 +474,77 @@ def test_calls_come_to_be_expected_but_never_with_strings(load: Load) -> None:
     assert strings_.expected_seconds(strings_.signatures["serving_default"], 8) is None
 
 
-def test_nothing_is_expected_of_a_graph_with_loops(load: Load) -> None:
-    servable = load("slow")
+@pytest.mark.parametrize(
+    ("name", "inputs"), [("slow", {"seconds": np.array(0, np.float32)}), ("sized", {"n": np.array(1, np.int32)})]
+)
+def test_nothing_is_expected_of_a_graph_whose_work_depends_on_values(
+    load: Load, name: str, inputs: dict[str, np.ndarray]
+) -> None:
+    servable = load(name)
     for _ in range(60):
-        call(servable, {"seconds": np.array(0, np.float32)})
+        call(servable, inputs)
     assert servable.expected_seconds(servable.signatures["serving_default"], 4) is None
+
+
+def test_nothing_is_expected_of_a_graph_with_a_long_answer(load: Load) -> None:
+    servable = load("wide")
+    for _ in range(60):
+        assert call(servable, {"x": floats(1)})["y"].shape == (1, 10_000)
+    assert servable.expected_seconds(servable.signatures["serving_default"], 4) is None
+
+
+def until_quick(servable: SavedModel, inputs: Mapping[str, Any]) -> None:
+    """Call until the calls run by the way that is made for many."""
+    signature = servable.signatures["serving_default"]
+    size = sum(array.nbytes for array in inputs.values())
+    for _ in range(60):
+        call(servable, inputs)
+    assert servable.expected_seconds(signature, size) is not None
+    assert servable._callables["serving_default"]._quick is not None
+
+
+def test_errors_of_the_quick_way_are_those_of_the_session(load: Load) -> None:
+    slow_way, quick_way = load("cnn"), load("cnn")
+    until_quick(quick_way, {"keras_tensor": np.zeros((1, 28, 28, 1), np.float32)})
+    five = np.ones((1, 5, 5, 1))
+    for wrong in (five.astype(np.float32), five.astype(np.int32), five.astype(np.float64), five.astype(object)):
+        expected, got = (refused(servable, {"keras_tensor": wrong}) for servable in (slow_way, quick_way))
+        assert (got.code, got.message) == (expected.code, expected.message)
+    assert call(quick_way, {"keras_tensor": np.ones((2, 28, 28, 1), np.float32)})["output_0"].shape == (2, 10)
+
+
+def test_two_names_of_one_tensor_are_served_and_refused_as_before(load: Load) -> None:
+    servable = load("aliased")
+    for _ in range(60):
+        outputs = call(servable, {"x": floats(1)}, outputs=["y"])
+        assert outputs["y"].tolist() == [2]
+        assert "fed more than once" in refused(servable, {"x": floats(1), "also_x": floats(1)}).message
+
+
+@pytest.mark.parametrize("name", ["bytes_image", "half_plus_two", "cnn"])
+def test_more_dimensions_than_tensorflow_survives(load: Load, name: str) -> None:
+    servable = load(name)
+    (alias,) = servable.signatures["serving_default"].inputs
+    value = np.array(b"x", object) if name == "bytes_image" else np.array(1, np.float32)
+    for dimensions in (MOST_DIMENSIONS + 1, 33, 64):
+        error = refused(servable, {alias: value.reshape((1,) * dimensions)})
+        assert error.code is Code.INVALID_ARGUMENT
+        assert error.message.startswith(f"{alias} may have at most {MOST_DIMENSIONS} dimensions, but is [1,1,")
+    if name == "bytes_image":
+        assert call(servable, {alias: value.reshape((1,) * MOST_DIMENSIONS)})["length"].ndim == MOST_DIMENSIONS
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 1, 3)])
+def test_a_rank_that_would_end_the_process(load: Load, shape: tuple[int, ...]) -> None:
+    error = refused(load("quantised"), {"x": np.ones(shape, np.float32)})
+    assert error.message == f"x must be 2-dimensional, [?,3], but is [{','.join(map(str, shape))}]"
+
+
+def test_an_error_that_quotes_bytes_of_the_request(load: Load) -> None:
+    error = refused(load("half_plus_two_tf1"), {"inputs": strings(b"\xff\xfe")}, signature="regress_x_to_y")
+    assert error.code is Code.INVALID_ARGUMENT
+    assert "Could not parse example input, value: '" in error.message
+    assert "\udcff\udcfe" in error.message
 
 
 def large(directory: Path, size: int) -> Path:

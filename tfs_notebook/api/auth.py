@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import secrets
-from functools import lru_cache
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 
@@ -37,8 +36,16 @@ def token_matches(header: str | bytes, token: str) -> bool:
     return hmac.compare_digest(sent, token.encode())
 
 
-@lru_cache(maxsize=256)
 def host_name(header: str) -> str:
     """The name in a Host header, without its port, in lower case."""
     name, colon, port = header.rpartition(":")
     return (name if colon and port.isdigit() else header).lower()
+
+
+def foreign_origin(origin: str, site: str | None, hosts: frozenset[str]) -> bool:
+    """Whether a request comes from a page of another site: by the browser's own word (`Sec-Fetch-Site`), else by its
+    `Origin`, whose host is none of `hosts`.
+    """
+    if site is not None:
+        return site == "cross-site"
+    return host_name(origin.partition("://")[2]) not in hosts

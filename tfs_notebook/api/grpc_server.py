@@ -13,6 +13,7 @@ import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else `!command` in a cell prints grpc's notice about forks
@@ -32,14 +33,15 @@ from tensorflow_serving.apis import (
 )
 
 from tfs_notebook.api.auth import token_matches
-from tfs_notebook.api.inference import ModelSpec, unknown_signature
+from tfs_notebook.api.inference import ModelSpec, check_names, unknown_signature
 from tfs_notebook.api.proto_codec import from_array, to_array
 from tfs_notebook.api.status_messages import model_spec, signature_def_map, status_message
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from concurrent.futures import Future
 
     from tensorflow_serving.apis import model_pb2
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
@@ -65,10 +67,10 @@ class GrpcOptions:
 
 
 class GrpcServer:
-    """The gRPC front end of one `Inference`; `reload` applies a ModelServerConfig within so many seconds."""
+    """The gRPC front end of one `Inference`; `reload` begins to apply a ModelServerConfig within so many seconds."""
 
     def __init__(
-        self, inference: Inference, reload: Callable[[ModelServerConfig, float], None], options: GrpcOptions
+        self, inference: Inference, reload: Callable[[ModelServerConfig, float], Future[None]], options: GrpcOptions
     ) -> None:
         self.options = options
         self._inference = inference
@@ -81,7 +83,7 @@ class GrpcServer:
             ("grpc.max_send_message_length", -1),
         ]
         self._server = grpc.server(self._pool, options=arguments)
-        self._server.add_generic_rpc_handlers((self._prediction_service(), self._model_service()))
+        self._server.add_generic_rpc_handlers((_Services(self),))
         self._stopped = threading.Event()
         self.port = 0
 
@@ -116,30 +118,20 @@ class GrpcServer:
             self._server.stop(None)
             self._pool.shutdown(wait=False)
 
-    def _prediction_service(self) -> grpc.GenericRpcHandler[Any, Any]:
-        return grpc.method_handlers_generic_handler(
-            "tensorflow.serving.PredictionService",
-            {
-                "Predict": self._method(self._predict, predict_pb2.PredictRequest),
-                "GetModelMetadata": self._method(self._metadata, metadata_pb2.GetModelMetadataRequest),
-            },
-        )
+    def methods(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        """What is called by which name."""
+        prediction, model = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
+        return {
+            f"{prediction}Predict": self._method(self._predict, predict_pb2.PredictRequest),
+            f"{prediction}GetModelMetadata": self._method(self._metadata, metadata_pb2.GetModelMetadataRequest),
+            f"{model}GetModelStatus": self._method(self._status, status_pb2.GetModelStatusRequest),
+            f"{model}HandleReloadConfigRequest": self._method(self._reload_config, management_pb2.ReloadConfigRequest),
+        }
 
-    def _model_service(self) -> grpc.GenericRpcHandler[Any, Any]:
-        return grpc.method_handlers_generic_handler(
-            "tensorflow.serving.ModelService",
-            {
-                "GetModelStatus": self._method(self._status, status_pb2.GetModelStatusRequest),
-                "HandleReloadConfigRequest": self._method(self._reload_config, management_pb2.ReloadConfigRequest),
-            },
-        )
-
-    def _method(self, answer: Callable[[Any, float | None], Any], request_type: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    def _method(self, answer: Callable[[Any, grpc.ServicerContext], Any], request_type: Any) -> Any:
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                if (token := self.options.token) and not _authorized(context, token):
-                    raise ServingError(Code.UNAUTHENTICATED, "Missing or wrong token in the metadata 'authorization'")
-                return answer(request, _time_remaining(context))
+                return answer(request, context)
             except ServingError as error:
                 code, message = error.code, error.message
             except CancelledError:
@@ -157,13 +149,17 @@ class GrpcServer:
             response_serializer=lambda message: message.SerializeToString(),
         )
 
-    def _predict(self, request: Any, timeout: float | None) -> Any:
+    def _predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         asked = request.model_spec
         with self._inference.open(_spec(request)) as call:
             signature = call.signature(asked.signature_name)
             if signature is None:
                 raise unknown_signature(asked.signature_name)
-            inputs = {alias: to_array(alias, proto) for alias, proto in request.inputs.items()}
+            sent = request.inputs
+            if len(sent) != len(signature.inputs) or any(alias not in sent for alias in signature.inputs):
+                check_names(signature, sent)
+            inputs = {alias: to_array(alias, proto) for alias, proto in sent.items()}
+            timeout = _time_remaining(context)
             outputs = call.predict(signature, inputs, output_filter=request.output_filter, timeout=timeout)
             response = predict_pb2.PredictResponse(
                 model_spec=model_spec(asked.name, call.version, asked.signature_name or DEFAULT_SIGNATURE)
@@ -172,7 +168,7 @@ class GrpcServer:
             response.outputs[alias].CopyFrom(from_array(array))
         return response
 
-    def _metadata(self, request: Any, _timeout: float | None) -> Any:
+    def _metadata(self, request: Any, _context: grpc.ServicerContext) -> Any:
         if not request.metadata_field:
             raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
         for name in request.metadata_field:
@@ -183,20 +179,49 @@ class GrpcServer:
             response.metadata["signature_def"].Pack(signature_def_map(call.signature_def))
         return response
 
-    def _status(self, request: Any, _timeout: float | None) -> Any:
+    def _status(self, request: Any, _context: grpc.ServicerContext) -> Any:
         spec = _spec(request)
         return status_message(self._inference.status(spec.name, spec.version))
 
-    def _reload_config(self, request: Any, timeout: float | None) -> Any:
+    def _reload_config(self, request: Any, context: grpc.ServicerContext) -> Any:
         if request.config.WhichOneof("config") != "model_config_list":
             raise invalid_argument(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "
                 "Only ModelConfigList is currently supported"
             )
         # A caller with a deadline is to hear the reason, not just that it is over
+        timeout = _time_remaining(context)
         within = DEFAULT_RELOAD_SECONDS if timeout is None else max(timeout * 0.9, timeout - 0.5)
-        self._reload(request.config, within)
+        reloading = self._reload(request.config, within)
+        # A caller who has gone keeps no thread; the models come up all the same
+        context.add_callback(partial(_cancel, reloading))
+        reloading.result()
         return management_pb2.ReloadConfigResponse()
+
+
+class _Services(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs only
+    """Finds the method that is called; without the token none of its message is read."""
+
+    def __init__(self, server: GrpcServer) -> None:
+        self._server = server
+        self._methods = server.methods()
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
+        token = self._server.options.token
+        if token and not _authorized(details.invocation_metadata, token):
+            return _UNAUTHORIZED
+        return self._methods.get(details.method)
+
+
+def _refuse(_messages: Any, context: grpc.ServicerContext) -> Any:
+    return context.abort(grpc.StatusCode.UNAUTHENTICATED, "Missing or wrong token in the metadata 'authorization'")
+
+
+_UNAUTHORIZED = grpc.stream_unary_rpc_method_handler(_refuse)
+
+
+def _cancel(future: Future[None]) -> None:
+    future.cancel()
 
 
 def _spec(request: Any) -> ModelSpec:
@@ -211,9 +236,8 @@ def _spec(request: Any) -> ModelSpec:
     )
 
 
-def _authorized(context: grpc.ServicerContext, token: str) -> bool:
-    values = [value for key, value in context.invocation_metadata() if key == "authorization"]
-    return any(token_matches(value, token) for value in values)
+def _authorized(metadata: Iterable[tuple[str, str | bytes]], token: str) -> bool:
+    return any(token_matches(value, token) for key, value in metadata if key == "authorization")
 
 
 def _time_remaining(context: grpc.ServicerContext) -> float | None:

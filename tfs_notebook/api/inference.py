@@ -118,7 +118,7 @@ class Call:
         try:
             if inputs.keys() != signature.inputs.keys():
                 inputs = _bind(signature, inputs)
-            outputs = _filtered(signature, output_filter) if output_filter else tuple(signature.outputs)
+            outputs = _filtered(signature, output_filter) if output_filter else None
             values = self._loaded.servable.run(signature, inputs, outputs, timeout)
         except BaseException:
             stats.record_error()
@@ -129,31 +129,31 @@ class Call:
 
 def _bind(signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """`inputs` completed by the signature's defaults. Raises ServingError for names that are missing or too many."""
-    expected, sent, defaults = signature.inputs.keys(), inputs.keys(), signature.defaults
+    check_names(signature, inputs.keys())
+    return {alias: inputs[alias] if alias in inputs else signature.defaults[alias] for alias in signature.inputs}
+
+
+def check_names(signature: Signature, sent: Collection[str]) -> None:
+    """Raise ServingError INVALID_ARGUMENT unless the inputs `sent` are, with its defaults, those of `signature`."""
+    sent, expected, defaults = set(sent), signature.inputs.keys(), signature.defaults.keys()
     if len(sent) > len(expected) or (len(sent) < len(expected) and not defaults):
         raise invalid_argument(
             f"input size does not match signature: {len(sent)}!={len(expected)} len({_names(sent)}) != "
             f"len({_names(expected)}). Sent extra: {_names(sent - expected)}. "
-            f"Missing but required: {_names(expected - sent - defaults.keys())}."
+            f"Missing but required: {_names(expected - sent - defaults)}."
         )
-    bound = {}
     for alias, spec in signature.inputs.items():
-        if alias in inputs:
-            bound[alias] = inputs[alias]
-        elif alias in defaults:
-            bound[alias] = defaults[alias]
-        else:
+        if alias not in sent and alias not in defaults:
             raise invalid_argument(
                 f"Signature input alias: {alias}(feed name: {spec.name}) not found in request and no default value "
-                f"provided. Inputs expected to be in the request {_names(expected - defaults.keys())}, "
-                f"or default input alias set: {_names(defaults.keys())}"
+                f"provided. Inputs expected to be in the request {_names(expected - defaults)}, "
+                f"or default input alias set: {_names(defaults)}"
             )
     if sent - expected:
         raise invalid_argument(
             f"Inputs contains invalid name. Used request inputs: {_names(sent & expected)}, "
             f"request input: {_names(sent)}"
         )
-    return bound
 
 
 def _filtered(signature: Signature, output_filter: Sequence[str]) -> tuple[str, ...]:

@@ -16,6 +16,9 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tfs_notebook.errors import invalid_argument
 
 _MAX_BYTES = 2**31 - 1
+_MOST_DIMENSIONS = 254
+_MOST_MADE_UP_BYTES = 64 << 20
+"""What a message of a few bytes may become where its last value stands for all that follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +66,34 @@ def to_array(alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
     array may be a view of the message's bytes: it is read-only then.
     """
     shape = _shape(alias, proto)
-    count = math.prod(shape)
+    try:
+        return _flat(alias, proto, math.prod(shape)).reshape(shape)
+    except ValueError:  # of more dimensions than an array can have, or of half a complex number
+        raise _unparsable(alias) from None
+
+
+def _flat(alias: str, proto: tensor_pb2.TensorProto, count: int) -> np.ndarray:
     if proto.dtype == types_pb2.DT_STRING:
-        return _strings(alias, proto, count).reshape(shape)
+        return _strings(alias, proto, count)
     field = _FIELDS.get(proto.dtype)
     if field is None or count * field.dtype.itemsize > _MAX_BYTES:
         raise _unparsable(alias)
     if proto.tensor_content:
         if len(proto.tensor_content) != count * field.dtype.itemsize:
             raise _unparsable(alias)
-        return np.frombuffer(proto.tensor_content, field.dtype).reshape(shape)
+        return np.frombuffer(proto.tensor_content, field.dtype)
     wide = field.name in {"int_val", "half_val"}  # int32 on the wire; what does not fit the dtype wraps
     values = np.array(getattr(proto, field.name), dtype=np.int64 if wide else field.wire)
     values = values.astype(field.wire, copy=False).view(field.dtype)
-    return _continued(values, count, field.dtype).reshape(shape)
+    return _continued(alias, values, count, field.dtype)
 
 
 def _shape(alias: str, proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+    dims = proto.tensor_shape.dim
+    if proto.tensor_shape.unknown_rank or len(dims) > _MOST_DIMENSIONS:
+        raise _unparsable(alias)
+    shape = tuple(dim.size for dim in dims)
+    if any(not 0 <= size <= _MAX_BYTES for size in shape):
         raise _unparsable(alias)
     return shape
 
@@ -92,7 +104,7 @@ def _strings(alias: str, proto: tensor_pb2.TensorProto, count: int) -> np.ndarra
     strings = _packed_strings(alias, proto.tensor_content, count) if proto.tensor_content else list(proto.string_val)
     values = np.empty(len(strings), dtype=object)
     values[:] = strings
-    return _continued(values, count, values.dtype)
+    return _continued(alias, values, count, values.dtype)
 
 
 def _packed_strings(alias: str, content: bytes, count: int) -> list[bytes]:
@@ -114,9 +126,11 @@ def _packed_strings(alias: str, content: bytes, count: int) -> list[bytes]:
     return [content[start:end] for start, end in pairwise(ends)]
 
 
-def _continued(values: np.ndarray, count: int, dtype: np.dtype[Any]) -> np.ndarray:
+def _continued(alias: str, values: np.ndarray, count: int, dtype: np.dtype[Any]) -> np.ndarray:
     if len(values) >= count:
         return values[:count]
+    if (count - len(values)) * dtype.itemsize > _MOST_MADE_UP_BYTES:
+        raise _unparsable(alias)
     last = values[-1] if len(values) else (b"" if dtype.hasobject else np.zeros((), dtype))
     whole = np.full(count, last, dtype=dtype)
     whole[: len(values)] = values

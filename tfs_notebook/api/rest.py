@@ -1,14 +1,15 @@
 """REST: TensorFlow Serving's HTTP API on aiohttp's low-level server.
 
-Small bodies are parsed on the loop, and `turns` says where their calls run.
+Small bodies are read on the loop, and `turns` says where their calls run; what takes longer is read on the pool.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
+import threading
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiohttp import web
 
 from tfs_notebook.api import json_codec, status_messages
-from tfs_notebook.api.auth import LOCAL_NAMES, host_name, token_matches
+from tfs_notebook.api.auth import LOCAL_NAMES, foreign_origin, host_name, token_matches
 from tfs_notebook.api.rest_body import Refused, body_at_hand, read_body
+from tfs_notebook.api.rest_connections import Connections
 from tfs_notebook.api.rest_reply import JsonReply
 from tfs_notebook.api.routes import Route, route
 from tfs_notebook.api.turns import Turns
@@ -42,10 +44,12 @@ _HTTP_STATUS = {
     Code.FAILED_PRECONDITION: 400, Code.ABORTED: 409, Code.OUT_OF_RANGE: 400, Code.UNIMPLEMENTED: 501,
     Code.UNAVAILABLE: 503, Code.UNAUTHENTICATED: 401,
 }  # fmt: skip
+_REASONS = {429: "Client Error", 499: "Client Error", 504: "Gateway Time-out"}
+"""Where libevent's words are not aiohttp's."""
 _LARGE_BODY = 64 << 10
-"""Bytes from which parsing may take so long that other requests should not wait for it."""
-_LAST_WORDS_SECONDS = 0.5
-"""How long the last replies may take to leave once every request has been answered, or has been given up."""
+"""Bytes from which even numbers take so long to read that other requests should not wait for it."""
+_LEAST_MEMORY = 256 << 20
+"""Bytes that the values of a body may take however low its own limit is."""
 _MAX_LINE = 64 << 10
 """Bytes of a request line or header; a browser sends the cookies of every port of localhost."""
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
@@ -75,26 +79,24 @@ class RestServer:
 
     def __init__(self, inference: Inference, options: RestOptions) -> None:
         self.options = options
+        self.port = 0
         self._inference = inference
         self._turns = Turns(options.threads)
-        self._runner = web.ServerRunner(
-            web.Server(
-                self._handle,
-                request_factory=self._make_request,
-                access_log=None,
-                logger=_log,
-                auto_decompress=False,
-                max_line_size=_MAX_LINE,
-                max_field_size=_MAX_LINE,
-            ),
-            handle_signals=False,
-            shutdown_timeout=_LAST_WORDS_SECONDS,
+        self._one_at_a_time = threading.Lock()
+        self._connections = Connections(
+            self._handle,
+            request_factory=self._make_request,
+            access_log=None,
+            logger=_log,
+            auto_decompress=False,
+            max_line_size=_MAX_LINE,
+            max_field_size=_MAX_LINE,
         )
+        self._runner = web.ServerRunner(self._connections, handle_signals=False, shutdown_timeout=0.0)
         self._site: web.TCPSite | None = None
-        self._under_way = 0
-        self._idle = asyncio.Event()
         self._closing = False
-        self.port = 0
+
+    # Life
 
     def listens_as(self, wanted: RestOptions) -> bool:
         """Whether this listens where `wanted` asks to, so that only `options` need to be replaced."""
@@ -112,8 +114,9 @@ class RestServer:
 
     async def listen(self) -> None:
         """Accept connections (again). Raises OSError when the port is taken."""
-        self._site = web.TCPSite(self._runner, self.options.host, self.port or self.options.port, reuse_address=True)
-        await self._site.start()
+        site = web.TCPSite(self._runner, self.options.host, self.port or self.options.port, reuse_address=True)
+        await site.start()
+        self._site = site
 
     @property
     def listening(self) -> bool:
@@ -123,18 +126,19 @@ class RestServer:
     async def stop_listening(self) -> None:
         """Accept no more connections; those that are open go on."""
         if self._site is not None:
-            await self._site.stop()
-            self._site = None
+            site, self._site = self._site, None
+            await site.stop()
 
     async def close(self, timeout: float = 5.0) -> None:
-        """Stop listening, finish the requests under way within `timeout` seconds, close the connections."""
+        """Stop listening, let the replies under way leave within `timeout` seconds, close the connections."""
         self._closing = True
+        deadline = time.monotonic() + timeout
         try:
-            with contextlib.suppress(RuntimeError):  # the site never got to listen
-                await self.stop_listening()
-            if self._under_way:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._idle.wait(), timeout)
+            await self.stop_listening()
+            self._connections.close_idle()
+            while self._connections.count and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+                self._connections.close_idle()
         finally:
             self._turns.close()
             await self._runner.cleanup()
@@ -142,37 +146,29 @@ class RestServer:
     @property
     def _alone(self) -> bool:
         """Whether nobody else can be waiting: requests that a call on the loop holds up are not yet under way."""
-        server = self._runner.server
-        return server is None or len(server.connections) < 2
+        return self._connections.count < 2
 
     def _make_request(
         self, message: RawRequestMessage, payload: StreamReader, protocol: Any, writer: Any, task: Any
     ) -> web.BaseRequest:
+        protocol.busy = True
         loop = asyncio.get_running_loop()
         return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=1 << 62)
 
-    async def _handle(self, request: web.BaseRequest) -> Any:
-        self._under_way += 1
-        try:
-            response = await self._respond(request)
-        finally:
-            self._under_way -= 1
-            if self._closing and not self._under_way:
-                self._idle.set()
-        if self._closing:
-            response.force_close()
-        return response
+    # Requests
 
-    async def _respond(self, request: web.BaseRequest) -> web.Response | JsonReply:
+    async def _handle(self, request: web.BaseRequest) -> Any:
         path = request.raw_path
         if path[:1] != "/":  # a proxy's form: the whole URL
             path = _ORIGIN.sub("", path, count=1)
-        under_v1 = path[:4].lower() == "/v1/"
+        response: web.Response | JsonReply
         try:
             self._admit(request)
-            if not under_v1:
-                return _page(501, "Not Implemented") if request.method == "TRACE" else _page(404, "Not Found")
-            response: web.Response | JsonReply = await self._respond_v1(request, path)
+            if request.method in {"OPTIONS", "TRACE", "CONNECT"} or path[:4].lower() != "/v1/":
+                response = _outside(request, path)
+            else:
+                body = await self._answer(request, path)
+                response = _json(200, body) if self.options.cors else JsonReply(body)
         except ServingError as error:
             response = _json(_HTTP_STATUS.get(error.code, 500), json_codec.encode_error(error.message))
         except Refused as refused:
@@ -184,24 +180,19 @@ class RestServer:
         except Exception as error:
             _log.exception("%s %s", request.method, path)
             response = _json(500, json_codec.encode_error(f"{type(error).__name__}: {error}"))
-        if under_v1 and self.options.cors and isinstance(response, web.Response):
+        if self.options.cors and isinstance(response, web.Response) and path[:4].lower() == "/v1/":
             response.headers.update(_CORS)
+        if self._closing:
+            response.force_close()
         return response
-
-    async def _respond_v1(self, request: web.BaseRequest, path: str) -> web.Response | JsonReply:
-        if request.method == "OPTIONS":
-            origin = request.headers.get("Origin", "")
-            known = "http://" in origin or "https://" in origin
-            return web.Response(status=200 if known else 400, content_type="text/html", charset="ISO-8859-1")
-        if request.method == "TRACE":
-            return _page(501, "Not Implemented")
-        body = await self._answer(request, path)
-        return _json(200, body) if self.options.cors else JsonReply(body)
 
     def _admit(self, request: web.BaseRequest) -> None:
         headers, options = request.headers, self.options
-        if options.hosts is not None and (host := host_name(headers.get("Host", "localhost"))) not in options.hosts:
-            raise Refused(403, f"Host {host} is not this server's; --allowed_hosts={host} admits it")
+        if options.hosts is not None:
+            if (host := host_name(headers.get("Host", "localhost"))) not in options.hosts:
+                raise Refused(403, f"Host {host} is not this server's; --allowed_hosts={host} admits it")
+            if "Origin" in headers and not (options.token or options.cors or request.method == "OPTIONS"):
+                _refuse_foreign_page(headers.get("Origin", ""), headers.get("Sec-Fetch-Site"), options.hosts)
         # A browser's preflight carries no token, and learns nothing
         if not options.token or request.method == "OPTIONS":
             return
@@ -215,7 +206,14 @@ class RestServer:
             body = body_at_hand(request, limit)
             if body is None:
                 body = await read_body(request, limit, self._turns.pool)
-            return await self._predict(asked, body)
+            parsed = json_codec.parse_quickly(body) if len(body) <= _LARGE_BODY else None
+            if parsed is None:
+                return await self._in_pool(self._predict_large, asked, body)
+            work, call, seconds = self._prepare(asked, parsed)
+            if self._turns.may_run_now(seconds, alone=self._alone):
+                with call:
+                    return work()
+            return await self._turns.run(work, call.close, seconds=seconds)
         if asked.action == "status":
             return status_messages.status_json(self._inference.status(asked.spec.name, asked.spec.version))
         if asked.action == "metadata":
@@ -223,54 +221,69 @@ class RestServer:
                 return status_messages.metadata_json(call.model, call.version, call.signature_def)
         raise ServingError(Code.UNIMPLEMENTED, f"{asked.action} is not there yet; predict is")
 
-    async def _predict(self, asked: Route, body: bytes) -> bytes:
-        if len(body) > _LARGE_BODY:
-            return await self._in_pool(self._predict_here, asked, body)
-        parsed = json_codec.parse_predict(body)
+    def _prepare(self, asked: Route, parsed: json_codec.PredictBody) -> tuple[Callable[[], bytes], Call, float | None]:
+        """What is to be done for a request, the hold on the version that does it, and how long it will take."""
         call = self._inference.open(asked.spec)
         try:
             signature = _signature(call, parsed)
             inputs = parsed.tensors(signature)
+            work = partial(self._run, call, signature, inputs, row_format=parsed.row_format)
+            return work, call, call.expected_seconds(signature, inputs)
         except BaseException:
             call.close()
             raise
-        # From here on the version is held by the work, which may wait or run longer than this coroutine
-        return await self._turns.run(
-            partial(self._run, call, signature, inputs, parsed),
-            call.close,
-            seconds=call.expected_seconds(signature, inputs),
-            alone=self._alone,
-        )
 
-    def _predict_here(self, asked: Route, body: bytes) -> bytes:
-        parsed = json_codec.parse_predict(body)
-        with self._inference.open(asked.spec) as call:
-            signature = _signature(call, parsed)
-            return self._run(call, signature, parsed.tensors(signature), parsed)
+    def _predict_large(self, asked: Route, body: bytes) -> bytes:
+        with self._one_at_a_time:  # what is made of a large body can be many times its size
+            parsed = json_codec.parse_predict(body, most_bytes=max(_LEAST_MEMORY, 4 * self.options.max_body_bytes))
+            work, call, _ = self._prepare(asked, parsed)
+            del parsed
+        with call:
+            return work()
 
-    def _run(
-        self, call: Call, signature: Signature, inputs: dict[str, np.ndarray], parsed: json_codec.PredictBody
-    ) -> bytes:
+    def _run(self, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool) -> bytes:
         outputs = call.predict(signature, inputs, timeout=self.options.timeout)
-        return json_codec.encode_predict(outputs, row_format=parsed.row_format)
+        return json_codec.encode_predict(outputs, row_format=row_format)
 
     async def _in_pool(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._turns.pool, function, *args)
 
 
+def _refuse_foreign_page(origin: str, site: str | None, hosts: frozenset[str]) -> None:
+    """A page that the user has open elsewhere can send requests here, though it cannot read the answers."""
+    if foreign_origin(origin, site, hosts):
+        raise Refused(
+            403,
+            f"A page of {origin} may not ask this server: --token, or --rest_api_enable_cors_support, lets pages of "
+            "other sites ask",
+        )
+
+
 def _signature(call: Call, parsed: json_codec.PredictBody) -> Signature:
     signature = call.signature(parsed.signature_name)
-    if signature is None:
-        raise invalid_argument(f'Serving signature name: "{parsed.signature_name}" not found in signature def')
-    return signature
+    if signature is not None:
+        return signature
+    if parsed.signature_name in call.signature_def:  # it names an operation, and takes nothing
+        raise invalid_argument(f"Failed to get input map for signature: {parsed.signature_name}")
+    raise invalid_argument(f'Serving signature name: "{parsed.signature_name}" not found in signature def')
 
 
 def _json(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body, content_type="application/json")
+    return web.Response(status=status, reason=_REASONS.get(status), body=body, content_type="application/json")
+
+
+def _outside(request: web.BaseRequest, path: str) -> web.Response:
+    """What does not reach TensorFlow Serving's API but is answered by the HTTP library below it."""
+    if request.method in {"TRACE", "CONNECT"}:
+        return _page(501, "Not Implemented")
+    if path[:4].lower() != "/v1/":
+        return _page(404, "Not Found")
+    origin = request.headers.get("Origin", "")
+    known = "http://" in origin or "https://" in origin
+    return web.Response(status=200 if known else 400, content_type="text/html", charset="ISO-8859-1")
 
 
 def _page(status: int, title: str) -> web.Response:
-    """What libevent, below TensorFlow Serving, answers by itself."""
     page = f"<HTML><HEAD>\n<TITLE>{status} {title}</TITLE>\n</HEAD><BODY>\n<H1>{title}</H1>\n</BODY></HTML>\n"
     response = web.Response(status=status, body=page.encode(), content_type="text/html")
     response.force_close()

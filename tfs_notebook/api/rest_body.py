@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 IDLE_SECONDS = 30.0
 """How long a client may pause in the middle of a body."""
+WHOLE_SECONDS = 600.0
+"""How long a client may take to send a body."""
 
 
 class Refused(Exception):  # noqa: N818 - not an error of ours
@@ -64,12 +67,16 @@ async def read_body(request: web.BaseRequest, limit: int, pool: Executor) -> byt
 
 
 async def _read_pieces(content: StreamReader, limit: int) -> bytes:
-    pieces, size = [], 0
+    pieces, size, began = [], 0, time.monotonic()
     while not content.at_eof():
+        left = began + WHOLE_SECONDS - time.monotonic()
         try:
-            piece = await asyncio.wait_for(content.readany(), IDLE_SECONDS)
+            piece = await asyncio.wait_for(content.readany(), min(IDLE_SECONDS, left))
         except asyncio.TimeoutError:
-            raise Refused(408, f"No more of the body arrived for {IDLE_SECONDS:.0f} seconds", last=True) from None
+            told = "The body took too long to arrive"
+            if left > IDLE_SECONDS:
+                told = f"No more of the body arrived for {IDLE_SECONDS:.0f} seconds"
+            raise Refused(408, told, last=True) from None
         size += len(piece)
         if size > limit:
             raise _too_large("more", limit)

@@ -49,6 +49,8 @@ class JsonReply:
                 self._response.force_close()
             return await self._response.prepare(request)
         transport.write(_HEAD % (len(body), _date(int(time.time()))) + body)
+        if transport.get_write_buffer_size():  # a client that does not read is not sent more
+            await request.writer.drain()
         return None
 
     async def write_eof(self) -> None:

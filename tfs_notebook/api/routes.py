@@ -13,6 +13,7 @@ from tfs_notebook.errors import ServingError, invalid_argument
 _VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.IGNORECASE)
 _GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+?))?{_VERSION}(?P<tail>/metadata)?", re.IGNORECASE)
+_LONGEST_REMEMBERED = 256
 _METHODS = frozenset({"classify", "regress", "predict"})
 
 
@@ -24,9 +25,12 @@ class Route:
     spec: ModelSpec
 
 
-@lru_cache(maxsize=4096)
 def route(method: str, path: str) -> Route:
     """The route of a request for the raw path with its query. Raises ServingError as TensorFlow Serving would."""
+    return _known_route(method, path) if len(path) <= _LONGEST_REMEMBERED else _route(method, path)
+
+
+def _route(method: str, path: str) -> Route:
     grammar = {"POST": _POST, "GET": _GET}.get(method)
     match = grammar.fullmatch(path) if grammar is not None else None
     if match is None:
@@ -41,6 +45,9 @@ def route(method: str, path: str) -> Route:
         if not parts["name"]:
             raise invalid_argument("Missing model name in request.")
     return Route(action, ModelSpec(_decode(parts["name"]), _version(parts["version"]), _label(parts["label"])))
+
+
+_known_route = lru_cache(maxsize=1024)(_route)
 
 
 def _malformed(method: str, path: str) -> ServingError:

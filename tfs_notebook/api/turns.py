@@ -30,16 +30,21 @@ class Turns:
         self.pool = ThreadPoolExecutor(max(threads, 1), thread_name_prefix="tfs-rest")
         self._together: list[tuple[asyncio.Future[Any], Callable[[], Any], Callable[[], None]]] = []
 
-    async def run(self, work: Callable[[], T], end: Callable[[], None], *, seconds: float | None, alone: bool) -> T:
-        """What `work` returns or raises; it is known to take about `seconds`, or not known to be short.
-
-        `alone` tells that no other request waits for the loop. `end` is called once, on whatever thread, when `work` is
-        over or will never begin; the caller may be cancelled before.
+    @staticmethod
+    def may_run_now(seconds: float | None, *, alone: bool) -> bool:
+        """Whether a call that takes about `seconds` (None: nobody knows) is best made where its request was read;
+        `alone` tells that no other request waits for the loop.
         """
-        if seconds is None or seconds >= (ALONE_SECONDS if alone else TOGETHER_SECONDS):
+        return alone and seconds is not None and seconds < ALONE_SECONDS
+
+    async def run(self, work: Callable[[], T], end: Callable[[], None], *, seconds: float | None) -> T:
+        """What `work`, which takes about `seconds`, returns or raises.
+
+        `end` is called once, on whatever thread, when `work` is over or will never begin; the caller may be cancelled
+        before.
+        """
+        if seconds is None or seconds >= TOGETHER_SECONDS:
             return await self._on_the_pool(work, end)
-        if alone:
-            return _finish(work, end)
         loop = asyncio.get_running_loop()
         if not self._together:
             loop.call_soon(self._run_together)

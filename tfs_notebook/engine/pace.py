@@ -15,6 +15,10 @@ from tfs_notebook.engine.session import CALLING_THREAD, THREAD_POOL
 SAMPLES = 8
 QUICK_SECONDS = 0.001
 """What a call may take at most to vouch for others with as much input."""
+LONG_SECONDS = 0.005
+"""From here on the hop into the pools is nothing, and being able to end the call is worth it."""
+WORDY_BYTES = 32 << 10
+"""Bytes of output that take about as long to write as a short call takes."""
 
 
 class Pace:
@@ -27,28 +31,36 @@ class Pace:
         self._recent: dict[int, deque[float]] = {pool: deque(maxlen=SAMPLES) for pool in (CALLING_THREAD, THREAD_POOL)}
         self._largest = 0
         self._chosen: int | None = None if bounded else THREAD_POOL
+        self._is_wordy = False
         self._least = 1.0
 
     def pool(self, size: int) -> int:
         """Where the next call, with `size` bytes of input, is to run."""
         if self._chosen is None:
             return CALLING_THREAD if self._calls % 2 else THREAD_POOL
-        return THREAD_POOL if self._is_unknown(size) else self._chosen
+        return THREAD_POOL if self._is_unknown(size) or self._is_long else self._chosen
+
+    @property
+    def _is_long(self) -> bool:
+        return self._least >= LONG_SECONDS
 
     def _is_unknown(self, size: int) -> bool:
         return size > 2 * self._largest
 
     def expected_seconds(self, size: int) -> float | None:
         """How long a call with `size` bytes of input takes on the calling thread; None when it is to run in the pools,
-        when too little is known, or when the input is far larger than any that was quick.
+        when too little is known, when the input is far larger than any that was quick, or the output takes its time to
+        be written.
         """
-        if self._chosen != CALLING_THREAD or self._is_unknown(size):
+        if self._chosen != CALLING_THREAD or self._is_wordy or self._is_unknown(size) or self._is_long:
             return None
         return self._least
 
-    def record(self, pool: int, seconds: float, size: int) -> None:
-        """Learn from one call."""
+    def record(self, pool: int, seconds: float, size: int, output_size: int = 0) -> None:
+        """Learn from one call with so many bytes of input and output."""
         self._calls += 1
+        if output_size > WORDY_BYTES:
+            self._is_wordy = True
         if self._calls <= 2:  # the first calls also compile the graph
             return
         self._recent[pool].append(seconds)
@@ -56,7 +68,8 @@ class Pace:
             self._largest = max(self._largest, size)
             if all(len(samples) == SAMPLES for samples in self._recent.values()):
                 self._chosen = min(self._recent, key=lambda key: min(self._recent[key]))
+                self._least = min(self._recent[self._chosen])
         elif size > self._largest and seconds < QUICK_SECONDS:
             self._largest = size
         if self._calls % SAMPLES == 0:
-            self._least = min(self._recent[CALLING_THREAD], default=1.0)
+            self._least = min(self._recent[THREAD_POOL if self._is_long else CALLING_THREAD], default=1.0)

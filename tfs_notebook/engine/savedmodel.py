@@ -12,16 +12,23 @@ import numpy as np
 import tensorflow as tf
 
 from tfs_notebook.engine.pace import Pace
-from tfs_notebook.engine.session import Runner, load_into
+from tfs_notebook.engine.session import CALLING_THREAD, Runner, load_into
 from tfs_notebook.engine.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-_LOOPS = frozenset({"While", "StatelessWhile", "Enter", "RefEnter", "PyFunc", "EagerPyFunc"})
-_LAYOUTS = re.compile("Conv|Pool|BatchNorm|DepthToSpace|SpaceToDepth")
+MOST_DIMENSIONS = 30
+"""TensorFlow's exchange of string tensors with numpy ends the process beyond 32; some graphs add one or two."""
+_BRANCHES = frozenset({"While", "StatelessWhile", "Enter", "RefEnter", "If", "StatelessIf", "Case", "StatelessCase"})
+_PYTHON = frozenset({"PyFunc", "EagerPyFunc"})
+_SIZED_BY_VALUES = re.compile(
+    "Range|Fill|Tile|BroadcastTo|LinSpace|OneHot|Random|Resize|Sequence|Dataset|SparseToDense"
+)
+"""Operations that make as much of a number as it says."""
+_LAYOUTS = re.compile("Conv|Pool|BatchNorm|DepthToSpace|SpaceToDepth|FakeQuant.*PerChannel")
 """Operations that end the whole process (a failed CHECK) when they are given a tensor of the wrong rank."""
 _DTYPE_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
 """Where TensorFlow's C++ name (`DataTypeString`) is not the Python one."""
@@ -105,14 +112,15 @@ class SavedModel:
     def __init__(self, session: Any, meta_graph: Any) -> None:
         self._runner = Runner(session)
         self.signature_def: Mapping[str, Any] = MappingProxyType(dict(meta_graph.signature_def))
-        self._needs_ranks = _has_layouts(meta_graph.graph_def)
-        callables = dict(self._callables(has_loops=_has_loops(meta_graph.graph_def)))
-        self._callables_by_name = callables
+        operations = {node.op for node in _nodes(meta_graph.graph_def)}
+        self._needs_ranks = any(map(_LAYOUTS.search, operations))
+        callables = dict(self._make_callables(operations))
+        self._callables = callables
         self.signatures: Mapping[str, Signature] = MappingProxyType(
             {name: callable_.signature for name, callable_ in callables.items()}
         )
 
-    def _callables(self, *, has_loops: bool) -> Iterator[tuple[str, _Callable]]:
+    def _make_callables(self, operations: set[str]) -> Iterator[tuple[str, _Callable]]:
         for name, definition in sorted(self.signature_def.items()):
             signature = _signature(name, definition)
             try:
@@ -120,61 +128,102 @@ class SavedModel:
                 fetches = {alias: self._runner.tensor(spec.name) for alias, spec in signature.outputs.items()}
             except (KeyError, ValueError):
                 continue  # names an operation (`__saved_model_init_op`) or a composite: nothing that can be called
-            takes_strings = any(spec.dtype == "string" for spec in signature.inputs.values())
-            yield name, _Callable(signature, feeds, fetches, Pace(bounded=not has_loops), takes_strings)
+            yield name, _Callable(self._runner, signature, feeds, fetches, bounded=_is_bounded(signature, operations))
 
     def expected_seconds(self, signature: Signature, size: int) -> float | None:
         """How long a call with `size` bytes of input takes on the calling thread, None when that cannot be told.
 
         Never told of strings, whose arrays hold pointers: their size says nothing about the work.
         """
-        callable_ = self._callables_by_name[signature.name]
+        callable_ = self._callables[signature.name]
         return None if callable_.takes_strings else callable_.pace.expected_seconds(size)
 
     def run(
-        self, signature: Signature, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], timeout: float | None
+        self,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str] | None,
+        timeout: float | None,
     ) -> dict[str, np.ndarray]:
-        """The outputs by alias for inputs by alias; `timeout` in seconds.
+        """The outputs by alias, all of them for None, for inputs by alias; `timeout` in seconds.
 
         Neither dtype nor shape is checked beforehand, but the rank where a wrong one would end the process; raises
         ServingError with the code and text of the graph's error, DEADLINE_EXCEEDED after `timeout`.
         """
+        callable_ = self._callables[signature.name]
+        size = 0
+        for alias, array in inputs.items():
+            size += array.nbytes
+            if array.ndim > MOST_DIMENSIONS:
+                raise _bad_shape(alias, f"may have at most {MOST_DIMENSIONS} dimensions", array)
         if self._needs_ranks:
             _check_ranks(signature, inputs)
-        callable_ = self._callables_by_name[signature.name]
-        feeds, size = {}, 0
-        for alias, array in inputs.items():
-            feeds[callable_.feeds[alias]] = array
-            size += array.nbytes
-        if len(feeds) < len(inputs):
-            raise invalid_argument(_fed_twice(signature, inputs))
-        fetches = [callable_.fetches[alias] for alias in outputs]
         pool = callable_.pace.pool(size)
         started = time.perf_counter()
         try:
-            values = self._runner.run(feeds, fetches, pool=pool, timeout=timeout)
+            values = callable_.run(inputs, outputs, pool, timeout)
         except tf.errors.OpError as error:
             raise ServingError(Code(error.error_code), error.message) from None
+        except UnicodeDecodeError as error:  # the message quotes bytes of the request
+            raise invalid_argument(error.object.decode("utf-8", "surrogateescape")) from None
         except (TypeError, ValueError, RuntimeError) as error:
             raise invalid_argument(str(error)) from None
-        callable_.pace.record(pool, time.perf_counter() - started, size)
+        seconds = time.perf_counter() - started
         arrays = [value if isinstance(value, np.ndarray) else _as_array(value) for value in values]
-        return dict(zip(outputs, arrays, strict=True))
+        callable_.pace.record(pool, seconds, size, sum(array.nbytes for array in arrays))
+        return dict(zip(callable_.fetches if outputs is None else outputs, arrays, strict=True))
 
     def close(self) -> None:
         """Close the session, which frees the variables at once, and let go of the graph."""
+        self._callables = {}
         self._runner.close()
-        self._callables_by_name = {}
         del self._runner
 
 
-@dataclass(frozen=True, slots=True)
 class _Callable:
-    signature: Signature
-    feeds: Mapping[str, Any]
-    fetches: Mapping[str, Any]
-    pace: Pace
-    takes_strings: bool
+    """A signature, its tensors, and what is known of its calls."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        signature: Signature,
+        feeds: Mapping[str, Any],
+        fetches: Mapping[str, Any],
+        *,
+        bounded: bool,
+    ) -> None:
+        self.signature = signature
+        self.fetches = fetches
+        self.takes_strings = any(spec.dtype == "string" for spec in signature.inputs.values())
+        self.pace = Pace(bounded=bounded)
+        self._runner = runner
+        self._feeds = feeds
+        self._all_fetches = list(fetches.values())
+        self._dtypes = [(alias, spec.numpy_dtype) for alias, spec in signature.inputs.items()]
+        self._quick: Callable[[list[np.ndarray]], list[np.ndarray]] | None = None
+        self._has_quick = bounded and not self.takes_strings
+
+    def run(
+        self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None, pool: int, timeout: float | None
+    ) -> list[Any]:
+        """The values of `outputs`, by default of all, in their order."""
+        if pool == CALLING_THREAD and outputs is None and self._has_quick:
+            arrays = [array for alias, dtype in self._dtypes if (array := inputs[alias]).dtype == dtype]
+            if len(arrays) == len(self._dtypes):  # of a wrong dtype only the session says what the C++ server says
+                if self._quick is None:
+                    self._make_quick()
+                if self._quick is not None:
+                    return self._quick(arrays)
+        feeds = {self._feeds[alias]: array for alias, array in inputs.items()}
+        if len(feeds) < len(inputs):
+            raise invalid_argument(_fed_twice(self.signature, inputs))
+        fetches = self._all_fetches if outputs is None else [self.fetches[alias] for alias in outputs]
+        return self._runner.run(feeds, fetches, pool=pool, timeout=timeout)
+
+    def _make_quick(self) -> None:
+        inputs, outputs = self.signature.inputs.values(), self.signature.outputs.values()
+        self._quick = self._runner.callable_on_this_thread([i.name for i in inputs], [o.name for o in outputs])
+        self._has_quick = self._quick is not None
 
 
 def _as_array(value: Any) -> np.ndarray:
@@ -193,13 +242,14 @@ def _nodes(graph: Any) -> Iterator[Any]:
         yield from function.node_def
 
 
-def _has_loops(graph: Any) -> bool:
-    return any(node.op in _LOOPS for node in _nodes(graph))
-
-
-def _has_layouts(graph: Any) -> bool:
-    """Whether there are convolutions, poolings and the like."""
-    return any(_LAYOUTS.search(node.op) for node in _nodes(graph))
+def _is_bounded(signature: Signature, operations: set[str]) -> bool:
+    """Whether the time of a call depends on nothing but the size of its inputs: no loops or branches, and no integer
+    of the request from which the graph could make a tensor of any size.
+    """
+    if operations & (_BRANCHES | _PYTHON):
+        return False
+    has_integers = any(spec.dtype.lstrip("u").startswith("int") for spec in signature.inputs.values())
+    return not (has_integers or "Cast" in operations) or not any(map(_SIZED_BY_VALUES.search, operations))
 
 
 def _check_ranks(signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:
@@ -207,12 +257,13 @@ def _check_ranks(signature: Signature, inputs: Mapping[str, np.ndarray]) -> None
         shape = signature.inputs[alias].shape
         if shape is not None and len(shape) != array.ndim:
             declared = ",".join("?" if size is None else str(size) for size in shape)
-            given = ",".join(map(str, array.shape))
-            raise ServingError(
-                Code.INVALID_ARGUMENT,
-                f"{alias} must be {len(shape)}-dimensional, [{declared}], but is [{given}]",
-                where=alias,
-            )
+            raise _bad_shape(alias, f"must be {len(shape)}-dimensional, [{declared}]", array)
+        if shape is None and not array.ndim and signature.inputs[alias].dtype != "bool":
+            raise _bad_shape(alias, "must have dimensions", array)
+
+
+def _bad_shape(alias: str, expected: str, array: np.ndarray) -> ServingError:
+    return invalid_argument(f"{alias} {expected}, but is [{','.join(map(str, array.shape))}]", where=alias)
 
 
 def _signature(name: str, definition: Any) -> Signature:

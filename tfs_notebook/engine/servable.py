@@ -31,9 +31,16 @@ class Servable(Protocol):
         """The SignatureDef messages by name, as they stand in the SavedModel."""
 
     def run(
-        self, signature: Signature, inputs: Mapping[str, np.ndarray], outputs: Sequence[str], timeout: float | None
+        self,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str] | None,
+        timeout: float | None,
     ) -> dict[str, np.ndarray]:
-        """The outputs named by alias for `inputs` by alias; `timeout` in seconds. Raises ServingError."""
+        """The `outputs`, None for all, for `inputs`, each by alias; `timeout` in seconds. Raises ServingError.
+
+        An output that is nothing but an input may share its memory.
+        """
 
     def expected_seconds(self, signature: Signature, size: int) -> float | None:
         """How long a call with `size` bytes of input takes on the calling thread, None when it may run elsewhere or

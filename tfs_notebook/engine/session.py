@@ -2,7 +2,8 @@
 
 A graph session is what TensorFlow Serving runs SavedModels in, TF1 and TF2 alike. The raw session run skips the Python
 shape check that the C++ server does not have, gives the C++ server's error texts, and costs 5 µs where `Session.run`
-costs 160. With `inter_op_thread_pool=-1` the graph runs on the calling thread; it cannot be timed out there.
+costs 160; a callable made beforehand finds its feeds and fetches without looking them up, which saves a fifth of a
+small call. With `inter_op_thread_pool=-1` the graph runs on the calling thread; it cannot be timed out there.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf.config_pb2 import CallableOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
 
@@ -25,6 +27,7 @@ try:
         TF_DeleteBuffer,
         TF_NewBufferFromString,
         TF_SessionRun_wrapper,
+        TF_SessionRunCallable,
     )
     from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 except ImportError:  # a TensorFlow that moved them: the public calls are slower and stricter about shapes
@@ -54,6 +57,7 @@ class Runner:
     def __init__(self, session: Any) -> None:
         self._session = session
         self._untimed = {pool: _make_options(pool, 0) for pool in (CALLING_THREAD, THREAD_POOL)}
+        self._callables: list[Any] = []
 
     def tensor(self, name: str) -> Any:
         """What `run` takes for the tensor `name`. Raises KeyError or ValueError when there is none."""
@@ -81,8 +85,28 @@ class Runner:
             return values
         return list(self._session.run(fetches, feeds, options=options))
 
+    def callable_on_this_thread(
+        self, feeds: Sequence[str], fetches: Sequence[str]
+    ) -> Callable[[list[np.ndarray]], list[np.ndarray]] | None:
+        """What runs the graph on the calling thread for arrays in the order of `feeds`, which must have their dtypes.
+
+        None when TensorFlow does not make one.
+        """
+        if not HAS_RAW_RUN:
+            return None
+        run_options = tf.compat.v1.RunOptions(inter_op_thread_pool=CALLING_THREAD)
+        options = CallableOptions(feed=feeds, fetch=fetches, run_options=run_options)
+        try:
+            made = self._session._make_callable_from_options(options)  # noqa: SLF001
+        except tf.errors.OpError:  # two inputs are the same tensor
+            return None
+        self._callables.append(made)  # it is released with the last reference
+        session, handle = self._session._session, made._handle  # noqa: SLF001
+        return lambda arrays: TF_SessionRunCallable(session, handle, arrays, None)
+
     def close(self) -> None:
         """Close the session, which frees its variables at once. Nothing may run any more."""
+        self._callables.clear()
         self._session.close()
         for options in self._untimed.values():
             _free(options)

@@ -21,6 +21,7 @@ from tfs_notebook.api.proto_codec import from_array, to_array
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.question import as_json, from_json
+from tfs_notebook.runtime import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,7 +108,7 @@ def _ask_local(
 
     # Inside TensorFlow the main thread would not hear Ctrl-C.
     threading.Thread(target=predict, name="tfs-ask", daemon=True).start()
-    prediction = answer.result()
+    prediction = result_of(answer)
     return prediction.version, prediction.outputs
 
 
