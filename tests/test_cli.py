@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import queue
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -20,13 +22,13 @@ import pytest
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from tests.serving import config_text, until
+import tfs_notebook
 from tfs_notebook import cli
 from tfs_notebook.cli import FlagError, parse_flags
 from tfs_notebook.options import FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.conftest import Models
 
@@ -351,8 +353,6 @@ def test_a_signal_while_the_models_are_loaded_ends_at_once(tmp_path: Path) -> No
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     import tensorflow as tf
 
-    import tfs_notebook
-
     assert cli.main(["--version", "--port=1"]) == 0
     version = tfs_notebook.__version__
     assert capsys.readouterr().out == (
@@ -361,7 +361,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_script_is_installed() -> None:
-    from importlib.metadata import entry_points
-
-    (script,) = entry_points(group="console_scripts", name="tfs-model-server")
-    assert script.load() is cli.main
+    script = shutil.which("tfs-model-server", path=str(Path(sys.executable).parent))
+    assert script is not None
+    printed = subprocess.run([script, "--version"], capture_output=True, text=True, check=True, timeout=120)
+    assert printed.stdout.startswith(f"TensorFlow ModelServer: tfs-notebook {tfs_notebook.__version__}\n")

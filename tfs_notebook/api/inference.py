@@ -101,8 +101,7 @@ class Call:
 
     def expected_seconds(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> float | None:
         """How long the call takes on the calling thread, None when that is not known to be short."""
-        size = sum(array.nbytes for array in inputs.values())
-        return self._loaded.servable.expected_seconds(signature, size)
+        return self._loaded.servable.expected_seconds(signature, inputs)
 
     def predict(
         self,

@@ -49,6 +49,11 @@ _MOST_DIMENSIONS = 32
 _LENGTH_OF_HUGE = 309
 _HUGE = 1.79e308
 _SHORT = 256
+"""Bytes up to which lists cost less than a parser; a number that long is not too big for a double."""
+_NUMBERS_AND_LISTS = b"0123456789.-,[] \t\n\r"
+_BARE = {b'{"instances":}': "instances", b'{"inputs":}': "inputs"}
+"""What is left of a body with one key and nothing but numbers in lists: it has no exponents either."""
+_READ_AS = frozenset({np.dtype(np.int64), np.dtype(np.float64)})
 
 
 class NumericBody:
@@ -79,6 +84,8 @@ class NumericBody:
 
 def read_numeric(body: bytes) -> NumericBody | None:
     """The body if it is nothing but numbers, else None."""
+    if len(body) <= _SHORT and (key := _BARE.get(body.translate(None, _NUMBERS_AND_LISTS))) is not None:
+        return _read_short(body, key)
     head = _HEAD.match(body)
     if head is None or Parser is None:
         return None
@@ -93,6 +100,19 @@ def read_numeric(body: bytes) -> NumericBody | None:
     return NumericBody(name.decode("ascii"), values, row_format=head[2] == b"instances")
 
 
+def _read_short(body: bytes, key: str) -> NumericBody | None:
+    """The few numbers of a body that holds nothing but one key, where lists cost less than a parser and a skeleton."""
+    try:
+        value = orjson.loads(body)[key]
+        values = np.array(value)
+    except (ValueError, KeyError):  # no JSON, ragged, or a key with digits in it
+        return None
+    row_format = key == "instances"
+    if values.dtype not in _READ_AS or not values.size or (row_format and type(value) is not list):
+        return None
+    return NumericBody("", values, row_format=row_format)
+
+
 def _read_numbers(text: bytes) -> np.ndarray | None:
     marks = text.translate(None, _DIGITS_AND_BLANKS)
     exponents = b"e" in marks or b"E" in marks
@@ -101,8 +121,6 @@ def _read_numbers(text: bytes) -> np.ndarray | None:
     if shape is None:
         return None
     integers = not exponents and b"." not in text
-    if len(text) <= _SHORT and not exponents:
-        return _read_short(text, shape, integers=integers)
     try:
         # A parser of its own: its buffers must not outlive a large body, nor be shared between threads.
         numbers = cast("Any", Parser().parse(text)).as_buffer(of_type="i" if integers else "d")
@@ -115,17 +133,6 @@ def _read_numbers(text: bytes) -> np.ndarray | None:
     if not integers and len(text) >= _LENGTH_OF_HUGE and max(values.max(), -values.min()) > _HUGE:
         return None
     return values.reshape(shape)
-
-
-def _read_short(text: bytes, shape: list[int], *, integers: bool) -> np.ndarray | None:
-    """The few numbers of a short text, where lists cost less than a parser."""
-    try:
-        values = np.array(orjson.loads(text), None if integers else np.float64)
-    except ValueError:
-        return None
-    if integers and values.dtype != np.int64:  # one that is too large became a float
-        return None
-    return values if values.size == prod(shape) else None
 
 
 def _zero_too_big(values: np.ndarray, text: bytes, marks: bytes) -> bool:

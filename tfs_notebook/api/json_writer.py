@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 _BYTES_SUFFIX = "_bytes"
 _NATIVE = frozenset("?bhilqBHILQfd")
+_PLAIN = frozenset({np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.int32)})
 _NARROW_FLOATS = frozenset({"float16", "bfloat16"})
+_dumps = orjson.dumps
 _NULL = re.compile(rb"null")
 
 
@@ -36,6 +38,12 @@ def encode_predict(outputs: Mapping[str, np.ndarray], *, row_format: bool) -> by
     Raises INVALID_ARGUMENT for no outputs, for a dtype that JSON cannot carry and, in row format, for outputs without
     a common batch dimension.
     """
+    if len(outputs) == 1:
+        (array,) = outputs.values()
+        if array.ndim and array.dtype in _PLAIN and array.flags.c_contiguous:  # as of almost every model
+            reply = _dumps({"predictions" if row_format else "outputs": array}, option=orjson.OPT_SERIALIZE_NUMPY)
+            if b"null" not in reply:
+                return reply
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
     if row_format:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiohttp import web
 
 from tfs_notebook.api import json_codec, status_messages
-from tfs_notebook.api.auth import LOCAL_NAMES, foreign_origin, host_name, token_matches
+from tfs_notebook.api.auth import LOCAL_NAMES, foreign_origin, host_name, names_this_server, token_matches
 from tfs_notebook.api.rest_body import Refused, body_at_hand, read_body
 from tfs_notebook.api.rest_connections import Connections
 from tfs_notebook.api.rest_reply import JsonReply
@@ -26,7 +26,7 @@ from tfs_notebook.api.turns import Turns
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     import numpy as np
     from aiohttp.http_parser import RawRequestMessage
@@ -52,6 +52,7 @@ _LEAST_MEMORY = 256 << 20
 """Bytes that the values of a body may take however low its own limit is."""
 _MAX_LINE = 64 << 10
 """Bytes of a request line or header; a browser sends the cookies of every port of localhost."""
+_LONGEST_HOST = 256
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -82,6 +83,7 @@ class RestServer:
         self.port = 0
         self._inference = inference
         self._turns = Turns(options.threads)
+        self._loop = asyncio.get_running_loop()
         self._one_at_a_time = threading.Lock()
         self._connections = Connections(
             self._handle,
@@ -143,31 +145,25 @@ class RestServer:
             self._turns.close()
             await self._runner.cleanup()
 
-    @property
-    def _alone(self) -> bool:
-        """Whether nobody else can be waiting: requests that a call on the loop holds up are not yet under way."""
-        return self._connections.count < 2
-
     def _make_request(
         self, message: RawRequestMessage, payload: StreamReader, protocol: Any, writer: Any, task: Any
     ) -> web.BaseRequest:
         protocol.busy = True
-        loop = asyncio.get_running_loop()
-        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=1 << 62)
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=1 << 62)
 
     # Requests
 
     async def _handle(self, request: web.BaseRequest) -> Any:
-        path = request.raw_path
-        if path[:1] != "/":  # a proxy's form: the whole URL
-            path = _ORIGIN.sub("", path, count=1)
+        path = _path(request)
         response: web.Response | JsonReply
         try:
             self._admit(request)
             if request.method in {"OPTIONS", "TRACE", "CONNECT"} or path[:4].lower() != "/v1/":
                 response = _outside(request, path)
             else:
-                body = await self._answer(request, path)
+                body = self._answer(request, route(request.method, path))
+                if not isinstance(body, bytes):
+                    body = await body
                 response = _json(200, body) if self.options.cors else JsonReply(body)
         except ServingError as error:
             response = _json(_HTTP_STATUS.get(error.code, 500), json_codec.encode_error(error.message))
@@ -189,7 +185,9 @@ class RestServer:
     def _admit(self, request: web.BaseRequest) -> None:
         headers, options = request.headers, self.options
         if options.hosts is not None:
-            if (host := host_name(headers.get("Host", "localhost"))) not in options.hosts:
+            header = headers.get("Host", "localhost")
+            if len(header) > _LONGEST_HOST or not names_this_server(header, options.hosts):
+                host = host_name(header)
                 raise Refused(403, f"Host {host} is not this server's; --allowed_hosts={host} admits it")
             if "Origin" in headers and not (options.token or options.cors or request.method == "OPTIONS"):
                 _refuse_foreign_page(headers.get("Origin", ""), headers.get("Sec-Fetch-Site"), options.hosts)
@@ -199,27 +197,34 @@ class RestServer:
         if not token_matches(headers.get("Authorization", ""), options.token):
             raise Refused(401, "Missing or wrong token in the header 'authorization'")
 
-    async def _answer(self, request: web.BaseRequest, path: str) -> bytes:
-        asked = route(request.method, path)
+    def _answer(self, request: web.BaseRequest, asked: Route) -> bytes | Awaitable[bytes]:
+        """The reply, or what is to be awaited for it."""
         if asked.action == "predict":
-            limit = self.options.max_body_bytes
-            body = body_at_hand(request, limit)
-            if body is None:
-                body = await read_body(request, limit, self._turns.pool)
-            parsed = json_codec.parse_quickly(body) if len(body) <= _LARGE_BODY else None
-            if parsed is None:
-                return await self._in_pool(self._predict_large, asked, body)
-            work, call, seconds = self._prepare(asked, parsed)
-            if self._turns.may_run_now(seconds, alone=self._alone):
-                with call:
-                    return work()
-            return await self._turns.run(work, call.close, seconds=seconds)
+            body = body_at_hand(request, self.options.max_body_bytes)
+            return self._predict_later(request, asked) if body is None else self._predict(asked, body)
         if asked.action == "status":
             return status_messages.status_json(self._inference.status(asked.spec.name, asked.spec.version))
         if asked.action == "metadata":
             with self._inference.open(asked.spec) as call:
                 return status_messages.metadata_json(call.model, call.version, call.signature_def)
         raise ServingError(Code.UNIMPLEMENTED, f"{asked.action} is not there yet; predict is")
+
+    async def _predict_later(self, request: web.BaseRequest, asked: Route) -> bytes:
+        body = await read_body(request, self.options.max_body_bytes, self._turns.pool)
+        reply = self._predict(asked, body)
+        return reply if isinstance(reply, bytes) else await reply
+
+    def _predict(self, asked: Route, body: bytes) -> bytes | Awaitable[bytes]:
+        parsed = json_codec.parse_quickly(body) if len(body) <= _LARGE_BODY else None
+        if parsed is None:
+            return self._in_pool(self._predict_large, asked, body)
+        work, call, seconds = self._prepare(asked, parsed)
+        if not self._turns.may_run_now(seconds, alone=self._connections.count < 2):
+            return self._turns.run(work, call.close, seconds=seconds)
+        try:
+            return work()
+        finally:
+            call.close()
 
     def _prepare(self, asked: Route, parsed: json_codec.PredictBody) -> tuple[Callable[[], bytes], Call, float | None]:
         """What is to be done for a request, the hold on the version that does it, and how long it will take."""
@@ -246,7 +251,13 @@ class RestServer:
         return json_codec.encode_predict(outputs, row_format=row_format)
 
     async def _in_pool(self, function: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._turns.pool, function, *args)
+        return await self._loop.run_in_executor(self._turns.pool, function, *args)
+
+
+def _path(request: web.BaseRequest) -> str:
+    """What is asked for, also in a proxy's form: the whole URL."""
+    path = request.raw_path
+    return path if path[:1] == "/" else _ORIGIN.sub("", path, count=1)
 
 
 def _refuse_foreign_page(origin: str, site: str | None, hosts: frozenset[str]) -> None:

@@ -111,8 +111,10 @@ class ServerCore:
             else self._bring_up(self._lookouts[name], patient=patient, must_serve=name in must_serve)
             for name in awaited
         ]
+        all_of_them = asyncio.gather(*coming)
+        all_of_them.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # also when nobody waits
         try:
-            await asyncio.wait_for(asyncio.gather(*coming), timeout)
+            await asyncio.wait_for(all_of_them, timeout)
         except asyncio.TimeoutError:
             _log.warning("some models did not settle within %s s", timeout)
         self._raise_problems(must_serve, awaited)

@@ -25,51 +25,53 @@ class Pace:
     """Chooses the pool for a signature's calls. Racing threads at worst lose a sample."""
 
     def __init__(self, *, bounded: bool) -> None:
-        """`bounded` tells that the graph has no loops, so that its time depends on nothing but the input's size."""
-        self._bounded = bounded
+        """`bounded` tells that the time of a call depends on nothing but the size of its input."""
         self._calls = 0
         self._recent: dict[int, deque[float]] = {pool: deque(maxlen=SAMPLES) for pool in (CALLING_THREAD, THREAD_POOL)}
-        self._largest = 0
         self._chosen: int | None = None if bounded else THREAD_POOL
         self._is_wordy = False
-        self._least = 1.0
+        self._largest = 0
+        # What follows from the above, worked out when something is learnt and not at every call
+        self._usual = THREAD_POOL
+        self._expected: float | None = None
 
     def pool(self, size: int) -> int:
         """Where the next call, with `size` bytes of input, is to run."""
         if self._chosen is None:
             return CALLING_THREAD if self._calls % 2 else THREAD_POOL
-        return THREAD_POOL if self._is_unknown(size) or self._is_long else self._chosen
-
-    @property
-    def _is_long(self) -> bool:
-        return self._least >= LONG_SECONDS
-
-    def _is_unknown(self, size: int) -> bool:
-        return size > 2 * self._largest
+        return self._usual if size <= 2 * self._largest else THREAD_POOL
 
     def expected_seconds(self, size: int) -> float | None:
-        """How long a call with `size` bytes of input takes on the calling thread; None when it is to run in the pools,
-        when too little is known, when the input is far larger than any that was quick, or the output takes its time to
-        be written.
+        """How long a call with `size` bytes of input takes on the calling thread.
+
+        None when it is to run in the pools, when too little is known, when the input is far larger than any that was
+        quick, or the output takes its time to be written.
         """
-        if self._chosen != CALLING_THREAD or self._is_wordy or self._is_unknown(size) or self._is_long:
-            return None
-        return self._least
+        return self._expected if size <= 2 * self._largest else None
 
     def record(self, pool: int, seconds: float, size: int, output_size: int = 0) -> None:
         """Learn from one call with so many bytes of input and output."""
         self._calls += 1
-        if output_size > WORDY_BYTES:
-            self._is_wordy = True
+        if output_size > WORDY_BYTES and not self._is_wordy:
+            self._is_wordy, self._expected = True, None
         if self._calls <= 2:  # the first calls also compile the graph
             return
         self._recent[pool].append(seconds)
         if self._chosen is None:
             self._largest = max(self._largest, size)
             if all(len(samples) == SAMPLES for samples in self._recent.values()):
-                self._chosen = min(self._recent, key=lambda key: min(self._recent[key]))
-                self._least = min(self._recent[self._chosen])
-        elif size > self._largest and seconds < QUICK_SECONDS:
+                self._chosen = self._usual = min(self._recent, key=lambda key: min(self._recent[key]))
+                self._conclude()
+            return
+        if size > self._largest and seconds < QUICK_SECONDS:
             self._largest = size
         if self._calls % SAMPLES == 0:
-            self._least = min(self._recent[THREAD_POOL if self._is_long else CALLING_THREAD], default=1.0)
+            self._conclude()
+
+    def _conclude(self) -> None:
+        """Where the next calls run: a long one in the pools, where its times also tell when it is short again."""
+        if self._chosen == CALLING_THREAD:
+            least = min(self._recent[self._usual])
+            is_long = least >= LONG_SECONDS
+            self._usual = THREAD_POOL if is_long else CALLING_THREAD
+            self._expected = None if is_long or self._is_wordy else least

@@ -130,13 +130,18 @@ class SavedModel:
                 continue  # names an operation (`__saved_model_init_op`) or a composite: nothing that can be called
             yield name, _Callable(self._runner, signature, feeds, fetches, bounded=_is_bounded(signature, operations))
 
-    def expected_seconds(self, signature: Signature, size: int) -> float | None:
-        """How long a call with `size` bytes of input takes on the calling thread, None when that cannot be told.
+    def expected_seconds(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> float | None:
+        """How long a call with `inputs` takes on the calling thread, None when that cannot be told.
 
         Never told of strings, whose arrays hold pointers: their size says nothing about the work.
         """
         callable_ = self._callables[signature.name]
-        return None if callable_.takes_strings else callable_.pace.expected_seconds(size)
+        if callable_.takes_strings:
+            return None
+        size = 0
+        for array in inputs.values():
+            size += array.nbytes
+        return callable_.pace.expected_seconds(size)
 
     def run(
         self,
@@ -169,9 +174,12 @@ class SavedModel:
         except (TypeError, ValueError, RuntimeError) as error:
             raise invalid_argument(str(error)) from None
         seconds = time.perf_counter() - started
-        arrays = [value if isinstance(value, np.ndarray) else _as_array(value) for value in values]
-        callable_.pace.record(pool, seconds, size, sum(array.nbytes for array in arrays))
-        return dict(zip(callable_.fetches if outputs is None else outputs, arrays, strict=True))
+        found, output_size = {}, 0
+        for alias, value in zip(callable_.fetches if outputs is None else outputs, values, strict=True):
+            found[alias] = array = value if isinstance(value, np.ndarray) else _as_array(value)
+            output_size += array.nbytes
+        callable_.pace.record(pool, seconds, size, output_size)
+        return found
 
     def close(self) -> None:
         """Close the session, which frees the variables at once, and let go of the graph."""

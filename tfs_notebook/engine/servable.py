@@ -42,8 +42,8 @@ class Servable(Protocol):
         An output that is nothing but an input may share its memory.
         """
 
-    def expected_seconds(self, signature: Signature, size: int) -> float | None:
-        """How long a call with `size` bytes of input takes on the calling thread, None when it may run elsewhere or
+    def expected_seconds(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> float | None:
+        """How long a call with `inputs` takes on the calling thread, None when it may run elsewhere or
         longer than any that was seen.
         """
 
