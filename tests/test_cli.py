@@ -21,8 +21,8 @@ import grpc
 import pytest
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
-from tests.serving import config_text, until
 import tfs_notebook
+from tests.serving import config_text, until
 from tfs_notebook import cli
 from tfs_notebook.cli import FlagError, parse_flags
 from tfs_notebook.options import FLAGS

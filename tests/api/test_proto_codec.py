@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.framework.types_pb2 import DataType
+from tensorflow_serving.apis.predict_pb2 import PredictResponse
 
-from tfs_notebook.api.proto_codec import from_array, to_array
+from tfs_notebook.api.proto_codec import encode_outputs, from_array, to_array
 from tfs_notebook.errors import Code, ServingError
 
 DTYPES = (
@@ -44,6 +45,22 @@ def test_arrays_in_any_memory_order() -> None:
     array = np.arange(6, dtype=np.float32).reshape(2, 3).T
     assert list(from_array(array).float_val) == [0, 3, 1, 4, 2, 5]
     assert list(from_array(array[::-1]).float_val) == [2, 5, 1, 4, 0, 3]
+
+
+@pytest.mark.parametrize("size", [0, 1, 30, 40, 5000])
+def test_outputs_are_the_bytes_of_a_predict_response(size: int) -> None:
+    outputs = {
+        "probabilities": np.arange(size, dtype=np.float32).reshape(1, size),
+        "p" * 200: np.full((size, 1), 1 + 2j),
+        "größe": np.arange(size),
+        "names": np.array([b"x"] * size, object),
+    }
+    response = PredictResponse.FromString(encode_outputs(outputs))
+    assert {alias: tf.make_ndarray(proto).tolist() for alias, proto in response.outputs.items()} == {
+        alias: array.tolist() for alias, array in outputs.items()
+    }
+    assert not response.HasField("model_spec")
+    assert encode_outputs({}) == b""
 
 
 def test_strings() -> None:

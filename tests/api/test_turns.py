@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SHORT, MEDIUM = TOGETHER_SECONDS / 2, (TOGETHER_SECONDS + ALONE_SECONDS) / 2
+LONG = 2 * ALONE_SECONDS
 
 
 class Works:
@@ -58,13 +59,44 @@ def test_a_short_call_that_nobody_waits_for_may_run_at_once(seconds: float | Non
     assert Turns.may_run_now(seconds, alone=alone) is now
 
 
-@pytest.mark.parametrize(("seconds", "here"), [(SHORT, True), (MEDIUM, False), (None, False)])
-def test_where_a_call_runs(seconds: float | None, here: bool) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "where"),
+    [
+        (SHORT, threading.main_thread().name),
+        (MEDIUM, "tfs-rest-short_0"),
+        (LONG, "tfs-rest-short_0"),
+        (None, "tfs-rest_0"),
+    ],
+)
+def test_where_a_call_runs(seconds: float | None, where: str) -> None:
     works = Works()
-    thread = run(lambda turns: turns.run(*works.make("a"), seconds=seconds))
-    assert (thread == threading.main_thread().name) == here
-    assert here or thread.startswith("tfs-rest")
+    assert run(lambda turns: turns.run(*works.make("a"), seconds=seconds)) == where
     assert works.log == ["a runs", "a ends"]
+
+
+def test_calls_of_unknown_time_hold_up_none_that_are_known() -> None:
+    go_on = threading.Event()
+
+    async def main(turns: Turns) -> str:
+        unknown = [asyncio.ensure_future(turns.run(go_on.wait, lambda: None, seconds=None)) for _ in range(10)]
+        known = await turns.run(*Works().make("a"), seconds=MEDIUM)
+        go_on.set()
+        await asyncio.gather(*unknown)
+        return known
+
+    assert run(main).startswith("tfs-rest-short")
+
+
+@pytest.mark.parametrize("seconds", [MEDIUM, None])
+def test_what_runs_elsewhere_fails_alone(seconds: float | None) -> None:
+    works = Works()
+
+    async def main(turns: Turns) -> list[Any]:
+        calls = [works.make("a"), works.make("b", fault=ValueError("broken"))]
+        return await asyncio.gather(*(turns.run(*call, seconds=seconds) for call in calls), return_exceptions=True)
+
+    assert repr(run(main)[1]) == "ValueError('broken')"
+    assert sorted(works.log) == ["a ends", "a runs", "b ends", "b runs"]
 
 
 def test_short_calls_run_one_after_the_other_once_all_that_arrived_is_read() -> None:

@@ -84,8 +84,8 @@ def grpc_small(root: Path) -> Iterator[Measure]:
         value, floor = in_turn(lambda: load.grpc(port, message).p50, lambda: load.grpc(echo, message).p50)
         yield at_most("gRPC x·0.5+2, one connection, p50", value * 1e6, floor * 1e6, "µs", 1.6)
         value, floor = in_turn(
-            lambda: load.grpc(port, message, connections=8, requests=15000).rate,
-            lambda: load.grpc(echo, message, connections=8, requests=15000).rate,
+            lambda: load.grpc(port, message, connections=8, requests=8000).rate,
+            lambda: load.grpc(echo, message, connections=8, requests=8000).rate,
         )
         yield at_least("gRPC x·0.5+2, eight connections", value, floor, "requests/s", 0.65)
 

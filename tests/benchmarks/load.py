@@ -10,7 +10,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-SECONDS = 3
+SECONDS = 2
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
@@ -67,7 +67,7 @@ def _find(pattern: str, text: str) -> str:
     return found.group(1)
 
 
-def grpc(port: int, message: bytes, *, connections: int = 1, requests: int = 6000) -> Load:
+def grpc(port: int, message: bytes, *, connections: int = 1, requests: int = 3000) -> Load:
     """Call Predict with `message`. Raises RuntimeError when a reply was no success."""
     with tempfile.TemporaryDirectory() as directory:
         body, log = Path(directory, "body"), Path(directory, "log")

@@ -22,9 +22,14 @@ def learn(pace: Pace, *, calling: float, pools: float, size: int = 100, calls: i
 
 @pytest.mark.parametrize(
     ("calling", "pools", "chosen"),
-    [(FAST, 2 * FAST, CALLING_THREAD), (2 * FAST, FAST, THREAD_POOL), (SLOW, 2 * SLOW, CALLING_THREAD)],
+    [
+        (FAST, 2 * FAST, CALLING_THREAD),
+        (1.2 * FAST, FAST, CALLING_THREAD),
+        (2 * FAST, FAST, THREAD_POOL),
+        (SLOW, 2 * SLOW, CALLING_THREAD),
+    ],
 )
-def test_the_first_calls_try_both_and_the_faster_stays(calling: float, pools: float, chosen: int) -> None:
+def test_the_first_calls_try_both_and_the_pools_must_gain(calling: float, pools: float, chosen: int) -> None:
     pace = Pace(bounded=True)
     trials = learn(pace, calling=calling, pools=pools, calls=2 + 2 * SAMPLES)
     assert {pool: trials.count(pool) for pool in set(trials)} == {CALLING_THREAD: SAMPLES + 1, THREAD_POOL: SAMPLES + 1}

@@ -13,7 +13,7 @@ import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else `!command` in a cell prints grpc's notice about forks
@@ -34,7 +34,7 @@ from tensorflow_serving.apis import (
 
 from tfs_notebook.api.auth import token_matches
 from tfs_notebook.api.inference import ModelSpec, check_names, unknown_signature
-from tfs_notebook.api.proto_codec import from_array, to_array
+from tfs_notebook.api.proto_codec import encode_outputs, to_array
 from tfs_notebook.api.status_messages import model_spec, signature_def_map, status_message
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import Code, ServingError, invalid_argument
@@ -146,10 +146,10 @@ class GrpcServer:
         return grpc.unary_unary_rpc_method_handler(
             handle,
             request_deserializer=request_type.FromString,
-            response_serializer=lambda message: message.SerializeToString(),
+            response_serializer=_serialized,
         )
 
-    def _predict(self, request: Any, context: grpc.ServicerContext) -> Any:
+    def _predict(self, request: Any, context: grpc.ServicerContext) -> bytes:
         asked = request.model_spec
         with self._inference.open(_spec(request)) as call:
             signature = call.signature(asked.signature_name)
@@ -161,12 +161,11 @@ class GrpcServer:
             inputs = {alias: to_array(alias, proto) for alias, proto in sent.items()}
             timeout = _time_remaining(context)
             outputs = call.predict(signature, inputs, output_filter=request.output_filter, timeout=timeout)
-            response = predict_pb2.PredictResponse(
-                model_spec=model_spec(asked.name, call.version, asked.signature_name or DEFAULT_SIGNATURE)
-            )
-        for alias, array in outputs.items():
-            response.outputs[alias].CopyFrom(from_array(array))
-        return response
+            spec = _spec_only(asked.name, call.version, asked.signature_name or DEFAULT_SIGNATURE)
+        reply = encode_outputs(outputs) + spec
+        if len(reply) > _MAX_MESSAGE:
+            raise ServingError(Code.RESOURCE_EXHAUSTED, f"The reply of {len(reply)} bytes is too long for a message")
+        return reply
 
     def _metadata(self, request: Any, _context: grpc.ServicerContext) -> Any:
         if not request.metadata_field:
@@ -218,6 +217,17 @@ def _refuse(_messages: Any, context: grpc.ServicerContext) -> Any:
 
 
 _UNAUTHORIZED = grpc.stream_unary_rpc_method_handler(_refuse)
+
+
+def _serialized(reply: Any) -> bytes:
+    return reply if isinstance(reply, bytes) else bytes(reply.SerializeToString())
+
+
+@lru_cache(maxsize=1024)
+def _spec_only(name: str, version: int, signature_name: str) -> bytes:
+    """A PredictResponse without outputs, for those that precede it."""
+    spec: bytes = predict_pb2.PredictResponse(model_spec=model_spec(name, version, signature_name)).SerializeToString()
+    return spec
 
 
 def _cancel(future: Future[None]) -> None:

@@ -6,14 +6,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 
 from tfs_notebook.errors import invalid_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _MAX_BYTES = 2**31 - 1
 _MOST_DIMENSIONS = 254
@@ -29,6 +33,11 @@ class _Field:
     name: str
     wire: np.dtype[Any]
     packed: bool = False
+
+    @property
+    def wire_dtype(self) -> np.dtype[Any]:
+        """The dtype of a packed array whose bytes are the wire's: little-endian."""
+        return self.dtype.newbyteorder("<")
 
     @property
     def number(self) -> int:
@@ -57,6 +66,7 @@ _FIELDS = {
     types_pb2.DT_COMPLEX128: _field(np.complex128, "dcomplex_val", np.float64, packed=True),
 }
 _ENUMS = {field.dtype: enum for enum, field in _FIELDS.items()}
+_PACKED = {field.dtype: field for field in _FIELDS.values() if field.packed}
 
 
 def to_array(alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
@@ -92,8 +102,8 @@ def _shape(alias: str, proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     dims = proto.tensor_shape.dim
     if proto.tensor_shape.unknown_rank or len(dims) > _MOST_DIMENSIONS:
         raise _unparsable(alias)
-    shape = tuple(dim.size for dim in dims)
-    if any(not 0 <= size <= _MAX_BYTES for size in shape):
+    shape = tuple([dim.size for dim in dims])
+    if shape and (min(shape) < 0 or max(shape) > _MAX_BYTES):
         raise _unparsable(alias)
     return shape
 
@@ -146,9 +156,44 @@ def from_array(array: np.ndarray) -> tensor_pb2.TensorProto:
 
     Raises ServingError INVALID_ARGUMENT for a dtype that TensorFlow does not have.
     """
-    proto = tensor_pb2.TensorProto()
-    for size in array.shape:
-        proto.tensor_shape.dim.add(size=size)
+    return tensor_pb2.TensorProto.FromString(b"".join(_wire(array)))
+
+
+def encode_outputs(outputs: Mapping[str, np.ndarray]) -> bytes:
+    """The wire bytes of a PredictResponse that holds `outputs`, each as `from_array` makes it, and nothing else.
+
+    Bytes that follow, of a message without them, are merged into it.
+    """
+    parts: list[bytes] = []
+    for alias, array in outputs.items():
+        head, data = _wire(array)
+        parts += (_entry_head(alias, len(head) + len(data)), head, data)
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=1024)
+def _entry_head(alias: str, size: int) -> bytes:
+    """What stands before the TensorProto of `size` bytes in an entry of the map `outputs`, the first field."""
+    key_and_tag = _delimited(1, alias.encode()) + _head(2, size)
+    return _head(1, len(key_and_tag) + size) + key_and_tag
+
+
+def _wire(array: np.ndarray) -> tuple[bytes, bytes]:
+    """The wire bytes of a TensorProto in two parts; those of a packed field are the array's own."""
+    field = _PACKED.get(array.dtype)
+    if field is None:
+        return b"", _with_typed_values(array).SerializeToString()
+    return _packed_head(array.dtype, array.shape), array.astype(field.wire_dtype, copy=False).tobytes()
+
+
+@lru_cache(maxsize=1024)
+def _packed_head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    head = tensor_pb2.TensorProto(dtype=_ENUMS[dtype], tensor_shape=_shape_message(shape))
+    return bytes(head.SerializeToString()) + _head(_PACKED[dtype].number, math.prod(shape) * dtype.itemsize)
+
+
+def _with_typed_values(array: np.ndarray) -> tensor_pb2.TensorProto:
+    proto = tensor_pb2.TensorProto(tensor_shape=_shape_message(array.shape))
     if array.dtype == object:
         proto.dtype = types_pb2.DT_STRING
         proto.string_val.extend(array.ravel().tolist())
@@ -158,13 +203,21 @@ def from_array(array: np.ndarray) -> tensor_pb2.TensorProto:
         raise invalid_argument(f"TensorFlow has no dtype for numpy's {array.dtype}")
     proto.dtype = enum
     field = _FIELDS[enum]
-    flat = np.ascontiguousarray(array).reshape(-1).view(field.wire)
-    if field.packed:  # a packed field's bytes on the wire are the array's own
-        data = flat.astype(flat.dtype.newbyteorder("<"), copy=False).tobytes()
-        proto.MergeFromString(_varint(field.number << 3 | 2) + _varint(len(data)) + data)
-    else:
-        getattr(proto, field.name).extend(flat.tolist())
+    getattr(proto, field.name).extend(np.ascontiguousarray(array).reshape(-1).view(field.wire).tolist())
     return proto
+
+
+def _shape_message(shape: tuple[int, ...]) -> tensor_shape_pb2.TensorShapeProto:
+    return tensor_shape_pb2.TensorShapeProto(dim=[{"size": size} for size in shape])
+
+
+def _delimited(number: int, data: bytes) -> bytes:
+    return _head(number, len(data)) + data
+
+
+def _head(number: int, size: int) -> bytes:
+    """The tag of the length-delimited field `number`, and its length."""
+    return _varint(number << 3 | 2) + _varint(size)
 
 
 def _varint(value: int) -> bytes:

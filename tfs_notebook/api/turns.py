@@ -3,12 +3,14 @@
 * A short call that nobody else waits for runs at once: a hop to another thread costs more.
 * Short calls of several clients run one right after the other once the loop has read all that arrived: TensorFlow's
   code and tables are still in the processor's caches then, and a small call takes a fifth of its time.
-* Every other call runs on a pool, so that no model ever blocks the loop.
+* Longer calls whose time is known run as many at a time as there are cores: more would only wait for each other.
+* Every other call runs on a larger pool. So no model ever blocks the loop, nor one of unknown time the others.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,8 +28,9 @@ class Turns:
     """Runs the calls of one event loop."""
 
     def __init__(self, threads: int) -> None:
-        """`threads` is the size of the pool."""
+        """`threads` is the size of the larger pool."""
         self.pool = ThreadPoolExecutor(max(threads, 1), thread_name_prefix="tfs-rest")
+        self._cores = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tfs-rest-short")
         self._together: list[tuple[asyncio.Future[Any], Callable[[], Any], Callable[[], None]]] = []
 
     @staticmethod
@@ -43,22 +46,16 @@ class Turns:
         `end` is called once, on whatever thread, when `work` is over or will never begin; the caller may be cancelled
         before.
         """
-        if seconds is None or seconds >= TOGETHER_SECONDS:
-            return await self._on_the_pool(work, end)
+        if seconds is None:
+            return await _on_a_pool(self.pool, work, end)
+        if seconds >= TOGETHER_SECONDS:
+            return await _on_a_pool(self._cores, work, end)
         loop = asyncio.get_running_loop()
         if not self._together:
             loop.call_soon(self._run_together)
         outcome: asyncio.Future[T] = loop.create_future()
         self._together.append((outcome, work, end))
         return await outcome
-
-    async def _on_the_pool(self, work: Callable[[], T], end: Callable[[], None]) -> T:
-        try:
-            job = self.pool.submit(work)
-        except RuntimeError:  # shut down: the connection was accepted while this closed
-            return _finish(work, end)
-        job.add_done_callback(lambda _: end())
-        return await asyncio.wrap_future(job)
 
     def _run_together(self) -> None:
         waiting, self._together = self._together, []
@@ -72,8 +69,18 @@ class Turns:
                 outcome.set_exception(error)
 
     def close(self) -> None:
-        """Begin nothing more on the pool; does not wait for what runs there."""
+        """Begin nothing more on the pools; does not wait for what runs there."""
         self.pool.shutdown(wait=False, cancel_futures=True)
+        self._cores.shutdown(wait=False, cancel_futures=True)
+
+
+async def _on_a_pool(pool: ThreadPoolExecutor, work: Callable[[], T], end: Callable[[], None]) -> T:
+    try:
+        job = pool.submit(work)
+    except RuntimeError:  # shut down: the connection was accepted while this closed
+        return _finish(work, end)
+    job.add_done_callback(lambda _: end())
+    return await asyncio.wrap_future(job)
 
 
 def _finish(work: Callable[[], T], end: Callable[[], None]) -> T:

@@ -15,6 +15,8 @@ from tfs_notebook.engine.session import CALLING_THREAD, THREAD_POOL
 SAMPLES = 8
 QUICK_SECONDS = 0.001
 """What a call may take at most to vouch for others with as much input."""
+POOLS_GAIN = 1.25
+"""How much faster the pools must be: under load they lose more than a single call shows."""
 LONG_SECONDS = 0.005
 """From here on the hop into the pools is nothing, and being able to end the call is worth it."""
 WORDY_BYTES = 32 << 10
@@ -60,7 +62,8 @@ class Pace:
         if self._chosen is None:
             self._largest = max(self._largest, size)
             if all(len(samples) == SAMPLES for samples in self._recent.values()):
-                self._chosen = self._usual = min(self._recent, key=lambda key: min(self._recent[key]))
+                here, in_pools = (min(self._recent[pool]) for pool in (CALLING_THREAD, THREAD_POOL))
+                self._chosen = self._usual = CALLING_THREAD if here < POOLS_GAIN * in_pools else THREAD_POOL
                 self._conclude()
             return
         if size > self._largest and seconds < QUICK_SECONDS:
