@@ -24,8 +24,8 @@ from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 import tfs_notebook
 from tests.serving import config_text, until
 from tfs_notebook import cli
+from tfs_notebook.accepted_flags import KNOWN_FLAGS
 from tfs_notebook.cli import FlagError, parse_flags
-from tfs_notebook.options import FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         (["--port=1", "--", "--port=2", "--help"], {"port": 1}, ["--port=2", "--help"]),
         (["--version"], {"version": True}, []),
         (["--version=false"], {"version": False}, []),
+        (["--enable_profiler=False", "--num_tflite_pools=2"], {"enable_profiler": False, "num_tflite_pools": 2}, []),
     ],
 )
 def test_flags(arguments: list[str], found: dict[str, Any], unknown: list[str]) -> None:
@@ -65,6 +66,9 @@ def test_flags(arguments: list[str], found: dict[str, Any], unknown: list[str]) 
         "--port=x",
         "--port=8500x",
         "--allow_without_token=1",
+        "--use_alts_credentials=1",
+        "--num_tflite_pools=many",
+        "--enable_profilers",
         "--allow_without_tokens",
         "--version_x=1",
         "--help",
@@ -87,7 +91,7 @@ def test_the_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixtur
     assert cli.main(arguments) == 255
     out = capsys.readouterr().out
     assert out.startswith(told + "usage: tfs-model-server\nFlags:\n\t--port=8500 ")
-    for name in (*FLAGS, "version"):
+    for name in (*KNOWN_FLAGS, "version"):
         assert f"\t--{name}=" in out
 
 

@@ -33,6 +33,27 @@ def test_a_notebooks_defaults() -> None:
     assert (free.rest_api_port, free.port) == (ANY_PORT, ANY_PORT)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"port": "8500"}, "Option port is of type int, not '8500'"),
+        ({"port": True}, "Option port is of type int, not True"),
+        ({"per_process_gpu_memory_fraction": "0.5"}, "Option per_process_gpu_memory_fraction is of type float"),
+        ({"per_process_gpu_memory_fraction": True}, "Option per_process_gpu_memory_fraction is of type float"),
+        ({"num_tflite_pools": 1.5}, "Option num_tflite_pools is of type int, not 1.5"),
+        ({"enable_profilers": True}, "There is no option 'enable_profilers'; did you mean 'enable_profiler'?"),
+    ],
+)
+def test_options_that_are_none(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ServingError, match=re.escape(said)):
+        notebook_options(given)
+
+
+def test_a_whole_number_is_a_number_and_a_flag_without_effect_no_option() -> None:
+    options = notebook_options({"per_process_gpu_memory_fraction": 1, "enable_profiler": False})
+    assert options.per_process_gpu_memory_fraction == 1
+
+
 def test_a_path(base_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert served(str(base_path)) == {"model": str(base_path)}
     assert served(str(base_path), model_name="m") == {"m": str(base_path)}

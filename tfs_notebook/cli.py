@@ -10,8 +10,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tfs_notebook.accepted_flags import KNOWN_FLAGS, without_accepted
 from tfs_notebook.errors import Code, ServingError, invalid_argument
-from tfs_notebook.options import FLAGS, Flag, Options
+from tfs_notebook.options import Flag, Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tfs_notebook")
 _FAILED = 255
 _VERSION = Flag("version", bool, False, "display version", own=False)
-_FLAGS = {**FLAGS, _VERSION.name: _VERSION}
+_FLAGS = {**KNOWN_FLAGS, _VERSION.name: _VERSION}
 _TYPE_NAMES = {int: "int", float: "float", bool: "bool", str: "string"}
 
 
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.on_signal)
     try:
-        _serve(Options(**found))
+        _serve(Options(**without_accepted(found)))
     except _Stopped:
         _log.info("Stopped before the models were loaded")
     except (ServingError, OSError) as error:

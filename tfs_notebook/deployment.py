@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from tfs_notebook.accepted_flags import KNOWN_FLAGS, without_accepted
 from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
 from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.engine.storage import nothing_to_serve
 from tfs_notebook.errors import invalid_argument
 from tfs_notebook.mount import Mount
-from tfs_notebook.options import ANY_PORT, FLAGS, NOTEBOOK_DEFAULTS, Options
+from tfs_notebook.options import ANY_PORT, NOTEBOOK_DEFAULTS, Options
 from tfs_notebook.ports import check_ports
 from tfs_notebook.runtime import import_aside, without_tensorflow_remarks
 
@@ -63,13 +64,14 @@ def notebook_options(given: Mapping[str, Any]) -> Options:
     type.
     """
     for name, value in given.items():
-        if name not in FLAGS:
-            near = get_close_matches(name, FLAGS, n=1)
+        if name not in KNOWN_FLAGS:
+            near = get_close_matches(name, KNOWN_FLAGS, n=1)
             raise invalid_argument(f"There is no option {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        wanted = FLAGS[name].type
-        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+        wanted = KNOWN_FLAGS[name].type
+        fitting = (int, float) if wanted is float else wanted
+        if not isinstance(value, fitting) or (wanted is not bool and isinstance(value, bool)):
             raise invalid_argument(f"Option {name} is of type {wanted.__name__}, not {value!r}")
-    options = Options(**{**NOTEBOOK_DEFAULTS, **given})
+    options = Options(**{**NOTEBOOK_DEFAULTS, **without_accepted(given)})
     return replace(options, port=options.port or ANY_PORT, rest_api_port=options.rest_api_port or ANY_PORT)
 
 

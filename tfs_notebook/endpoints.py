@@ -182,5 +182,9 @@ def _rest_options(options: Options) -> RestOptions:
 
 def _grpc_options(options: Options) -> GrpcOptions:
     return GrpcOptions(
-        host=options.host, port=max(options.port, 0), token=options.token, threads=options.grpc_max_threads
+        host=options.host,
+        port=max(options.port, 0),
+        token=options.token,
+        threads=options.grpc_max_threads,
+        tensor_content=options.enable_serialization_as_tensor_content,
     )

@@ -17,6 +17,7 @@ NOTEBOOK_DEFAULTS: dict[str, Any] = {"rest_api_port": 8501, "model_name": "model
 """Where a notebook and `tfs_notebook.serve` start from something else than the command line."""
 
 _INTEGER = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
+_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 
 
 def _option(default: Any, text: str, *, own: bool = False, secret: bool = False) -> Any:
@@ -33,6 +34,12 @@ class Options:
     rest_api_timeout_in_ms: int = _option(30_000, "How long a REST request may run; 0 or less: no limit.")
     rest_api_enable_cors_support: bool = _option(False, "Let pages of other sites read REST replies.")
     grpc_max_threads: int = _option(4 * (os.cpu_count() or 1), "Threads that run gRPC requests.")
+    enable_serialization_as_tensor_content: bool = _option(
+        False, "Answer gRPC Predict with numbers in tensor_content instead of float_val, int_val and so on."
+    )
+    enable_signature_method_name_check: bool = _option(
+        False, "Refuse signatures whose method_name is not that of the request."
+    )
     model_name: str = _option("default", "Name of the model in --model_base_path.")
     model_base_path: str = _option("", "Directory that holds the numbered versions of the one model to serve.")
     model_config_file: str = _option(
@@ -48,7 +55,8 @@ class Options:
     allow_version_labels_for_unavailable_models: bool = _option(
         False, "Allow a new label to name a version that is not available."
     )
-    num_load_threads: int = _option(0, "Threads that load and unload models; 0 leaves the number to the server.")
+    num_load_threads: int = _option(0, "Threads that load models; 0 leaves the number to the server.")
+    num_unload_threads: int = _option(0, "Threads that unload models; 0 leaves the number to the server.")
     max_num_load_retries: int = _option(5, "How often a load that failed is tried again.")
     load_retry_interval_micros: int = _option(60_000_000, "Microseconds between two attempts to load.")
     saved_model_tags: str = _option("serve", "Comma-separated: the exact set of tags of the meta graph to load.")
@@ -57,6 +65,12 @@ class Options:
     )
     tensorflow_intra_op_parallelism: int = _option(0, "Threads that one operation may use.")
     tensorflow_inter_op_parallelism: int = _option(0, "Threads that run operations side by side.")
+    tensorflow_session_config_file: str = _option(
+        "", "File with a ConfigProto in text format for all sessions; the options for threads and GPU memory win."
+    )
+    per_process_gpu_memory_fraction: float = _option(
+        0.0, "Share of the GPU's memory that TensorFlow may take; 0: as much as it needs."
+    )
     host: str = _option("127.0.0.1", "Interface to listen on.", own=True)
     token: str = _option(
         "",
@@ -93,7 +107,7 @@ class Flag:
     def parse(self, text: str | None) -> Any:
         """The value that `text` spells (None: a flag without `=`). Raises ValueError where TensorFlow's parser would.
 
-        An integer must consume the whole text; `true` and `false` in any case are the only booleans.
+        A number must consume the whole text; `true` and `false` in any case are the only booleans.
         """
         if self.type is bool:
             if text is None or text.lower() == "true":
@@ -107,6 +121,8 @@ class Flag:
             return text
         if self.type is int and not _INTEGER.fullmatch(text):
             raise ValueError(f"--{self.name} is a whole number, not {text!r}")
+        if self.type is float and not _NUMBER.fullmatch(text):
+            raise ValueError(f"--{self.name} is a number, not {text!r}")
         return self.type(text)
 
 

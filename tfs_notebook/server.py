@@ -19,6 +19,7 @@ from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.mount import Mount
 from tfs_notebook.ports import check_ports
 from tfs_notebook.runtime import Runtime
+from tfs_notebook.session_options import read_session_config, session_options
 from tfs_notebook.tensors import as_inputs
 
 if TYPE_CHECKING:
@@ -118,7 +119,12 @@ class Server:
         from tfs_notebook.engine.manager import Manager
         from tfs_notebook.engine.savedmodel import Loader
 
-        manager = Manager(Loader(), self.events, load_threads=self.options.num_load_threads)
+        manager = Manager(
+            Loader(),
+            self.events,
+            load_threads=self.options.num_load_threads,
+            unload_threads=self.options.num_unload_threads,
+        )
         core = ServerCore(manager, self.events)
         inference = Inference(core)
         return core, inference, Endpoints(inference, self._begin_reload)
@@ -181,6 +187,7 @@ class Server:
         from tfs_notebook.engine.config import validate_config
 
         validate_config(config, self._core.configs)
+        read_session_config(options)
         with contextlib.suppress(_NotAllServedError):
             self._runtime.call(self._change(options, config, file, timeout))
 
@@ -211,26 +218,21 @@ class Server:
         return asyncio.get_running_loop().create_task(applying)
 
     def _configure(self) -> None:
+        from tfs_notebook.api.inference import Call
+        from tfs_notebook.api.method_names import CheckedCall
         from tfs_notebook.engine.core import CoreOptions
         from tfs_notebook.engine.manager import RetryPolicy
-        from tfs_notebook.engine.savedmodel import Loader, SessionOptions
+        from tfs_notebook.engine.savedmodel import Loader
 
         options = self.options
-        intra, inter = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
-        if not (intra or inter):
-            intra = inter = options.tensorflow_session_parallelism
-        session = SessionOptions(
-            tags=tuple(tag for tag in options.saved_model_tags.split(",") if tag),
-            intra_op_threads=intra,
-            inter_op_threads=inter,
-        )
         manager = self._core.manager
-        manager.load = Loader(session)
+        manager.load = Loader(session_options(options))
         manager.retry_policy = RetryPolicy(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
         self._core.options = CoreOptions(
             poll_seconds=options.file_system_poll_wait_seconds,
             allow_labels_for_unavailable=options.allow_version_labels_for_unavailable_models,
         )
+        self._inference.call_type = CheckedCall if options.enable_signature_method_name_check else Call
         self._core.resolve = Mount(options.mount, options.model_root).resolve
 
     def _watch(self, file: ConfigFile | None) -> None:

@@ -195,6 +195,24 @@ async def test_loads_of_different_models_and_versions_run_at_the_same_time(event
     await manager.close()
 
 
+@pytest.mark.parametrize("threads", [3, 0, -1])
+async def test_unloads_run_at_the_same_time(events: EventStream, threads: int) -> None:
+    together = threading.Barrier(threads if threads > 0 else 2)
+
+    class Closing(Part):
+        def close(self) -> None:
+            together.wait(10)
+
+    manager = Manager(Closing, events, retry_policy=NOW, load_threads=threads, unload_threads=threads)
+    numbers = range(1, together.parties + 1)
+    manager.aspire("m", {number: Path(f"/m/{number}") for number in numbers})
+    await reach(manager, dict.fromkeys(numbers, "AVAILABLE"))
+    manager.aspire("m", {})
+    await reach(manager, dict.fromkeys(numbers, "END"))
+    assert not together.broken
+    await manager.close()
+
+
 async def test_a_load_that_pauses_before_its_retry_holds_no_thread(events: EventStream, loads: Loads) -> None:
     manager = Manager(loads, events, retry_policy=FOR_EVER, load_threads=1)
     loads.faults = {V2: [ValueError("broken")], V3: [ValueError("broken")]}

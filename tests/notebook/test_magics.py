@@ -92,7 +92,28 @@ def test_help_shows_the_options(notebook: Notebook, capsys: pytest.CaptureFixtur
     assert "Serve TensorFlow models from this kernel" in shown
 
 
+def test_help_leaves_out_what_has_no_effect(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    notebook.run("%tfs_serve?")
+    shown = capsys.readouterr().out
+    assert "accepted without effect" in shown
+    assert "enable_profiler" not in shown
+
+
 # %tfs_serve
+
+
+def test_a_command_line_of_tensorflow_serving_goes_on_working(
+    notebook: Notebook, models: Models, caplog: pytest.LogCaptureFixture
+) -> None:
+    flags = f"{ANY} --enable_profiler --flush_filesystem_caches=false --mixed_precision=bfloat16 --num_tflite_pools=3"
+    server = notebook.run(f"%tfs_serve {flags} --model_base_path={models.path('half_plus_two')} --model_name=half")
+    assert ask(server, "POST", "/v1/models/half:predict", {"instances": [2.0]}).json == {"predictions": [3.0]}
+    told = [record.getMessage().partition(":")[0] for record in caplog.records if "no effect" in record.message]
+    assert told == [
+        "--flush_filesystem_caches=false is accepted and has no effect here",
+        "--num_tflite_pools=3 is accepted and has no effect here",
+        "--mixed_precision=bfloat16 is accepted and has no effect here",
+    ]
 
 
 def test_a_path_is_served_as_model(notebook: Notebook, models: Models) -> None:
@@ -226,6 +247,10 @@ def test_a_broken_model_is_told_while_the_others_serve(notebook: Notebook, model
         ("oss://bucket/models/modelA", ["oss://bucket/models/modelA", "Only directories can be served"]),
         ("PATH --port=99999", ["--port=99999 is not a TCP port"]),
         ("PATH --port=-5", ["--port=-5 is not a TCP port"]),
+        ("PATH --num_tflite_pools=many", ["--num_tflite_pools is a whole number, not 'many'"]),
+        ("PATH --enable_profiler=1", ["--enable_profiler is true or false, not '1'"]),
+        ("PATH --mixed_precision --port=0", ["--mixed_precision needs a value"]),
+        ("PATH --tensorflow_session_config_file=/none.pbtxt", ["/none.pbtxt", "No such file or directory"]),
         ("PATH --allow_without_token=maybe", ["--allow_without_token is true or false, not 'maybe'"]),
         ("PATH /another", ["unexpected argument '/another'", "in quotes"]),
         ("'/open", ["A quote is not closed in: '/open"]),

@@ -64,6 +64,7 @@ class GrpcOptions:
     port: int = 0
     token: str = field(default="", repr=False)
     threads: int = 8
+    tensor_content: bool = False
 
 
 class GrpcServer:
@@ -162,7 +163,7 @@ class GrpcServer:
             timeout = _time_remaining(context)
             outputs = call.predict(signature, inputs, output_filter=request.output_filter, timeout=timeout)
             spec = _spec_only(asked.name, call.version, asked.signature_name or DEFAULT_SIGNATURE)
-        reply = encode_outputs(outputs) + spec
+        reply = encode_outputs(outputs, as_content=self.options.tensor_content) + spec
         if len(reply) > _MAX_MESSAGE:
             raise ServingError(Code.RESOURCE_EXHAUSTED, f"The reply of {len(reply)} bytes is too long for a message")
         return reply

@@ -39,10 +39,12 @@ class Inference:
     def __init__(self, core: ServerCore) -> None:
         self._core = core
         self._registry = core.manager.registry
+        self.call_type: type[Call] = Call
+        """What `open` returns; may be replaced at any time."""
 
     def open(self, spec: ModelSpec) -> Call:
         """Pin the version that `spec` names, for use in a `with`. Raises ServingError when there is none."""
-        return Call(self._registry.pin(spec.name, spec.version, spec.label))
+        return self.call_type(self._registry.pin(spec.name, spec.version, spec.label))
 
     def status(self, name: str, version: int | None = None) -> list[VersionStatus]:
         """All known versions of a model, highest first, or the one asked for. Raises ServingError NOT_FOUND."""

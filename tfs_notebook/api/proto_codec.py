@@ -66,6 +66,7 @@ _FIELDS = {
     types_pb2.DT_COMPLEX128: _field(np.complex128, "dcomplex_val", np.float64, packed=True),
 }
 _ENUMS = {field.dtype: enum for enum, field in _FIELDS.items()}
+_CONTENT_NUMBER = tensor_pb2.TensorProto.TENSOR_CONTENT_FIELD_NUMBER
 _PACKED = {field.dtype: field for field in _FIELDS.values() if field.packed}
 
 
@@ -159,14 +160,16 @@ def from_array(array: np.ndarray) -> tensor_pb2.TensorProto:
     return tensor_pb2.TensorProto.FromString(b"".join(_wire(array)))
 
 
-def encode_outputs(outputs: Mapping[str, np.ndarray]) -> bytes:
+def encode_outputs(outputs: Mapping[str, np.ndarray], *, as_content: bool = False) -> bytes:
     """The wire bytes of a PredictResponse that holds `outputs`, each as `from_array` makes it, and nothing else.
 
-    Bytes that follow, of a message without them, are merged into it.
+    `as_content` puts everything but strings into `tensor_content`. Bytes that follow, of a message without outputs,
+    are merged into it.
     """
+    wire = _content_wire if as_content else _wire
     parts: list[bytes] = []
     for alias, array in outputs.items():
-        head, data = _wire(array)
+        head, data = wire(array)
         parts += (_entry_head(alias, len(head) + len(data)), head, data)
     return b"".join(parts)
 
@@ -190,6 +193,19 @@ def _wire(array: np.ndarray) -> tuple[bytes, bytes]:
 def _packed_head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     head = tensor_pb2.TensorProto(dtype=_ENUMS[dtype], tensor_shape=_shape_message(shape))
     return bytes(head.SerializeToString()) + _head(_PACKED[dtype].number, math.prod(shape) * dtype.itemsize)
+
+
+def _content_wire(array: np.ndarray) -> tuple[bytes, bytes]:
+    """The wire bytes of a TensorProto with `tensor_content` in two parts; strings have typed values here, too."""
+    if array.dtype not in _ENUMS:
+        return _wire(array)
+    return _content_head(array.dtype, array.shape), array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+@lru_cache(maxsize=1024)
+def _content_head(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    head = tensor_pb2.TensorProto(dtype=_ENUMS[dtype], tensor_shape=_shape_message(shape))
+    return bytes(head.SerializeToString()) + _head(_CONTENT_NUMBER, math.prod(shape) * dtype.itemsize)
 
 
 def _with_typed_values(array: np.ndarray) -> tensor_pb2.TensorProto:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf import descriptor_pool, text_format
 from tensorflow_serving.config import model_server_config_pb2
@@ -20,6 +20,10 @@ from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from google.protobuf.message import Message
+
+M = TypeVar("M", bound="Message")
 
 PLATFORM = "tensorflow"
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
@@ -75,9 +79,13 @@ def parse_config(text: str, source: str = "model config") -> model_server_config
 
     Raises ServingError INVALID_ARGUMENT with line and column; its hint shows the offending line of `source`.
     """
-    config = model_server_config_pb2.ModelServerConfig()
+    return parse_text(text, model_server_config_pb2.ModelServerConfig(), source)
+
+
+def parse_text(text: str, message: M, source: str) -> M:
+    """Fill `message` with `text` (protobuf text format) and return it; raises as `parse_config` does."""
     try:
-        text_format.Parse(text, config)
+        text_format.Parse(text, message)
     except text_format.ParseError as error:
         line, column = error.GetLine(), error.GetColumn()
         reason = re.sub(r"^\d+:\d+ : ", "", str(error))
@@ -85,11 +93,11 @@ def parse_config(text: str, source: str = "model config") -> model_server_config
         hint = _point_at(text, line or 1, column or 1) + _nearest_field(reason)
         raise ServingError(
             Code.INVALID_ARGUMENT,
-            f"Error parsing text-format tensorflow.serving.ModelServerConfig: {position}: {reason}",
+            f"Error parsing text-format {message.DESCRIPTOR.full_name}: {position}: {reason}",
             where=f"{source}:{position}",
             hint=hint,
         ) from None
-    return config
+    return message
 
 
 def _point_at(text: str, line: int, column: int) -> str:

@@ -53,9 +53,10 @@ class Manager:
         *,
         retry_policy: RetryPolicy | None = None,
         load_threads: int = 0,
+        unload_threads: int = 0,
     ) -> None:
         """`load` turns a version directory into a servable; it runs on one of `load_threads` (0: four a processor) and
-        may raise anything.
+        may raise anything. `unload_threads` (0: two) close what is not served any more.
 
         `load` and `retry_policy` may be replaced at any time; they hold for the attempts that begin afterwards.
         """
@@ -67,8 +68,9 @@ class Manager:
         self._aspired: dict[str, dict[int, Path]] = {}
         self._held: dict[str, frozenset[int]] = {}
         self._advancing: set[str] = set()
-        self._loaders = ThreadPoolExecutor(load_threads or 4 * (os.cpu_count() or 1), thread_name_prefix="tfs-load")
-        self._closers = ThreadPoolExecutor(2, thread_name_prefix="tfs-unload")
+        load_threads = load_threads if load_threads > 0 else 4 * (os.cpu_count() or 1)
+        self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="tfs-load")
+        self._closers = ThreadPoolExecutor(unload_threads if unload_threads > 0 else 2, thread_name_prefix="tfs-unload")
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 

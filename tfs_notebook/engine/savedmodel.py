@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import text_format
 
 from tfs_notebook.engine.pace import Pace
 from tfs_notebook.engine.session import CALLING_THREAD, Runner, load_into
@@ -36,20 +37,27 @@ _DTYPE_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """How sessions are made. Thread counts of 0 leave the choice to TensorFlow."""
+    """How sessions are made. Thread counts of 0 leave the choice to TensorFlow.
+
+    `base_config` is a ConfigProto in text format; the other fields overwrite its own.
+    """
 
     tags: tuple[str, ...] = ("serve",)
     intra_op_threads: int = 0
     inter_op_threads: int = 0
+    gpu_memory_fraction: float = 0.0
+    base_config: str = ""
 
     def config(self) -> Any:
         """The ConfigProto. GPU memory grows on demand: the kernel's own models live on the same device."""
-        return tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=self.intra_op_threads,
-            inter_op_parallelism_threads=self.inter_op_threads,
-            gpu_options=tf.compat.v1.GPUOptions(allow_growth=True),
-            allow_soft_placement=True,
+        config = tf.compat.v1.ConfigProto(
+            gpu_options=tf.compat.v1.GPUOptions(allow_growth=True), allow_soft_placement=True
         )
+        text_format.Merge(self.base_config, config)
+        config.intra_op_parallelism_threads = self.intra_op_threads
+        config.inter_op_parallelism_threads = self.inter_op_threads
+        config.gpu_options.per_process_gpu_memory_fraction = self.gpu_memory_fraction
+        return config
 
 
 def _devices() -> tuple[str, ...]:

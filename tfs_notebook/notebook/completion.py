@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import SimpleCompletion, context_matcher
 from IPython.core.error import UsageError
 
+from tfs_notebook.accepted_flags import ACCEPTED_FLAGS
 from tfs_notebook.engine.events import State
 from tfs_notebook.notebook.line import PATHS, SWITCHES, options, split
 
@@ -103,8 +104,8 @@ def _positional(magic: Any, words: list[str]) -> list[str]:
 
 
 def _unused_options(magic: Any, before: list[str]) -> list[str]:
-    used = {word.partition("=")[0] for word in before}
-    return [name if name in SWITCHES else f"{name}=" for name in options(magic) if name not in used]
+    passed_over = {word.partition("=")[0] for word in before} | {f"--{name}" for name in ACCEPTED_FLAGS}
+    return [name if name in SWITCHES else f"{name}=" for name in options(magic) if name not in passed_over]
 
 
 def _values(option: str, named: list[str], server: Server | None) -> Iterable[str]:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from tfs_notebook.options import FLAGS
+from tfs_notebook.accepted_flags import KNOWN_FLAGS
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-SWITCHES = frozenset(f"--{flag.name}" for flag in FLAGS.values() if flag.type is bool)
+SWITCHES = frozenset(f"--{flag.name}" for flag in KNOWN_FLAGS.values() if flag.type is bool)
 """The options that need no value."""
-PATHS = frozenset({"--model_base_path", "--model_config_file", "--model_root"})
+PATHS = frozenset({"--model_base_path", "--model_config_file", "--model_root", "--tensorflow_session_config_file"})
 """The options whose value is a path on this machine."""
 
 _COMMENT = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|(?:(?<=\s)|^)\#.*""")
@@ -71,9 +71,9 @@ def _with_values(words: list[str]) -> Iterator[str]:
     Raises UsageError for an option that needs a value and has none.
     """
     for word, following in zip(words, [*words[1:], ""], strict=False):
-        name = word.removeprefix("--")
-        if f"--{name}" == word and name in FLAGS and word not in SWITCHES and (not following or following[:2] == "--"):
-            raise UsageError(f"{word} needs a value: {word}={FLAGS[name].default or '…'}")
+        flag = KNOWN_FLAGS.get(word[2:]) if word.startswith("--") else None
+        if flag is not None and word not in SWITCHES and (not following or following[:2] == "--"):
+            raise UsageError(f"{word} needs a value: {word}={flag.default or '…'}")
         yield f"{word}=true" if word in SWITCHES and following.lower() not in {"true", "false"} else word
 
 

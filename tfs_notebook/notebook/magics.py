@@ -12,6 +12,7 @@ import keyword
 import logging
 import os
 import sys
+from argparse import SUPPRESS
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -25,10 +26,11 @@ from IPython.core.magic import (
 )
 from IPython.core.magic_arguments import argument, magic_arguments
 
+from tfs_notebook.accepted_flags import ACCEPTED_FLAGS, KNOWN_FLAGS
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.completion import matcher
 from tfs_notebook.notebook.line import PATHS, parse
-from tfs_notebook.options import FLAGS, NOTEBOOK_DEFAULTS, Flag
+from tfs_notebook.options import NOTEBOOK_DEFAULTS, Flag
 
 if TYPE_CHECKING:
     import argparse
@@ -41,14 +43,13 @@ if TYPE_CHECKING:
 
 
 def _serving_flags(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Declare every serving flag as an argument of the magic `function`."""
-    for flag in reversed(FLAGS.values()):
+    """Declare every serving flag as an argument of the magic `function`; its help shows those that do something."""
+    for flag in reversed(KNOWN_FLAGS.values()):
         default = NOTEBOOK_DEFAULTS.get(flag.name, flag.default)
         text = f"{flag.help} (default: {default})" if default not in {"", False} else flag.help
+        text = SUPPRESS if flag.name in ACCEPTED_FLAGS else text.replace("%", "%%")
         switch = {"nargs": "?"} if flag.type is bool else {}
-        decorate = argument(
-            f"--{flag.name}", default=_UNSET, metavar=flag.type.__name__.upper(), help=text.replace("%", "%%"), **switch
-        )
+        decorate = argument(f"--{flag.name}", default=_UNSET, metavar=flag.type.__name__.upper(), help=text, **switch)
         function = decorate(function)
     return function
 
@@ -96,11 +97,12 @@ class ServingMagics(Magics):
         again to change models or options: no request is lost, versions that
         were exported again are exchanged, and ports, host and token stay
         unless others are given. What cannot be served is told in the table,
-        and kept in the logger `tfs_notebook`.
+        and kept in the logger `tfs_notebook`. Flags of TensorFlow Serving that
+        are not listed here are accepted without effect.
         """
         __tracebackhide__ = True  # IPython then shows the user's frames only
         arguments = parse(self.tfs_serve, line)
-        given = {flag.name: _value(flag, arguments) for flag in FLAGS.values() if _is_given(flag, arguments)}
+        given = {flag.name: _value(flag, arguments) for flag in KNOWN_FLAGS.values() if _is_given(flag, arguments)}
         if not (arguments.path or cell.strip() or given.keys() & {"model_base_path", "model_config_file"}):
             raise UsageError(_NOTHING_TO_SERVE)
         from tfs_notebook import deployment
