@@ -140,13 +140,13 @@ def test_a_config_file_with_a_syntax_error(
 class Process:
     """A tfs-model-server, and the lines it has written to stderr."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, module: str = "tfs_notebook.cli", **environment: str) -> None:
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "tfs_notebook.cli", *arguments],
+            [sys.executable, "-m", module, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "TFS_NOTEBOOK_TOKEN": ""},
+            env={**os.environ, "TFS_NOTEBOOK_TOKEN": "", **environment},
         )
         self._lines: queue.Queue[str] = queue.Queue()
         self.log: list[str] = []
@@ -182,8 +182,8 @@ class Process:
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[Process]:
-    process = Process(*arguments)
+def running(*arguments: str, **settings: str) -> Iterator[Process]:
+    process = Process(*arguments, **settings)
     try:
         yield process
     finally:

@@ -201,9 +201,9 @@ def _without_conflicts(options: Options) -> Options:
     return options
 
 
-def run() -> None:
+def run(arguments: Sequence[str] | None = None) -> None:
     """Serve, and end the process without waiting for threads that a model keeps busy."""
-    status = main()
+    status = main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
