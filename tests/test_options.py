@@ -26,6 +26,7 @@ TENSORFLOW_SERVINGS: dict[str, tuple[type, Any]] = {
     "tensorflow_session_parallelism": (int, 0),
     "tensorflow_intra_op_parallelism": (int, 0),
     "tensorflow_inter_op_parallelism": (int, 0),
+    "prefer_tflite_model": (bool, False),
     "tensorflow_session_config_file": (str, ""),
     "per_process_gpu_memory_fraction": (float, 0.0),
     "enable_signature_method_name_check": (bool, False),

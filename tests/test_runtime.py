@@ -144,5 +144,6 @@ def test_a_call_after_closing_is_refused() -> None:
 def test_tensorflows_remarks_are_kept_from_stderr_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
     with without_tensorflow_remarks():
         os.write(2, b"I0000 00:00:1795619767.077270     312 mlir_graph_optimization_pass.cc:437] MLIR V1\n")
+        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
         os.write(2, b"W0000 00:00:1795619767.077270     312 a warning\nsomebody's own line\n")
     assert capfd.readouterr().err == "W0000 00:00:1795619767.077270     312 a warning\nsomebody's own line\n"

@@ -60,6 +60,7 @@ class Options:
     max_num_load_retries: int = _option(5, "How often a load that failed is tried again.")
     load_retry_interval_micros: int = _option(60_000_000, "Microseconds between two attempts to load.")
     saved_model_tags: str = _option("serve", "Comma-separated: the exact set of tags of the meta graph to load.")
+    prefer_tflite_model: bool = _option(False, "Serve a version's model.tflite, where it has one, by TFLite.")
     tensorflow_session_parallelism: int = _option(
         0, "Threads of a session, within an operation and between operations."
     )

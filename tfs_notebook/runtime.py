@@ -130,7 +130,7 @@ def import_aside(*names: str) -> None:
 _NOTICE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|[IWE]\d{4} [\d:. ]+|To enable the following instructions"
 )
-_REMARK = re.compile(rb"I\d{4} [\d:. ]+")
+_REMARK = re.compile(rb"I\d{4} [\d:. ]+|INFO: Created TensorFlow Lite ")
 
 
 @contextmanager

@@ -223,14 +223,17 @@ class Server:
         from tfs_notebook.engine.core import CoreOptions
         from tfs_notebook.engine.manager import RetryPolicy
         from tfs_notebook.engine.savedmodel import Loader
+        from tfs_notebook.engine.tflite_model import TFLiteLoader
 
         options = self.options
         manager = self._core.manager
-        manager.load = Loader(session_options(options))
+        saved_models = Loader(session_options(options))
+        manager.load = TFLiteLoader(saved_models) if options.prefer_tflite_model else saved_models
         manager.retry_policy = RetryPolicy(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
         self._core.options = CoreOptions(
             poll_seconds=options.file_system_poll_wait_seconds,
             allow_labels_for_unavailable=options.allow_version_labels_for_unavailable_models,
+            prefer_tflite=options.prefer_tflite_model,
         )
         self._inference.call_type = CheckedCall if options.enable_signature_method_name_check else Call
         self._core.resolve = Mount(options.mount, options.model_root).resolve

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.parts import without_privileges
-from tfs_notebook.engine.completeness import missing_part
+from tfs_notebook.engine.completeness import has_model, missing_part
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,3 +126,23 @@ def test_a_closed_directory_is_told_and_does_not_raise(models: Models, tmp_path:
                 assert "cannot be read (Permission denied)" in missing_part(version)
             finally:
                 directory.chmod(0o755)
+
+
+def test_a_preferred_tflite_model_is_all_there_is_to_be(models: Models, tmp_path: Path) -> None:
+    version = models.copy("half_plus_two", tmp_path)
+    (version / "variables" / "variables.index").unlink()
+    file = version / "model.tflite"
+    assert missing_part(version, prefer_tflite=True) == "variables/variables.index is missing"
+    file.touch()
+    assert missing_part(version, prefer_tflite=True) == "model.tflite is empty"
+    file.write_bytes(b"whatever: loading it will tell")
+    assert missing_part(version, prefer_tflite=True) == ""
+    assert missing_part(version) == "variables/variables.index is missing"
+
+
+def test_a_tflite_model_that_is_not_preferred_is_no_model(tmp_path: Path) -> None:
+    assert missing_part(tmp_path, prefer_tflite=True) == "saved_model.pb is missing"
+    (tmp_path / "model.tflite").write_bytes(b"TFL3")
+    assert missing_part(tmp_path) == "saved_model.pb is missing (model.tflite is served with --prefer_tflite_model)"
+    assert has_model(tmp_path, prefer_tflite=True)
+    assert not has_model(tmp_path)

@@ -25,6 +25,10 @@ def made(base: Path, *names: str) -> Path:
 @pytest.mark.parametrize(
     ("names", "said"),
     [
+        (
+            ["model.tflite"],
+            "model.tflite belongs in a directory named by a number ({0}/1); --prefer_tflite_model serves it.",
+        ),
         (["saved_model.pb"], "{0} is itself a SavedModel: move it into a directory named by a number ({0}/1)."),
         (
             ["model_config.pbtxt", "modelA/1/"],

@@ -370,7 +370,7 @@ def test_what_failed_is_parsed_again_only_when_it_changes(
 ) -> None:
     version = models.copy("half_plus_two", base)
     parsed, missing_part = [], storage.missing_part
-    monkeypatch.setattr(storage, "missing_part", lambda path: parsed.append(path) or missing_part(path))
+    monkeypatch.setattr(storage, "missing_part", lambda path, **how: parsed.append(path) or missing_part(path, **how))
     looking, failed = Storage(0), Fingerprint.of(version)
     for _ in range(5):
         looking.scan("m", str(base), Latest(), known={1}, failed={1: failed})

@@ -2,7 +2,7 @@
 
 `saved_model.pb` is parsed first and names the rest: a restore op means `variables/variables.index` and every data shard
 of one `-NNNNN-of-MMMMM` set; every asset of the meta graphs must lie under `assets/`. An empty `saved_model.pb` is what
-a copy that has just begun looks like.
+a copy that has just begun looks like. Where `model.tflite` is preferred it is all there is to be.
 """
 
 from __future__ import annotations
@@ -18,23 +18,27 @@ if TYPE_CHECKING:
 
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+TFLITE_FILE = "model.tflite"
 _SHARD = re.compile(r"variables\.data-(\d{5})-of-(\d{5})")
 
 
-def has_saved_model(directory: Path) -> bool:
-    """Whether there is a `saved_model.pb` or `.pbtxt` in `directory`, complete or not."""
+def has_model(directory: Path, *, prefer_tflite: bool = False) -> bool:
+    """Whether there is a SavedModel's graph, or a preferred `model.tflite`, in `directory`, complete or not."""
+    names = ["saved_model.pb", "saved_model.pbtxt", *([TFLITE_FILE] if prefer_tflite else ())]
     try:
-        return any((directory / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt"))
+        return any((directory / name).is_file() for name in names)
     except OSError:
         return False
 
 
-def missing_part(directory: Path) -> str:
-    """The first part of the SavedModel in `directory` that is not there yet, or "" when it is complete.
+def missing_part(directory: Path, *, prefer_tflite: bool = False) -> str:
+    """The first part of the model in `directory` that is not there yet, or "" when it is complete.
 
-    A `saved_model.pb` that cannot be read as one counts as complete: loading it will say what is wrong with it.
+    A file that cannot be read as what it should be counts as complete: loading it will say what is wrong with it.
     """
     try:
+        if prefer_tflite and (directory / TFLITE_FILE).is_file():
+            return "" if (directory / TFLITE_FILE).stat().st_size else f"{TFLITE_FILE} is empty"
         return next(_missing_files(directory), "")
     except OSError as error:
         return f"{error.filename} cannot be read ({error.strerror})"
@@ -50,6 +54,8 @@ def _missing_files(directory: Path) -> Iterator[str]:
         yield from _missing_parts(directory, _parse_binary(saved_model_pb))
     elif saved_model_pbtxt.is_file():
         yield from _missing_parts(directory, _parse_text(saved_model_pbtxt))
+    elif (directory / TFLITE_FILE).is_file():
+        yield f"saved_model.pb is missing ({TFLITE_FILE} is served with --prefer_tflite_model)"
     else:
         keras = keras_file(directory)
         yield "saved_model.pb is missing" + (f" ({keras} is a Keras file: use model.export)" if keras else "")

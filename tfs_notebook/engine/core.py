@@ -45,6 +45,7 @@ class CoreOptions:
     poll_seconds: float = 1.0
     settle_seconds: float = SETTLE_SECONDS
     allow_labels_for_unavailable: bool = False
+    prefer_tflite: bool = False
 
 
 class ServerCore:
@@ -135,7 +136,7 @@ class ServerCore:
                 self._lookouts[name] = self._lookout(model, base_path)
             if self._lookouts[name].base_path != base_path:
                 changed.add(name)
-            self._lookouts[name].turn_to(model, base_path)
+            self._lookouts[name].turn_to(model, base_path, prefer_tflite=self.options.prefer_tflite)
         self.events.publish(Event(Kind.CONFIG))
         return changed
 
@@ -172,12 +173,15 @@ class ServerCore:
         for number, path in aspired.items():
             if number not in stale:
                 self.manager.cannot_replace(name, number, None)
-            elif missing := await loop.run_in_executor(self._disk, missing_part, path):
+            elif missing := await loop.run_in_executor(self._disk, self._missing_part, path):
                 self.manager.cannot_replace(name, number, ServingError(Code.UNAVAILABLE, f"{path}: {missing}"))
             else:
                 await self.manager.replace(name, number, path)
 
     # Disk
+
+    def _missing_part(self, path: Path) -> str:
+        return missing_part(path, prefer_tflite=self.options.prefer_tflite)
 
     async def poll(self) -> None:
         """Look at every base path once and aspire what stands there."""

@@ -58,6 +58,8 @@ def _guesses(base: Path) -> Iterator[str]:
         if base.name.isdecimal():
             yield f"{base} is version {int(base.name)} itself: serve the directory that it is in, {base.parent}"
         yield f"{base} is itself a SavedModel: move it into a directory named by a number ({base}/1)."
+    if "model.tflite" in names:
+        yield f"model.tflite belongs in a directory named by a number ({base}/1); --prefer_tflite_model serves it."
     for child in children:
         if child.suffix in _CONFIG_FILES and _mentions_models(child):
             yield (

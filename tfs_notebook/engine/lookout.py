@@ -56,8 +56,9 @@ class Lookout:
         self._woken = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
-    def turn_to(self, config: ModelConfig, base_path: str) -> None:
-        """From now on look for what `config` asks for, in `base_path`."""
+    def turn_to(self, config: ModelConfig, base_path: str, *, prefer_tflite: bool = False) -> None:
+        """From now on look for what `config` asks for, in `base_path`; see `Storage.prefer_tflite`."""
+        self._storage.prefer_tflite = prefer_tflite
         if (config, base_path) != (self.config, self.base_path):
             self.config, self.base_path, self.looked = config, base_path, False
 

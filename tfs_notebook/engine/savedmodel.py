@@ -130,7 +130,7 @@ class SavedModel:
 
     def _make_callables(self, operations: set[str]) -> Iterator[tuple[str, _Callable]]:
         for name, definition in sorted(self.signature_def.items()):
-            signature = _signature(name, definition)
+            signature = signature_from(name, definition)
             try:
                 feeds = {alias: self._runner.tensor(spec.name) for alias, spec in signature.inputs.items()}
                 fetches = {alias: self._runner.tensor(spec.name) for alias, spec in signature.outputs.items()}
@@ -282,7 +282,8 @@ def _bad_shape(alias: str, expected: str, array: np.ndarray) -> ServingError:
     return invalid_argument(f"{alias} {expected}, but is [{','.join(map(str, array.shape))}]", where=alias)
 
 
-def _signature(name: str, definition: Any) -> Signature:
+def signature_from(name: str, definition: Any) -> Signature:
+    """The signature that a SignatureDef describes."""
     return Signature(
         name=name,
         inputs=MappingProxyType({alias: _spec(info) for alias, info in sorted(definition.inputs.items())}),
@@ -297,10 +298,11 @@ def _spec(info: Any) -> TensorSpec:
     shape = (
         None if info.tensor_shape.unknown_rank else tuple(None if d.size < 0 else d.size for d in info.tensor_shape.dim)
     )
-    return TensorSpec(name=info.name, dtype=_dtype_name(dtype), shape=shape, numpy_dtype=_numpy_dtype(dtype))
+    return TensorSpec(name=info.name, dtype=dtype_name(dtype), shape=shape, numpy_dtype=_numpy_dtype(dtype))
 
 
-def _dtype_name(dtype: Any) -> str:
+def dtype_name(dtype: Any) -> str:
+    """A tf.DType as TensorFlow Serving prints it, `invalid` for None."""
     if dtype is None:
         return "invalid"
     name: str = dtype.base_dtype.name

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine import hints
-from tfs_notebook.engine.completeness import has_saved_model, missing_part
+from tfs_notebook.engine.completeness import has_model, missing_part
 from tfs_notebook.engine.config import Latest, Specific, VersionPolicy
 from tfs_notebook.engine.hints import is_dir
 from tfs_notebook.errors import ServingError, not_found
@@ -101,6 +101,7 @@ class _Look:
     """What one version directory looked like, first so at `time` (monotonic seconds)."""
 
     fingerprint: Fingerprint
+    prefer_tflite: bool
     missing: str
     time: float
 
@@ -109,6 +110,8 @@ class Storage:
     """Looks at base paths; parses a SavedModel only when its files have changed since it was last looked at."""
 
     def __init__(self, settle_seconds: float = SETTLE_SECONDS) -> None:
+        self.prefer_tflite = False
+        """Whether a `model.tflite` is what makes a version."""
         self._settle_seconds = settle_seconds
         self._looks: dict[Path, _Look] = {}
 
@@ -170,11 +173,14 @@ class Storage:
 
     def _why_not_yet(self, path: Path) -> tuple[str, float | None]:
         """Why `path` cannot be taken up, with the seconds to the next look; an empty reason when it can."""
-        # Without a SavedModel, what else is there does not matter: thousands of files perhaps
-        fingerprint = Fingerprint.of(path) if has_saved_model(path) else Fingerprint.of_files([path])
+        # Without a model, what else is there does not matter: thousands of files perhaps
+        tflite = self.prefer_tflite
+        has_one = has_model(path, prefer_tflite=tflite)
+        fingerprint = Fingerprint.of(path) if has_one else Fingerprint.of_files([path])
         look = self._looks.get(path)
-        if look is None or look.fingerprint != fingerprint:
-            look = self._looks[path] = _Look(fingerprint, missing_part(path), time.monotonic())
+        if look is None or (look.fingerprint, look.prefer_tflite) != (fingerprint, tflite):
+            missing = missing_part(path, prefer_tflite=tflite)
+            look = self._looks[path] = _Look(fingerprint, tflite, missing, time.monotonic())
         # Its own age counts as well: the clock of a file server may be ahead of this machine's.
         quiet = max(time.time() - fingerprint.changed, time.monotonic() - look.time)
         if quiet < self._settle_seconds:

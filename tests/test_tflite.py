@@ -1,0 +1,132 @@
+"""--prefer_tflite_model: a version's model.tflite on disk, over REST, over gRPC, and as options change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+import tfs_notebook
+from tests import tflite_models
+from tests.serving import ask, until
+from tests.tflite_models import definition, with_signatures, write
+from tfs_notebook import deployment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Models
+    from tfs_notebook.server import Server
+
+PREFERRED: dict[str, Any] = {"port": 0, "rest_api_port": 0, "prefer_tflite_model": True}
+NAMES = {"x": "serving_default_x:0", "z": "serving_default_z:0"}, {"y": "PartitionedCall:0", "sum": "PartitionedCall:1"}
+ROWS = {"instances": [{"x": [1, 2], "z": [0, 1]}, {"x": [3, 4], "z": [0, 0]}]}
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    """x and z: float[?, 2] → y = 2x + z and sum, the sum of each row of y."""
+    return with_signatures(tflite_models.linear(), {"serving_default": definition(*NAMES, shape=[None, 2])})
+
+
+def predict(server: Server, body: Any) -> Any:
+    reply = ask(server, "POST", "/v1/models/model:predict", body)
+    return reply.json if reply.status == 200 else (reply.status, reply.error)
+
+
+def test_it_is_served_in_every_way(content: bytes, tmp_path: Path) -> None:
+    write(tmp_path / "7", content)
+    with tfs_notebook.serve(str(tmp_path), **PREFERRED) as server:
+        assert server.problems == []
+        expected = {"predictions": [{"y": [2, 5], "sum": 7}, {"y": [6, 8], "sum": 14}]}
+        assert predict(server, ROWS) == expected
+        assert predict(server, {"inputs": {"x": [[1, 2]], "z": [[0, 1]]}}) == {"outputs": {"y": [[2, 5]], "sum": [7]}}
+
+        x = np.array([[1, 2]], np.float32)
+        prediction = server.predict("model", {"x": x, "z": x})
+        assert (prediction.version, prediction["y"].tolist()) == (7, [[3, 6]])
+
+        request = predict_pb2.PredictRequest(output_filter=["y"])
+        request.model_spec.name = "model"
+        for alias in "xz":
+            request.inputs[alias].CopyFrom(tf.make_tensor_proto(x))
+        with grpc.insecure_channel(server.grpc_target) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            reply = stub.Predict(request, timeout=20)
+            assert {alias: list(proto.float_val) for alias, proto in reply.outputs.items()} == {"y": [3, 6]}
+            request.inputs["z"].CopyFrom(tf.make_tensor_proto([[1, 2]]))
+            with pytest.raises(grpc.RpcError, match="to be float but int32 is provided") as caught:
+                stub.Predict(request, timeout=20)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+        metadata = ask(server, "GET", "/v1/models/model/metadata").json["metadata"]["signature_def"]
+        inputs = metadata["signature_def"]["serving_default"]["inputs"]
+        assert {alias: (info["dtype"], info["name"]) for alias, info in inputs.items()} == {
+            "x": ("DT_FLOAT", "serving_default_x:0"),
+            "z": ("DT_FLOAT", "serving_default_z:0"),
+        }
+
+
+def test_requests_that_cannot_be_answered(content: bytes, tmp_path: Path) -> None:
+    write(tmp_path / "1", content)
+    with tfs_notebook.serve(str(tmp_path), **PREFERRED) as server:
+        ragged = {"inputs": {"x": [[1, 2], [3, 4], [5, 6]], "z": [[0, 1], [0, 1]]}}
+        assert predict(server, ragged) == (500, "Failed to allocate tensors")
+        assert predict(server, {"inputs": {"x": [1, 2], "z": [[0, 1]]}}) == (
+            400,
+            "x must be 2-dimensional, [?,2], but is [2]",
+        )
+        assert predict(server, ROWS)["predictions"][0] == {"y": [2, 5], "sum": 7}
+
+
+def test_the_option_decides_which_of_the_two_is_served(content: bytes, models: Models, tmp_path: Path) -> None:
+    version = models.copy("half_plus_two", tmp_path)
+    write(version, content)
+    ports = {"port": 0, "rest_api_port": 0}
+    with tfs_notebook.serve(str(tmp_path), **ports) as server:
+        assert predict(server, {"instances": [2.0]}) == {"predictions": [3.0]}
+        deployment.change(server, str(tmp_path), "", {"prefer_tflite_model": True})
+        assert predict(server, ROWS)["predictions"][0] == {"y": [2, 5], "sum": 7}
+        deployment.change(server, str(tmp_path), "", {})
+        assert predict(server, {"instances": [2.0]}) == {"predictions": [3.0]}
+
+
+def test_a_version_without_it_is_served_as_ever(content: bytes, models: Models, tmp_path: Path) -> None:
+    models.copy("half_plus_two", tmp_path)
+    with tfs_notebook.serve(str(tmp_path), **PREFERRED) as server:
+        assert predict(server, {"instances": [2.0]}) == {"predictions": [3.0]}
+        write(tmp_path / ".2.copying", content).rename(tmp_path / "2")
+        until(lambda: isinstance(predict(server, ROWS), dict))
+
+
+def test_a_model_that_is_not_all_there_is_waited_for(content: bytes, tmp_path: Path) -> None:
+    write(tmp_path / "1", content)
+    (tmp_path / "1" / "model.tflite").write_bytes(b"")
+    with tfs_notebook.serve(str(tmp_path), **PREFERRED) as server:
+        (model,) = server.status().models
+        assert model.waiting == {1: "model.tflite is empty"}
+        write(tmp_path / "1", content)
+        until(lambda: isinstance(predict(server, ROWS), dict))
+
+
+def test_without_the_option_it_is_no_model_and_the_remedy_is_told(content: bytes, tmp_path: Path) -> None:
+    write(tmp_path / "1", content)
+    with tfs_notebook.serve(str(tmp_path), port=0, rest_api_port=0) as server:
+        (model,) = server.status().models
+        assert model.waiting == {1: "saved_model.pb is missing (model.tflite is served with --prefer_tflite_model)"}
+        deployment.change(server, str(tmp_path), "", {"prefer_tflite_model": True})
+        assert isinstance(predict(server, ROWS), dict)
+
+
+def test_a_file_that_is_no_model_is_a_problem_until_it_is_exchanged(content: bytes, tmp_path: Path) -> None:
+    write(tmp_path / "1", b"no model")
+    with tfs_notebook.serve(str(tmp_path), **PREFERRED) as server:
+        (problem,) = server.problems
+        assert str(problem) == "INVALID_ARGUMENT: Cannot build FlatBufferModel from buffer."
+        assert problem.where == str(tmp_path / "1" / "model.tflite")
+        write(tmp_path / "1", content)
+        until(lambda: isinstance(predict(server, ROWS), dict))
