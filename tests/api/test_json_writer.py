@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tfs_notebook.api.json_codec import encode_predict
+from tfs_notebook.api.json_writer import encode_classes, encode_values
 from tfs_notebook.errors import Code, ServingError
 
 A = np.array([[1, 2], [3, 4]], np.float32)
@@ -142,3 +143,17 @@ def test_what_cannot_be_written(outputs: dict[str, np.ndarray], row_format: bool
 
 def test_outputs_of_unequal_batch_are_fine_in_columnar_form() -> None:
     assert json.loads(columns(a=A, b=A[:1])) == {"outputs": {"a": A.tolist(), "b": A[:1].tolist()}}
+
+
+# Classify and regress
+
+
+def test_classes_are_pairs_and_values_are_numbers() -> None:
+    labels = np.array([[b"a", b'"'], [b"\xff", b""]], object)
+    scores = np.array([[0.1, math.nan], [-math.inf, 1]], np.float32)
+    assert encode_classes(labels, scores) == b'{"results":[[["a",0.1],["\\"",NaN]],[["\xff",-Infinity],["",1.0]]]}'
+    assert encode_values(np.array([0.1, math.inf, 1, math.nan], np.float32)) == b'{"results":[0.1,Infinity,1.0,NaN]}'
+
+
+def test_examples_without_classes() -> None:
+    assert encode_classes(np.empty((2, 0), object), np.empty((2, 0), np.float32)) == b'{"results":[[],[]]}'

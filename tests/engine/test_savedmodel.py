@@ -16,6 +16,7 @@ import tensorflow as tf
 from tests import saved_models
 from tfs_notebook.engine.savedmodel import MOST_DIMENSIONS, SavedModel, SessionOptions, load_saved_model
 from tfs_notebook.engine.session import load_into
+from tfs_notebook.engine.signature import together
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -95,6 +96,17 @@ def example(x: float) -> bytes:
 def test_answers(load: Load, name: str, signature: str, inputs: dict[str, Any], expected: dict[str, Any]) -> None:
     answer = call(load(name), inputs, signature)
     assert {alias: array.tolist() for alias, array in answer.items()} == expected
+
+
+def test_several_signatures_are_one_run_by_the_names_of_their_tensors(load: Load) -> None:
+    servable = load("half_plus_two_tf1")
+    both = together([servable.signatures[name] for name in ("serving_default", "classify_x_to_y")])
+    (y,) = both.outputs
+    answer = servable.run(
+        both, {servable.signatures["classify_x_to_y"].inputs["inputs"].name: strings(example(5))}, [y], None
+    )
+    assert answer[y].tolist() == [[4.5]]
+    assert set(servable.signatures) == {"serving_default", "regress_x_to_y", "classify_x_to_y"}
 
 
 @pytest.mark.parametrize("dtype", [*saved_models.FLOATS, *saved_models.INTEGERS, "bool", "string"])

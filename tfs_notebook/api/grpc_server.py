@@ -20,6 +20,12 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else `!command` in a cell pr
 
 import grpc
 from tensorflow_serving.apis import (
+    classification_pb2,
+    inference_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+from tensorflow_serving.apis import (
     get_model_metadata_pb2 as metadata_pb2,
 )
 from tensorflow_serving.apis import (
@@ -28,11 +34,13 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.apis import (
     model_management_pb2 as management_pb2,
 )
-from tensorflow_serving.apis import (
-    predict_pb2,
-)
 
 from tfs_notebook.api.auth import token_matches
+from tfs_notebook.api.classification_messages import (
+    classification_response,
+    multi_inference_response,
+    regression_response,
+)
 from tfs_notebook.api.inference import ModelSpec, check_names, unknown_signature
 from tfs_notebook.api.proto_codec import encode_outputs, to_array
 from tfs_notebook.api.status_messages import model_spec, signature_def_map, status_message
@@ -124,6 +132,9 @@ class GrpcServer:
         prediction, model = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
         return {
             f"{prediction}Predict": self._method(self._predict, predict_pb2.PredictRequest),
+            f"{prediction}Classify": self._method(self._classify, classification_pb2.ClassificationRequest),
+            f"{prediction}Regress": self._method(self._regress, regression_pb2.RegressionRequest),
+            f"{prediction}MultiInference": self._method(self._multi_inference, inference_pb2.MultiInferenceRequest),
             f"{prediction}GetModelMetadata": self._method(self._metadata, metadata_pb2.GetModelMetadataRequest),
             f"{model}GetModelStatus": self._method(self._status, status_pb2.GetModelStatusRequest),
             f"{model}HandleReloadConfigRequest": self._method(self._reload_config, management_pb2.ReloadConfigRequest),
@@ -167,6 +178,20 @@ class GrpcServer:
         if len(reply) > _MAX_MESSAGE:
             raise ServingError(Code.RESOURCE_EXHAUSTED, f"The reply of {len(reply)} bytes is too long for a message")
         return reply
+
+    def _classify(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with self._inference.open(_spec(request)) as call:
+            return classification_response(call, request, _time_remaining(context))
+
+    def _regress(self, request: Any, context: grpc.ServicerContext) -> Any:
+        with self._inference.open(_spec(request)) as call:
+            return regression_response(call, request, _time_remaining(context))
+
+    def _multi_inference(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """The first task's model spec decides which version answers all of them."""
+        first = request.tasks[0] if request.tasks else None
+        with self._inference.open(_spec(first) if first and first.HasField("model_spec") else ModelSpec("")) as call:
+            return multi_inference_response(call, request, _time_remaining(context))
 
     def _metadata(self, request: Any, _context: grpc.ServicerContext) -> Any:
         if not request.metadata_field:

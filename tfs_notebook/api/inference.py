@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
+from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature, together
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ class Call:
     """One request's hold on one version."""
 
     __slots__ = ("_loaded",)
+    checks_method_names: ClassVar = False
+    """Whether classify and regress only take signatures whose `method_name` says so."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
@@ -125,6 +127,31 @@ class Call:
             stats.record_error()
             raise
         stats.record(time.perf_counter() - started)
+        return values
+
+    def predict_together(
+        self,
+        signatures: Sequence[Signature],
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str],
+        *,
+        timeout: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """The `outputs` of several signatures by one run, everything by the names of the tensors. Raises ServingError.
+
+        It counts as a call of each.
+        """
+        stats = [self._loaded.stats[signature.name] for signature in signatures]
+        started = time.perf_counter()
+        try:
+            values = self._loaded.servable.run(together(signatures), inputs, outputs, timeout)
+        except BaseException:
+            for each in stats:
+                each.record_error()
+            raise
+        seconds = time.perf_counter() - started
+        for each in stats:
+            each.record(seconds)
         return values
 
 

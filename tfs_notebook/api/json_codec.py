@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tfs_notebook.api.json_loose import LooseBody
     from tfs_notebook.engine.signature import Signature
 
-__all__ = ["PredictBody", "encode_error", "encode_predict", "parse_predict", "parse_quickly"]
+__all__ = ["PredictBody", "check_cost", "encode_error", "encode_predict", "parse_predict", "parse_quickly"]
 
 _SMALL = 4 << 10
 """Bytes up to which anything is read in a fraction of a millisecond."""
@@ -69,9 +69,7 @@ def parse_predict(body: bytes, most_bytes: int = 1 << 30) -> PredictBody:
     numbers = read_numeric(body)
     if numbers is not None:
         return PredictBody(body, numbers)
-    if len(body) > _SMALL and (cost := _cost(body)) > most_bytes:
-        message = f"Reading this JSON would take about {cost >> 20} MiB of memory; {most_bytes >> 20} MiB is the limit"
-        raise ServingError(Code.RESOURCE_EXHAUSTED, message)
+    check_cost(body, most_bytes)
     return PredictBody(body, read_loose(body) or ExactBody(body))
 
 
@@ -81,6 +79,13 @@ def parse_quickly(body: bytes) -> PredictBody | None:
         return parse_predict(body)
     numbers = read_numeric(body)
     return PredictBody(body, numbers) if numbers is not None else None
+
+
+def check_cost(body: bytes, most_bytes: int) -> None:
+    """Raise RESOURCE_EXHAUSTED when the values of a body would take about more than `most_bytes` of memory."""
+    if len(body) > _SMALL and (cost := _cost(body)) > most_bytes:
+        message = f"Reading this JSON would take about {cost >> 20} MiB of memory; {most_bytes >> 20} MiB is the limit"
+        raise ServingError(Code.RESOURCE_EXHAUSTED, message)
 
 
 def _cost(body: bytes) -> int:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.signature import Signature
 
 
-class ExactBody:
-    """A predict request that is a JSON object; INVALID_ARGUMENT when the body is none."""
+class JsonBody:
+    """A body that is a JSON object, and its `signature_name`, "" when absent.
+
+    Raises INVALID_ARGUMENT for anything else, and for a `signature_name` that is no string.
+    """
 
     def __init__(self, body: bytes) -> None:
         document = parse_json(body)
@@ -28,7 +31,6 @@ class ExactBody:
             raise invalid_argument(f"JSON Value: {reprint(document)} Is not object")
         self._document = document
         self._members = document.first_members()
-        self.row_format = b"instances" in self._members
         self.signature_name = self._signature_name()
 
     def _signature_name(self) -> str:
@@ -39,6 +41,14 @@ class ExactBody:
 
     def _refusal(self, reason: str, where: str) -> ServingError:
         return invalid_argument(f"JSON Value: {reprint(self._document)} {reason}", where=where)
+
+
+class ExactBody(JsonBody):
+    """A predict request."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self.row_format = b"instances" in self._members
 
     def tensors(self, signature: Signature) -> dict[str, np.ndarray]:
         """Input alias to array; the signature has at least one input."""

@@ -1,4 +1,5 @@
-"""Replies in TensorFlow Serving's JSON: `predictions` row by row, `outputs` tensor by tensor, errors pretty-printed.
+"""Replies in TensorFlow Serving's JSON: `predictions` row by row, `outputs` tensor by tensor, `results` example by
+example, errors pretty-printed.
 
 Replies equal TensorFlow Serving's as JSON values; a float has the fewest digits that give it back in its own precision.
 Non-finite numbers are the bare words NaN, Infinity and -Infinity.
@@ -54,6 +55,21 @@ def encode_predict(outputs: Mapping[str, np.ndarray], *, row_format: bool) -> by
     if text is None or b"null" in text:
         return _encode_pieces(arrays, row_format=row_format)
     return text
+
+
+def encode_classes(labels: np.ndarray, scores: np.ndarray) -> bytes:
+    """The reply to classify: for each example its classes as `[label, score]`.
+
+    `labels` (objects: bytes) and `scores` (float32) are both [examples, classes].
+    """
+    numbers = _encode_array(scores.ravel())[1:-1].split(b",")
+    pairs = [b"[" + quote(label) + b"," + number + b"]" for label, number in zip(labels.ravel(), numbers, strict=False)]
+    return b'{"results":' + _nest(pairs, labels.shape) + b"}"
+
+
+def encode_values(values: np.ndarray) -> bytes:
+    """The reply to regress: the float32 value of each example."""
+    return b'{"results":' + _encode_array(values) + b"}"
 
 
 def _check_batch(outputs: Mapping[str, np.ndarray]) -> None:

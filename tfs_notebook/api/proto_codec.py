@@ -152,6 +152,12 @@ def _unparsable(alias: str) -> Exception:
     return invalid_argument(f"tensor parsing error: {alias}")
 
 
+def dtype_name(array: np.ndarray) -> str:
+    """TensorFlow's name for the dtype of `array`, like DT_FLOAT."""
+    enum = types_pb2.DT_STRING if array.dtype == object else _ENUMS.get(array.dtype, types_pb2.DT_INVALID)
+    return str(types_pb2.DataType.Name(enum))
+
+
 def from_array(array: np.ndarray) -> tensor_pb2.TensorProto:
     """`array` (strings: object array of bytes) as a TensorProto with typed value fields, as TensorFlow Serving replies.
 

@@ -10,6 +10,7 @@ import logging
 import re
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +19,7 @@ from aiohttp import web
 
 from tfs_notebook.api import json_codec, status_messages
 from tfs_notebook.api.auth import LOCAL_NAMES, foreign_origin, host_name, names_this_server, token_matches
+from tfs_notebook.api.json_examples import ExamplesBody, evaluate
 from tfs_notebook.api.rest_body import Refused, body_at_hand, read_body
 from tfs_notebook.api.rest_connections import Connections
 from tfs_notebook.api.rest_reply import JsonReply
@@ -207,7 +209,7 @@ class RestServer:
         if asked.action == "metadata":
             with self._inference.open(asked.spec) as call:
                 return status_messages.metadata_json(call.model, call.version, call.signature_def)
-        raise ServingError(Code.UNIMPLEMENTED, f"{asked.action} is not there yet; predict is")
+        return self._evaluate_later(request, asked)
 
     async def _predict_later(self, request: web.BaseRequest, asked: Route) -> bytes:
         body = await read_body(request, self.options.max_body_bytes, self._turns.pool)
@@ -249,6 +251,18 @@ class RestServer:
     def _run(self, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool) -> bytes:
         outputs = call.predict(signature, inputs, timeout=self.options.timeout)
         return json_codec.encode_predict(outputs, row_format=row_format)
+
+    async def _evaluate_later(self, request: web.BaseRequest, asked: Route) -> bytes:
+        body = await read_body(request, self.options.max_body_bytes, self._turns.pool)
+        return await self._in_pool(self._evaluate, asked, body)
+
+    def _evaluate(self, asked: Route, body: bytes) -> bytes:
+        """The reply to classify or regress, whose body is read before its model is looked for."""
+        with self._one_at_a_time if len(body) > _LARGE_BODY else nullcontext():
+            json_codec.check_cost(body, max(_LEAST_MEMORY, 4 * self.options.max_body_bytes))
+            parsed = ExamplesBody(body)
+        with self._inference.open(asked.spec) as call:
+            return evaluate(call, asked.action, parsed, self.options.timeout)
 
     async def _in_pool(self, function: Callable[..., T], *args: Any) -> T:
         return await self._loop.run_in_executor(self._turns.pool, function, *args)

@@ -14,7 +14,7 @@ from google.protobuf import text_format
 
 from tfs_notebook.engine.pace import Pace
 from tfs_notebook.engine.session import CALLING_THREAD, Runner, load_into
-from tfs_notebook.engine.signature import Signature, TensorSpec
+from tfs_notebook.engine.signature import TOGETHER, Signature, TensorSpec, together
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
 
 if TYPE_CHECKING:
@@ -127,16 +127,20 @@ class SavedModel:
         self.signatures: Mapping[str, Signature] = MappingProxyType(
             {name: callable_.signature for name, callable_ in callables.items()}
         )
+        callables[TOGETHER] = self._make_callable(together(self.signatures.values()), bounded=False)
 
     def _make_callables(self, operations: set[str]) -> Iterator[tuple[str, _Callable]]:
         for name, definition in sorted(self.signature_def.items()):
             signature = signature_from(name, definition)
             try:
-                feeds = {alias: self._runner.tensor(spec.name) for alias, spec in signature.inputs.items()}
-                fetches = {alias: self._runner.tensor(spec.name) for alias, spec in signature.outputs.items()}
+                yield name, self._make_callable(signature, bounded=_is_bounded(signature, operations))
             except (KeyError, ValueError):
                 continue  # names an operation (`__saved_model_init_op`) or a composite: nothing that can be called
-            yield name, _Callable(self._runner, signature, feeds, fetches, bounded=_is_bounded(signature, operations))
+
+    def _make_callable(self, signature: Signature, *, bounded: bool) -> _Callable:
+        feeds = {alias: self._runner.tensor(spec.name) for alias, spec in signature.inputs.items()}
+        fetches = {alias: self._runner.tensor(spec.name) for alias, spec in signature.outputs.items()}
+        return _Callable(self._runner, signature, feeds, fetches, bounded=bounded)
 
     def expected_seconds(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> float | None:
         """How long a call with `inputs` takes on the calling thread, None when that cannot be told.

@@ -39,6 +39,7 @@ class Servable(Protocol):
     ) -> dict[str, np.ndarray]:
         """The `outputs`, None for all, for `inputs`, each by alias; `timeout` in seconds. Raises ServingError.
 
+        `signature` is one of `signatures`, or several of them `together`, whose aliases are the names of the tensors.
         An output that is nothing but an input may share its memory.
         """
 

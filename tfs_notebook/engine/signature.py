@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 DEFAULT_SIGNATURE = "serving_default"
+TOGETHER = ""
+"""The name of what runs several signatures at once; nobody can ask for a signature of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +56,15 @@ class Signature:
         inputs = ", ".join(f"{alias}: {spec}" for alias, spec in self.inputs.items())
         outputs = ", ".join(f"{alias}: {spec}" for alias, spec in self.outputs.items())
         return f"{self.name}({inputs}) → {outputs}"
+
+
+def together(signatures: Collection[Signature]) -> Signature:
+    """What takes and returns all that `signatures` do, each tensor by its own name instead of an alias.
+
+    A call may leave out the inputs that the outputs it asks for do not need.
+    """
+    return Signature(
+        name=TOGETHER,
+        inputs={spec.name: spec for signature in signatures for spec in signature.inputs.values()},
+        outputs={spec.name: spec for signature in signatures for spec in signature.outputs.values()},
+    )
