@@ -100,13 +100,16 @@ def test_answers(load: Load, name: str, signature: str, inputs: dict[str, Any], 
 
 def test_several_signatures_are_one_run_by_the_names_of_their_tensors(load: Load) -> None:
     servable = load("half_plus_two_tf1")
-    both = together([servable.signatures[name] for name in ("serving_default", "classify_x_to_y")])
-    (y,) = both.outputs
-    answer = servable.run(
-        both, {servable.signatures["classify_x_to_y"].inputs["inputs"].name: strings(example(5))}, [y], None
-    )
-    assert answer[y].tolist() == [[4.5]]
-    assert set(servable.signatures) == {"serving_default", "regress_x_to_y", "classify_x_to_y"}
+    default, classify = (servable.signatures[name] for name in ("serving_default", "classify_x_to_y"))
+    (x, y), examples = (default.inputs["x"].name, default.outputs["y"].name), classify.inputs["inputs"].name
+    both = together([default, classify])
+    assert (set(both.inputs), set(both.outputs)) == ({x, examples}, {y})
+    for outputs in (None, [y]):  # an input that is not needed may be left out
+        assert servable.run(both, {examples: strings(example(5))}, outputs, 20.0)[y].tolist() == [[4.5]]
+    one = together([classify])
+    assert servable.run(one, {examples: strings(example(1))}, None, None)[y].tolist() == [[2.5]]
+    assert together([classify, default]).name == both.name not in servable.signatures
+    assert one.name not in servable.signatures
 
 
 @pytest.mark.parametrize("dtype", [*saved_models.FLOATS, *saved_models.INTEGERS, "bool", "string"])

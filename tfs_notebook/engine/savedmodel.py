@@ -14,7 +14,7 @@ from google.protobuf import text_format
 
 from tfs_notebook.engine.pace import Pace
 from tfs_notebook.engine.session import CALLING_THREAD, Runner, load_into
-from tfs_notebook.engine.signature import TOGETHER, Signature, TensorSpec, together
+from tfs_notebook.engine.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
 
 if TYPE_CHECKING:
@@ -127,15 +127,15 @@ class SavedModel:
         self.signatures: Mapping[str, Signature] = MappingProxyType(
             {name: callable_.signature for name, callable_ in callables.items()}
         )
-        callables[TOGETHER] = self._make_callable(together(self.signatures.values()), bounded=False)
 
     def _make_callables(self, operations: set[str]) -> Iterator[tuple[str, _Callable]]:
         for name, definition in sorted(self.signature_def.items()):
             signature = signature_from(name, definition)
             try:
-                yield name, self._make_callable(signature, bounded=_is_bounded(signature, operations))
+                callable_ = self._make_callable(signature, bounded=_is_bounded(signature, operations))
             except (KeyError, ValueError):
                 continue  # names an operation (`__saved_model_init_op`) or a composite: nothing that can be called
+            yield name, callable_
 
     def _make_callable(self, signature: Signature, *, bounded: bool) -> _Callable:
         feeds = {alias: self._runner.tensor(spec.name) for alias, spec in signature.inputs.items()}
@@ -167,7 +167,10 @@ class SavedModel:
         Neither dtype nor shape is checked beforehand, but the rank where a wrong one would end the process; raises
         ServingError with the code and text of the graph's error, DEADLINE_EXCEEDED after `timeout`.
         """
-        callable_ = self._callables[signature.name]
+        try:
+            callable_ = self._callables[signature.name]
+        except KeyError:  # several together; not kept, as clients choose which
+            callable_ = self._make_callable(signature, bounded=False)
         size = 0
         for alias, array in inputs.items():
             size += array.nbytes

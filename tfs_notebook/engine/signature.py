@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 DEFAULT_SIGNATURE = "serving_default"
-TOGETHER = ""
-"""The name of what runs several signatures at once; nobody can ask for a signature of this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +59,10 @@ class Signature:
 def together(signatures: Collection[Signature]) -> Signature:
     """What takes and returns all that `signatures` do, each tensor by its own name instead of an alias.
 
-    A call may leave out the inputs that the outputs it asks for do not need.
+    The same signatures in any order have the same name together, which no signature of a model has.
     """
     return Signature(
-        name=TOGETHER,
+        name="".join(f"{name}\n" for name in sorted(signature.name for signature in signatures)),
         inputs={spec.name: spec for signature in signatures for spec in signature.inputs.values()},
         outputs={spec.name: spec for signature in signatures for spec in signature.outputs.values()},
     )
