@@ -12,6 +12,7 @@ from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
 from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.engine.storage import nothing_to_serve
 from tfs_notebook.errors import invalid_argument
+from tfs_notebook.monitoring import metrics_path
 from tfs_notebook.mount import Mount
 from tfs_notebook.options import ANY_PORT, NOTEBOOK_DEFAULTS, Options
 from tfs_notebook.ports import check_ports
@@ -47,6 +48,7 @@ def deployment(options: Options, text: str = "", source: str = "model config") -
     Raises ServingError: NOT_FOUND for a config file that cannot be read, INVALID_ARGUMENT for text that is no config or
     when nothing was named.
     """
+    metrics_path(options)  # refuses a bad file now; the models take their time to load
     if text.strip():
         return Deployment(options, parse_config(text, source))
     if options.model_config_file:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.api import auth
 from tfs_notebook.api.grpc_server import GrpcOptions, GrpcServer
+from tfs_notebook.api.inference import Call
 from tfs_notebook.api.rest import RestOptions, RestServer
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.monitoring import metrics_path
 from tfs_notebook.ports import check_number, check_port, refusal, until_free
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
     from tfs_notebook.api.inference import Inference
+    from tfs_notebook.api.metrics import Metrics
     from tfs_notebook.options import Options
 
 _DRAIN_SECONDS = 60.0
@@ -29,9 +32,12 @@ _DRAIN_SECONDS = 60.0
 class Endpoints:
     """REST and gRPC of one `Inference`, as the options want them; lives on the serving loop."""
 
-    def __init__(self, inference: Inference, reload: Callable[[ModelServerConfig, float], Future[None]]) -> None:
+    def __init__(
+        self, inference: Inference, metrics: Metrics, reload: Callable[[ModelServerConfig, float], Future[None]]
+    ) -> None:
         """`reload` begins to apply a configuration within so many seconds; it is called on a gRPC thread."""
         self._inference = inference
+        self._metrics = metrics
         self._reload = reload
         self._rest: RestServer | None = None
         self._grpc: GrpcServer | None = None
@@ -52,13 +58,14 @@ class Endpoints:
         """Listen where `options` say; not to be cancelled on the way.
 
         What listens there already goes on with the new settings; what moves opens its new port before it closes the old
-        one, and answers on the old connections what is under way. Raises PortTakenError, and then everything is as it
-        was.
+        one, and answers on the old connections what is under way. Raises PortTakenError, or ServingError for a bad
+        monitoring config file, and then everything is as it was.
         """
         if self._closed:
             raise ServingError(Code.UNAVAILABLE, "The server has been stopped")
         check_number("rest_api_port", options.rest_api_port)
         check_number("port", options.port)
+        metrics = metrics_path(options)
         old_rest, old_grpc = self._rest, self._grpc
         rest = await self._open_rest(options)
         try:
@@ -69,9 +76,10 @@ class Endpoints:
             raise
         self._rest = rest
         if rest is not None:
-            rest.options = replace(_rest_options(options), port=rest.options.port)
+            rest.options = replace(_rest_options(options), port=rest.options.port, metrics_path=metrics)
         if self._grpc is not None:
-            self._grpc.options = replace(_grpc_options(options), port=self._grpc.options.port)
+            self._grpc.options = replace(_grpc_options(options), port=self._grpc.options.port, counted=bool(metrics))
+        self._inference.call_type = self._metrics.counted(Call) if metrics else Call
         if old_rest is not None and old_rest is not rest:
             await old_rest.stop_listening()
             self._close_aside(old_rest.close(_DRAIN_SECONDS))
@@ -100,7 +108,7 @@ class Endpoints:
             return self._rest
         if self._rest is not None and self._rest.port == wanted.port:
             await self._rest.stop_listening()  # the same port on another interface: only one of the two can have it
-        server = RestServer(self._inference, wanted)
+        server = RestServer(self._inference, self._metrics, wanted)
         try:
             await server.start()
         except OSError as error:
@@ -129,7 +137,7 @@ class Endpoints:
     def _started_grpc(self, wanted: GrpcOptions) -> GrpcServer:
         if wanted.port:
             check_port("port", wanted.host, wanted.port)  # grpc itself writes to stderr about a taken port
-        server = GrpcServer(self._inference, self._reload, wanted)
+        server = GrpcServer(self._inference, self._metrics, self._reload, wanted)
         try:
             server.start()
         except OSError as error:

@@ -49,6 +49,11 @@ class Options:
     model_config_file_poll_wait_seconds: int = _option(
         0, "Seconds between two looks at --model_config_file; 0 or less: it is read once."
     )
+    monitoring_config_file: str = _option(
+        "",
+        "File with a MonitoringConfig in text format: with prometheus_config { enable: true } the REST port also "
+        "answers /monitoring/prometheus/metrics, or the path given there, with counts and latencies for Prometheus.",
+    )
     file_system_poll_wait_seconds: int = _option(
         1, "Seconds between two looks for new versions; 0 or less: only when a configuration is applied."
     )

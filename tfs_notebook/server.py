@@ -88,12 +88,14 @@ class Server:
 
     def __init__(self, options: Options) -> None:
         """Imports TensorFlow, if nobody has, so that the models can be loaded; takes seconds then."""
+        from tfs_notebook.api.metrics import Metrics
         from tfs_notebook.engine.savedmodel import DEVICES
 
         self.made_up_token = ""
         """The token that was made up because none was given; "" when none was needed."""
         self._take(options, self._complete(options))
         self.events = EventStream()
+        self._metrics = Metrics()
         self._devices = DEVICES
         self._runtime = Runtime()
         try:
@@ -127,7 +129,7 @@ class Server:
         )
         core = ServerCore(manager, self.events)
         inference = Inference(core)
-        return core, inference, Endpoints(inference, self._begin_reload)
+        return core, inference, Endpoints(inference, self._metrics, self._begin_reload)
 
     def _complete(self, options: Options) -> Options:
         """`options` with the token that is in force."""
@@ -221,6 +223,7 @@ class Server:
         from tfs_notebook.api.inference import Call
         from tfs_notebook.api.method_names import CheckedCall
         from tfs_notebook.engine.core import CoreOptions
+        from tfs_notebook.engine.load_counts import CountedLoad
         from tfs_notebook.engine.manager import RetryPolicy
         from tfs_notebook.engine.savedmodel import Loader
         from tfs_notebook.engine.tflite_model import TFLiteLoader
@@ -228,7 +231,8 @@ class Server:
         options = self.options
         manager = self._core.manager
         saved_models = Loader(session_options(options))
-        manager.load = TFLiteLoader(saved_models) if options.prefer_tflite_model else saved_models
+        load = TFLiteLoader(saved_models) if options.prefer_tflite_model else saved_models
+        manager.load = CountedLoad(load, self._metrics.loads)
         manager.retry_policy = RetryPolicy(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
         self._core.options = CoreOptions(
             poll_seconds=options.file_system_poll_wait_seconds,

@@ -54,7 +54,7 @@ def read_session_config(options: Options) -> str:
         raise not_found(f"{path}; {reason}", hint=hint) from None
     from tensorflow.core.protobuf.config_pb2 import ConfigProto
 
-    from tfs_notebook.engine.config import parse_text
+    from tfs_notebook.engine.text_proto import parse_text
 
     parse_text(text, ConfigProto(), path)
     return text

@@ -48,41 +48,55 @@ from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Future
 
     from tensorflow_serving.apis import model_pb2
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
     from tfs_notebook.api.inference import Inference
+    from tfs_notebook.api.metrics import Metrics
+    from tfs_notebook.engine.counters import Labels
 
 _log = logging.getLogger(__name__)
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 _MAX_MESSAGE = 2**31 - 1
 _MAX_DETAILS = 1024
 _LONGEST_SECONDS = 1e9
+_COUNTED: dict[Any, str] = {
+    predict_pb2.PredictRequest: "Predict",
+    classification_pb2.ClassificationRequest: "Classify",
+    regression_pb2.RegressionRequest: "Regress",
+}
+"""The requests that TensorFlow Serving counts, and its name of their API."""
 DEFAULT_RELOAD_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrpcOptions:
-    """How the gRPC front end listens. `port` 0 picks a free one."""
+    """How the gRPC front end listens. `port` 0 picks a free one; `counted` puts its requests into the metrics."""
 
     host: str = "127.0.0.1"
     port: int = 0
     token: str = field(default="", repr=False)
     threads: int = 8
     tensor_content: bool = False
+    counted: bool = False
 
 
 class GrpcServer:
     """The gRPC front end of one `Inference`; `reload` begins to apply a ModelServerConfig within so many seconds."""
 
     def __init__(
-        self, inference: Inference, reload: Callable[[ModelServerConfig, float], Future[None]], options: GrpcOptions
+        self,
+        inference: Inference,
+        metrics: Metrics,
+        reload: Callable[[ModelServerConfig, float], Future[None]],
+        options: GrpcOptions,
     ) -> None:
         self.options = options
         self._inference = inference
+        self._metrics = metrics
         self._reload = reload
         self._pool = ThreadPoolExecutor(max(options.threads, 1), thread_name_prefix="tfs-grpc")
         # so_reuseport lets a second process listen on the same port without an error
@@ -141,8 +155,13 @@ class GrpcServer:
         }
 
     def _method(self, answer: Callable[[Any, grpc.ServicerContext], Any], request_type: Any) -> Any:
+        api = _COUNTED.get(request_type)
+
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
             try:
+                if api and self.options.counted:
+                    with self._metrics.request("GRPC", request.model_spec.name, api):
+                        return answer(request, context)
                 return answer(request, context)
             except ServingError as error:
                 code, message = error.code, error.message
@@ -217,11 +236,15 @@ class GrpcServer:
         # A caller with a deadline is to hear the reason, not just that it is over
         timeout = _time_remaining(context)
         within = DEFAULT_RELOAD_SECONDS if timeout is None else max(timeout * 0.9, timeout - 0.5)
+        before = {name: self._metrics.counts(name) for name in request.metric_names}
         reloading = self._reload(request.config, within)
         # A caller who has gone keeps no thread; the models come up all the same
         context.add_callback(partial(_cancel, reloading))
         reloading.result()
-        return management_pb2.ReloadConfigResponse()
+        response = management_pb2.ReloadConfigResponse()
+        for name in request.metric_names:
+            response.metric.add(name=name, int64_value_increase=_growth(before[name], self._metrics.counts(name)))
+        return response
 
 
 class _Services(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs only
@@ -254,6 +277,12 @@ def _spec_only(name: str, version: int, signature_name: str) -> bytes:
     """A PredictResponse without outputs, for those that precede it."""
     spec: bytes = predict_pb2.PredictResponse(model_spec=model_spec(name, version, signature_name)).SerializeToString()
     return spec
+
+
+def _growth(before: Mapping[Labels, int], after: Mapping[Labels, int]) -> int:
+    """By how much the first series of a counter has grown, 0 without any."""
+    first = next(iter(after), None)
+    return 0 if first is None else after[first] - before.get(first, 0)
 
 
 def _cancel(future: Future[None]) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
 
     from tfs_notebook.api.inference import Call, Inference
+    from tfs_notebook.api.metrics import Metrics
     from tfs_notebook.engine.signature import Signature
 
 T = TypeVar("T")
@@ -55,6 +56,8 @@ _LEAST_MEMORY = 256 << 20
 _MAX_LINE = 64 << 10
 """Bytes of a request line or header; a browser sends the cookies of every port of localhost."""
 _LONGEST_HOST = 256
+_OUTSIDE = frozenset({"OPTIONS", "TRACE", "CONNECT"})
+"""What never reaches the API or the metrics; a preflight is let in without a token."""
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -65,7 +68,10 @@ _CORS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestOptions:
-    """How the REST front end listens. `port` 0 picks a free one; `hosts` None admits any Host header."""
+    """How the REST front end listens. `port` 0 picks a free one; `hosts` None admits any Host header.
+
+    `metrics_path` is where Prometheus finds the metrics; "" counts nothing.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -75,15 +81,17 @@ class RestOptions:
     timeout: float | None = 30.0
     max_body_bytes: int = 256 << 20
     cors: bool = False
+    metrics_path: str = ""
 
 
 class RestServer:
     """The REST front end of one `Inference`."""
 
-    def __init__(self, inference: Inference, options: RestOptions) -> None:
+    def __init__(self, inference: Inference, metrics: Metrics, options: RestOptions) -> None:
         self.options = options
         self.port = 0
         self._inference = inference
+        self._metrics = metrics
         self._turns = Turns(options.threads)
         self._loop = asyncio.get_running_loop()
         self._one_at_a_time = threading.Lock()
@@ -160,10 +168,17 @@ class RestServer:
         response: web.Response | JsonReply
         try:
             self._admit(request)
-            if request.method in {"OPTIONS", "TRACE", "CONNECT"} or path[:4].lower() != "/v1/":
-                response = _outside(request, path)
+            metrics_path = self.options.metrics_path
+            if (
+                request.method in _OUTSIDE
+                or path[:4].lower() != "/v1/"
+                or (metrics_path and _names(path, metrics_path))
+            ):
+                response = await self._outside(request, path)
             else:
-                body = self._answer(request, route(request.method, path))
+                body = (
+                    self._counted(request, path) if metrics_path else self._answer(request, route(request.method, path))
+                )
                 if not isinstance(body, bytes):
                     body = await body
                 response = _json(200, body) if self.options.cors else JsonReply(body)
@@ -198,6 +213,26 @@ class RestServer:
             return
         if not token_matches(headers.get("Authorization", ""), options.token):
             raise Refused(401, "Missing or wrong token in the header 'authorization'")
+
+    async def _counted(self, request: web.BaseRequest, path: str) -> bytes:
+        """What `_answer` gives, in the metrics too."""
+        with self._metrics.request("REST") as counted:
+            asked = route(request.method, path)
+            counted.model = asked.spec.name
+            counted.api = asked.action if request.method == "POST" else ""
+            body = self._answer(request, asked)
+            return body if isinstance(body, bytes) else await body
+
+    async def _outside(self, request: web.BaseRequest, path: str) -> web.Response:
+        """The metrics, or what the HTTP library below TensorFlow Serving's API answers."""
+        metrics_path = self.options.metrics_path
+        if request.method in _OUTSIDE or not (metrics_path and _names(path, metrics_path)):
+            return _outside(request, path)
+        if path != metrics_path:
+            told = f"Unexpected path: {path}. Should be {metrics_path}".encode(errors="surrogateescape")
+            return web.Response(status=400, body=told, content_type="text/plain")
+        page = await self._loop.run_in_executor(None, self._metrics.text)  # the pool may be busy with requests
+        return web.Response(body=page.encode(), content_type="text/plain")
 
     def _answer(self, request: web.BaseRequest, asked: Route) -> bytes | Awaitable[bytes]:
         """The reply, or what is to be awaited for it."""
@@ -272,6 +307,11 @@ def _path(request: web.BaseRequest) -> str:
     """What is asked for, also in a proxy's form: the whole URL."""
     path = request.raw_path
     return path if path[:1] == "/" else _ORIGIN.sub("", path, count=1)
+
+
+def _names(path: str, metrics_path: str) -> bool:
+    """Whether a request for `path` is for the metrics, with a query or without."""
+    return path.partition("?")[0] == metrics_path
 
 
 def _refuse_foreign_page(origin: str, site: str | None, hosts: frozenset[str]) -> None:

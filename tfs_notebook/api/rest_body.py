@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from tfs_notebook.api.json_codec import encode_error
+from tfs_notebook.errors import Code
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from aiohttp.streams import StreamReader
 
+_CODES = {408: Code.DEADLINE_EXCEEDED, 413: Code.RESOURCE_EXHAUSTED}
 IDLE_SECONDS = 30.0
 """How long a client may pause in the middle of a body."""
 WHOLE_SECONDS = 600.0
@@ -26,6 +28,7 @@ class Refused(Exception):  # noqa: N818 - not an error of ours
     """A request that is answered without looking at what it asks for; its connection ends when it is `last`."""
 
     def __init__(self, status: int, message: str, *, last: bool = False) -> None:
+        self.code = _CODES.get(status, Code.INVALID_ARGUMENT)
         self.response = web.Response(status=status, body=encode_error(message), content_type="application/json")
         if status == 401:
             self.response.headers["WWW-Authenticate"] = "Bearer"

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from google.protobuf import descriptor_pool, text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from tfs_notebook.engine.text_proto import parse_text
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from google.protobuf.message import Message
-
-M = TypeVar("M", bound="Message")
 
 PLATFORM = "tensorflow"
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
@@ -80,45 +75,6 @@ def parse_config(text: str, source: str = "model config") -> model_server_config
     Raises ServingError INVALID_ARGUMENT with line and column; its hint shows the offending line of `source`.
     """
     return parse_text(text, model_server_config_pb2.ModelServerConfig(), source)
-
-
-def parse_text(text: str, message: M, source: str) -> M:
-    """Fill `message` with `text` (protobuf text format) and return it; raises as `parse_config` does."""
-    try:
-        text_format.Parse(text, message)
-    except text_format.ParseError as error:
-        line, column = error.GetLine(), error.GetColumn()
-        reason = re.sub(r"^\d+:\d+ : ", "", str(error))
-        position = f"{line or 1}:{column or 1}"
-        hint = _point_at(text, line or 1, column or 1) + _nearest_field(reason)
-        raise ServingError(
-            Code.INVALID_ARGUMENT,
-            f"Error parsing text-format {message.DESCRIPTOR.full_name}: {position}: {reason}",
-            where=f"{source}:{position}",
-            hint=hint,
-        ) from None
-    return message
-
-
-def _point_at(text: str, line: int, column: int) -> str:
-    lines = text.split("\n")
-    offending = lines[min(line, len(lines)) - 1]
-    start = max(0, column - 80)
-    indent = re.sub(r"[^\t]", " ", offending[start : column - 1])
-    return f"{offending[start : start + 120]}\n{indent}^"
-
-
-def _nearest_field(reason: str) -> str:
-    """The field that was probably meant where protobuf says that a message has no such field."""
-    found = re.search(r'Message type "([^"]+)" has no field named "([^"]+)"', reason)
-    if found is None:
-        return ""
-    try:
-        fields = list(descriptor_pool.Default().FindMessageTypeByName(found[1]).fields_by_name)
-    except KeyError:
-        return ""
-    near = get_close_matches(found[2], fields, n=1)
-    return f"\nDid you mean {near[0]}?" if near else f"\n{found[1].rpartition('.')[2]} has {', '.join(fields)}."
 
 
 def validate_config(

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 SWITCHES = frozenset(f"--{flag.name}" for flag in KNOWN_FLAGS.values() if flag.type is bool)
 """The options that need no value."""
-PATHS = frozenset({"--model_base_path", "--model_config_file", "--model_root", "--tensorflow_session_config_file"})
+PATHS = frozenset(
+    {
+        "--model_base_path",
+        "--model_config_file",
+        "--model_root",
+        "--monitoring_config_file",
+        "--tensorflow_session_config_file",
+    }
+)
 """The options whose value is a path on this machine."""
 
 _COMMENT = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|(?:(?<=\s)|^)\#.*""")

@@ -1,0 +1,125 @@
+"""What TensorFlow Serving counts of its requests, models and loads, under its names.
+
+Requests are counted only while somebody may ask for the metrics: front ends look once a request, and calls are of
+another type then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from tfs_notebook.api.metrics_text import metrics_text
+from tfs_notebook.api.rest_body import Refused
+from tfs_notebook.engine.counters import Counter, Histogram
+from tfs_notebook.engine.load_counts import LoadCounts
+from tfs_notebook.engine.stats import BOUNDS_US
+from tfs_notebook.errors import Code, ServingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from typing_extensions import Self
+
+    from tfs_notebook.api.inference import Call
+    from tfs_notebook.engine.counters import Labels
+    from tfs_notebook.engine.signature import Signature
+
+_SERVING = "/tensorflow/serving/"
+_UNFED = {
+    f"{_SERVING}batching_session/input_batch_size": "histogram",
+    f"{_SERVING}batching_session/padding_size": "histogram",
+    f"{_SERVING}batching_session/processed_batch_size": "histogram",
+    f"{_SERVING}batching_session/queuing_latency": "histogram",
+    f"{_SERVING}batching_session/wrapped_run_count": "counter",
+    f"{_SERVING}mlmd_map": "gauge",
+    f"{_SERVING}model_warmup_latency": "histogram",
+    f"{_SERVING}model_warmup_records_read": "counter",
+    f"{_SERVING}request_example_count_total": "counter",
+    f"{_SERVING}request_example_counts": "histogram",
+    f"{_SERVING}request_log_count": "counter",
+}
+"""Metrics of TensorFlow Serving that have no samples here, so that of each the page shows the type alone."""
+
+
+class Metrics:
+    """The metrics of one server; they only ever rise, whatever is loaded, unloaded or switched off meanwhile."""
+
+    def __init__(self) -> None:
+        self.loads = LoadCounts()
+        self._requests = Counter(f"{_SERVING}request_count", "model_name", "status")
+        self._latency = Histogram(f"{_SERVING}request_latency", "model_name", "API", "entrypoint", bounds=BOUNDS_US)
+        self._runtime = Histogram(f"{_SERVING}runtime_latency", "model_name", "API", "runtime", bounds=BOUNDS_US)
+        self._counters = (self.loads.attempts, self.loads.micros, self._requests)
+
+    def text(self) -> str:
+        """The page that Prometheus reads. Takes milliseconds with many models; waits for nobody."""
+        return metrics_text((*self._counters, self._latency, self._runtime), _UNFED)
+
+    def counts(self, name: str) -> dict[Labels, int]:
+        """The series of the counter `name` (/tensorflow/serving/…) in their order, empty when there is no such one."""
+        found = next((counter for counter in self._counters if counter.name == name), None)
+        return {} if found is None else found.counts()
+
+    def request(self, entrypoint: str, model: str = "", api: str = "") -> CountedRequest:
+        """Count what happens in a `with` as a request, whose `model` and `api` may become known within it."""
+        return CountedRequest(self._requests, self._latency, entrypoint, model, api)
+
+    def counted(self, call_type: type[Call]) -> type[Call]:
+        """Calls like `call_type` of which those that succeed are counted."""
+        runtime = self._runtime
+
+        class CountedCall(call_type):  # type: ignore[misc, valid-type]  # mypy knows no classes of variable base
+            __slots__ = ()
+
+            def predict(
+                self,
+                signature: Signature,
+                inputs: Mapping[str, np.ndarray],
+                *,
+                output_filter: Sequence[str] = (),
+                timeout: float | None = None,
+            ) -> dict[str, np.ndarray]:
+                started = time.perf_counter()
+                outputs = super().predict(signature, inputs, output_filter=output_filter, timeout=timeout)
+                runtime.record((time.perf_counter() - started) * 1e6, self.model, "Predict", "TF1")
+                return outputs  # type: ignore[no-any-return]  # of the base, again
+
+        return CountedCall
+
+
+class CountedRequest:
+    """A request under way: counted by model and status when it ends, and its time when it ends well."""
+
+    __slots__ = ("_entrypoint", "_latency", "_requests", "_started", "api", "model")
+
+    def __init__(self, requests: Counter, latency: Histogram, entrypoint: str, model: str, api: str) -> None:
+        self.model = model
+        self.api = api
+        self._requests = requests
+        self._latency = latency
+        self._entrypoint = entrypoint
+        self._started = 0.0
+
+    def __enter__(self) -> Self:
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            micros = (time.perf_counter() - self._started) * 1e6
+            self._latency.record(micros, self.model, self.api, self._entrypoint)
+            self._requests.add(self.model, "OK")
+        else:
+            self._requests.add(self.model, _code(error).name)
+
+
+def _code(error: BaseException) -> Code:
+    """The status of a request that ended with `error`, as the client hears it; CANCELLED when it has gone."""
+    if isinstance(error, (ServingError, Refused)):
+        return error.code
+    if isinstance(error, (ConnectionError, asyncio.CancelledError)):
+        return Code.CANCELLED
+    return Code.RESOURCE_EXHAUSTED if isinstance(error, MemoryError) else Code.INTERNAL

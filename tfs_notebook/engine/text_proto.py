@@ -1,0 +1,68 @@
+"""Protobuf text format, refused with the position, the offending line and the field that was probably meant."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from tfs_notebook.errors import Code, ServingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+M = TypeVar("M", bound=Message)
+
+
+def parse_text(text: str, message: M, source: str) -> M:
+    """`message` filled from `text`.
+
+    Raises ServingError INVALID_ARGUMENT with line and column; its hint shows the offending line of `source`.
+    """
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        line, column = error.GetLine(), error.GetColumn()
+        reason = re.sub(r"^\d+:\d+ : ", "", str(error))
+        position = f"{line or 1}:{column or 1}"
+        hint = _point_at(text, line or 1, column or 1) + _nearest_field(reason, message.DESCRIPTOR)
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            f"Error parsing text-format {message.DESCRIPTOR.full_name}: {position}: {reason}",
+            where=f"{source}:{position}",
+            hint=hint,
+        ) from None
+    return message
+
+
+def _point_at(text: str, line: int, column: int) -> str:
+    lines = text.split("\n")
+    offending = lines[min(line, len(lines)) - 1]
+    start = max(0, column - 80)
+    indent = re.sub(r"[^\t]", " ", offending[start : column - 1])
+    return f"{offending[start : start + 120]}\n{indent}^"
+
+
+def _nearest_field(reason: str, root: Any) -> str:
+    """The field that was probably meant where protobuf says that a message has no such field."""
+    found = re.search(r'Message type "([^"]+)" has no field named "([^"]+)"', reason)
+    if found is None:
+        return ""
+    fields = next((list(d.fields_by_name) for d in _within(root, set()) if d.full_name == found[1]), [])
+    if not fields:
+        return ""
+    near = get_close_matches(found[2], fields, n=1)
+    return f"\nDid you mean {near[0]}?" if near else f"\n{found[1].rpartition('.')[2]} has {', '.join(fields)}."
+
+
+def _within(descriptor: Any, seen: set[str]) -> Iterator[Any]:
+    """A message type and those that its fields may hold."""
+    if descriptor.full_name not in seen:
+        seen.add(descriptor.full_name)
+        yield descriptor
+        for field in descriptor.fields:
+            if field.message_type is not None:
+                yield from _within(field.message_type, seen)

@@ -1,0 +1,80 @@
+"""The monitoring config file: whether Prometheus may ask, and by which path.
+
+tensorflow-serving-api has no class for MonitoringConfig; it is made here, from what its .proto file says.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+
+from tfs_notebook.engine.text_proto import parse_text
+from tfs_notebook.errors import Code, ServingError, not_found
+from tfs_notebook.mount import Mount
+
+if TYPE_CHECKING:
+    from tfs_notebook.options import Options
+
+DEFAULT_PATH = "/monitoring/prometheus/metrics"
+
+_log = logging.getLogger(__name__)
+_PROTO = """
+name: "tensorflow_serving/config/monitoring_config.proto" package: "tensorflow.serving" syntax: "proto3"
+message_type {
+  name: "PrometheusConfig"
+  field { name: "enable" number: 1 label: LABEL_OPTIONAL type: TYPE_BOOL }
+  field { name: "path" number: 2 label: LABEL_OPTIONAL type: TYPE_STRING }
+}
+message_type {
+  name: "MonitoringConfig"
+  field {
+    name: "prometheus_config" number: 1 label: LABEL_OPTIONAL
+    type: TYPE_MESSAGE type_name: ".tensorflow.serving.PrometheusConfig"
+  }
+}
+"""
+
+
+def metrics_path(options: Options) -> str:
+    """The path at which the metrics are served, "" when nobody asked for them in `monitoring_config_file`.
+
+    Raises ServingError: NOT_FOUND for a file that cannot be read, INVALID_ARGUMENT with the position for text that is
+    no MonitoringConfig, and for a path that no request can have.
+    """
+    if not options.monitoring_config_file:
+        return ""
+    source = Mount(options.mount, options.model_root).resolve(options.monitoring_config_file)
+    prometheus = parse_text(_read(source), _monitoring_config()(), source).prometheus_config
+    if not prometheus.enable:
+        return ""
+    path: str = prometheus.path or DEFAULT_PATH
+    if path[0] != "/" or "?" in path:
+        message = f"prometheus_config.path is {path!r}, which no request can have"
+        hint = f"A path begins with / and has no query, like {DEFAULT_PATH!r}, which is also the default."
+        raise ServingError(Code.INVALID_ARGUMENT, message, where=source, hint=hint)
+    if not options.rest_api_port:
+        _log.warning("%s has no effect: metrics are served on the port of REST, --rest_api_port, which is 0", source)
+        return ""
+    return path
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        hint = "--monitoring_config_file names a file in text format: prometheus_config { enable: true }"
+        raise not_found(f"{path}; {reason}", hint=hint) from None
+
+
+@lru_cache(maxsize=1)
+def _monitoring_config() -> type[Any]:
+    """The message class; in a pool of its own, so that a package that has the real one can be imported too."""
+    pool = descriptor_pool.DescriptorPool()
+    file = text_format.Parse(_PROTO, descriptor_pb2.FileDescriptorProto())
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.serving.MonitoringConfig"))
