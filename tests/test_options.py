@@ -17,6 +17,7 @@ TENSORFLOW_SERVINGS: dict[str, tuple[type, Any]] = {
     "model_config_file": (str, ""),
     "model_config_file_poll_wait_seconds": (int, 0),
     "model_name": (str, "default"),
+    "monitoring_config_file": (str, ""),
     "model_base_path": (str, ""),
     "num_load_threads": (int, 0),
     "num_unload_threads": (int, 0),

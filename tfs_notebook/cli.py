@@ -163,6 +163,8 @@ def _serve(options: Options) -> None:
             _log.info("Running gRPC ModelServer at %s:%s ...", options.host, server.grpc_target.rpartition(":")[2])
         if server.rest_url:
             _log.info("Exporting HTTP/REST API at:%s ...", server.rest_url.removeprefix("http://"))
+        elif options.monitoring_config_file:
+            _log.warning("--monitoring_config_file has no effect without REST, on whose port metrics are served")
         try:
             while True:
                 time.sleep(3600)

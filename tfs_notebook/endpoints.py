@@ -65,7 +65,7 @@ class Endpoints:
             raise ServingError(Code.UNAVAILABLE, "The server has been stopped")
         check_number("rest_api_port", options.rest_api_port)
         check_number("port", options.port)
-        metrics = metrics_path(options)
+        metrics = await asyncio.get_running_loop().run_in_executor(None, _metrics_path, options)
         old_rest, old_grpc = self._rest, self._grpc
         rest = await self._open_rest(options)
         try:
@@ -170,6 +170,10 @@ def with_token(options: Options, environment_token: str = "", made_up: str = "")
     if not token and not options.allow_without_token and not auth.is_loopback(options.host):
         token = made_up or auth.new_token()
     return replace(options, token=token)
+
+
+def _metrics_path(options: Options) -> str:
+    return metrics_path(options) if options.rest_api_port else ""  # without REST nobody can ask
 
 
 def _rest_options(options: Options) -> RestOptions:

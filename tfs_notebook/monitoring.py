@@ -5,7 +5,6 @@ tensorflow-serving-api has no class for MonitoringConfig; it is made here, from 
 
 from __future__ import annotations
 
-import logging
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
 
-_log = logging.getLogger(__name__)
 _PROTO = """
 name: "tensorflow_serving/config/monitoring_config.proto" package: "tensorflow.serving" syntax: "proto3"
 message_type {
@@ -40,7 +38,7 @@ message_type {
 
 
 def metrics_path(options: Options) -> str:
-    """The path at which the metrics are served, "" when nobody asked for them in `monitoring_config_file`.
+    """The path on the port of REST at which `monitoring_config_file` wants the metrics, "" when it does not.
 
     Raises ServingError: NOT_FOUND for a file that cannot be read, INVALID_ARGUMENT with the position for text that is
     no MonitoringConfig, and for a path that no request can have.
@@ -56,9 +54,6 @@ def metrics_path(options: Options) -> str:
         message = f"prometheus_config.path is {path!r}, which no request can have"
         hint = f"A path begins with / and has no query, like {DEFAULT_PATH!r}, which is also the default."
         raise ServingError(Code.INVALID_ARGUMENT, message, where=source, hint=hint)
-    if not options.rest_api_port:
-        _log.warning("%s has no effect: metrics are served on the port of REST, --rest_api_port, which is 0", source)
-        return ""
     return path
 
 

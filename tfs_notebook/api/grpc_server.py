@@ -242,6 +242,7 @@ class GrpcServer:
         context.add_callback(partial(_cancel, reloading))
         reloading.result()
         response = management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
         for name in request.metric_names:
             response.metric.add(name=name, int64_value_increase=_growth(before[name], self._metrics.counts(name)))
         return response

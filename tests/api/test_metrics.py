@@ -1,0 +1,443 @@
+"""Metrics as Prometheus scrapes them from a server that is asked over REST and gRPC."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from prometheus_client.parser import text_string_to_metric_families
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+import tfs_notebook
+from tests.serving import Reply, ask, ask_on, config_text, connect, until
+from tfs_notebook import deployment
+from tfs_notebook.api.metrics import Metrics
+from tfs_notebook.engine.config import parse_config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tests.conftest import Models
+    from tfs_notebook.server import Server
+
+PATH = "/monitoring/prometheus/metrics"
+ON = "prometheus_config { enable: true }"
+ANY: dict[str, Any] = {"rest_api_port": 0, "port": 0}
+SERVING = ":tensorflow:serving:"
+PREDICT = "/v1/models/hpt:predict"
+BODY = {"instances": [1.0]}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """A monitoring config file that switches the metrics on."""
+    path = tmp_path / "monitoring.config"
+    path.write_text(ON)
+    return str(path)
+
+
+@pytest.fixture
+def server(models: Models, file: str) -> Iterator[Server]:
+    """Serves `hpt` (x/2 + 2), `raising` and `slow` with metrics."""
+    paths = {"hpt": models.path("half_plus_two"), "raising": models.path("raising"), "slow": models.path("slow")}
+    options = {**ANY, "monitoring_config_file": file, "rest_api_max_body_mb": 1}
+    with tfs_notebook.serve(config=config_text(paths), **options) as server:
+        assert server.problems == []
+        yield server
+
+
+@pytest.fixture
+def channel(server: Server) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(server.grpc_target) as channel:
+        yield channel
+
+
+def scraped(server: Server, path: str = PATH, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The metrics by name."""
+    reply = ask(server, "GET", path, headers=headers)
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/plain")
+    return {family.name: family for family in text_string_to_metric_families(reply.body.decode())}
+
+
+def requests(server: Server) -> dict[tuple[str, str], int]:
+    """request_count by model and status."""
+    samples = scraped(server)[f"{SERVING}request_count"].samples
+    return {(sample.labels["model_name"], sample.labels["status"]): int(sample.value) for sample in samples}
+
+
+def calls(server: Server, name: str) -> dict[tuple[str, ...], int]:
+    """The counts of a latency by its labels."""
+    samples = scraped(server)[f"{SERVING}{name}"].samples
+    return {tuple(s.labels.values()): int(s.value) for s in samples if s.name.endswith("_count")}
+
+
+def predict_request(model: str, *values: float) -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest(model_spec={"name": model})
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(np.array(values, np.float32)))
+    return request
+
+
+# Where they are
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
+def test_they_are_on_the_port_of_rest_for_any_method(server: Server, method: str) -> None:
+    reply = ask(server, method, PATH, b"anything" if method == "POST" else None)
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/plain")
+    assert reply.body.startswith(b"# TYPE ")
+    assert reply.body.endswith(b"\n")
+
+
+def test_the_head_alone(server: Server) -> None:
+    reply = ask(server, "HEAD", PATH)
+    assert (reply.status, reply.headers["Content-Type"], reply.body) == (200, "text/plain", b"")
+
+
+def test_a_query_is_refused_in_tensorflow_servings_words(server: Server) -> None:
+    reply = ask(server, "GET", f"{PATH}?name[]=up")
+    assert (reply.status, reply.headers["Content-Type"]) == (400, "text/plain")
+    assert reply.body.decode() == f"Unexpected path: {PATH}?name[]=up. Should be {PATH}"
+
+
+@pytest.mark.parametrize("path", ["/metrics", f"{PATH}/", PATH.upper(), "/monitoring/prometheus", "/"])
+def test_no_other_path_has_them(server: Server, path: str) -> None:
+    reply = ask(server, "GET", path)
+    assert (reply.status, reply.headers["Content-Type"]) == (404, "text/html")
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/metrics"])
+def test_a_path_of_ones_own(models: Models, tmp_path: Path, path: str) -> None:
+    (tmp_path / "monitoring").write_text(f"prometheus_config {{ enable: true path: '{path}' }}")
+    given = {**ANY, "monitoring_config_file": str(tmp_path / "monitoring")}
+    with tfs_notebook.serve(str(models.path("half_plus_two")), **given) as server:
+        assert f"{SERVING}request_count" in scraped(server, path)
+        assert ask(server, "GET", PATH).status == 404
+        assert ask(server, "GET", "/v1/models/model").status == 200
+
+
+@pytest.mark.parametrize("text", ["", "prometheus_config {}", None])
+def test_nobody_asked_for_them(models: Models, tmp_path: Path, text: str | None) -> None:
+    given = dict(ANY)
+    if text is not None:
+        (tmp_path / "monitoring").write_text(text)
+        given["monitoring_config_file"] = str(tmp_path / "monitoring")
+    with tfs_notebook.serve(str(models.path("half_plus_two")), **given) as server:
+        reply = ask(server, "GET", PATH)
+        assert (reply.status, reply.headers["Content-Type"]) == (404, "text/html")
+        assert reply.body.startswith(b"<HTML>")
+
+
+# What they are
+
+
+def test_names_and_types_are_tensorflow_servings(server: Server) -> None:
+    assert {name: family.type for name, family in scraped(server).items()} == {
+        ":tensorflow:cc:saved_model:load_attempt_count": "counter",
+        ":tensorflow:cc:saved_model:load_latency": "counter",
+        f"{SERVING}request_count": "counter",
+        f"{SERVING}request_latency": "histogram",
+        f"{SERVING}runtime_latency": "histogram",
+        f"{SERVING}request_example_counts": "histogram",
+        f"{SERVING}request_example_count": "counter",  # …_total: the parser drops what the newer format adds
+        f"{SERVING}request_log_count": "counter",
+        f"{SERVING}model_warmup_latency": "histogram",
+        f"{SERVING}model_warmup_records_read": "counter",
+        f"{SERVING}batching_session:queuing_latency": "histogram",
+        f"{SERVING}batching_session:wrapped_run_count": "counter",
+        f"{SERVING}batching_session:padding_size": "histogram",
+        f"{SERVING}batching_session:input_batch_size": "histogram",
+        f"{SERVING}batching_session:processed_batch_size": "histogram",
+        f"{SERVING}mlmd_map": "gauge",
+    }
+
+
+def test_the_lines_have_types_but_no_help(server: Server) -> None:
+    ask(server, "POST", PREDICT, BODY)
+    lines = ask(server, "GET", PATH).body.decode().splitlines()
+    assert {line.split()[1] for line in lines if line.startswith("#")} == {"TYPE"}
+    assert f'{SERVING}request_count{{model_name="hpt",status="OK"}} 1' in lines
+
+
+def test_requests_over_rest_are_counted_by_the_model_asked_for_and_the_status(server: Server) -> None:
+    for method, path, body in (
+        ("POST", PREDICT, BODY),
+        ("POST", "/v1/models/hpt/versions/1:predict", BODY),
+        ("POST", PREDICT, b"{"),
+        ("POST", PREDICT, {"instances": ["a"]}),
+        ("POST", PREDICT, b" " * (2 << 20)),
+        ("POST", "/v1/models/raising:predict", {"instances": [-1]}),
+        ("POST", "/v1/models/nobody:predict", BODY),
+        ("GET", "/v1/models/hpt", None),
+        ("GET", "/v1/models/hpt/metadata", None),
+        ("GET", "/v1/models/nobody", None),
+        ("GET", "/v1/models", None),
+        ("PUT", PREDICT, None),
+        ("OPTIONS", PREDICT, None),
+        ("GET", "/elsewhere", None),
+    ):
+        ask(server, method, path, body)
+    assert requests(server) == {
+        ("", "INVALID_ARGUMENT"): 2,
+        ("hpt", "OK"): 4,
+        ("hpt", "INVALID_ARGUMENT"): 2,
+        ("hpt", "RESOURCE_EXHAUSTED"): 1,
+        ("nobody", "NOT_FOUND"): 2,
+        ("raising", "INVALID_ARGUMENT"): 1,
+    }
+    assert calls(server, "request_latency") == {("hpt", "", "REST"): 2, ("hpt", "predict", "REST"): 2}
+    assert calls(server, "runtime_latency") == {("hpt", "Predict", "TF1"): 2}
+
+
+def test_requests_over_grpc_are_counted_but_those_for_metadata_and_status(
+    server: Server, channel: grpc.Channel
+) -> None:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    model_stub = model_service_pb2_grpc.ModelServiceStub(channel)
+    for _ in range(3):
+        stub.Predict(predict_request("hpt", 1), timeout=10)
+    for request in (predict_request("nobody", 1), predict_request("raising", -1), predict_pb2.PredictRequest()):
+        with pytest.raises(grpc.RpcError):
+            stub.Predict(request, timeout=10)
+    spec: Any = {"name": "hpt"}
+    stub.GetModelMetadata(
+        get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"]), timeout=10
+    )
+    model_stub.GetModelStatus(get_model_status_pb2.GetModelStatusRequest(model_spec=spec), timeout=10)
+    assert requests(server) == {
+        ("", "INVALID_ARGUMENT"): 1,
+        ("hpt", "OK"): 3,
+        ("nobody", "NOT_FOUND"): 1,
+        ("raising", "INVALID_ARGUMENT"): 1,
+    }
+    assert calls(server, "request_latency") == {("hpt", "Predict", "GRPC"): 3}
+    assert calls(server, "runtime_latency") == {("hpt", "Predict", "TF1"): 3}
+
+
+def test_a_local_call_is_no_request_but_runs_the_model(server: Server) -> None:
+    server.predict("hpt", [1.0])
+    assert requests(server) == {}
+    assert calls(server, "runtime_latency") == {("hpt", "Predict", "TF1"): 1}
+
+
+def test_a_latency_is_in_microseconds_and_the_runtime_is_a_part_of_the_request(server: Server) -> None:
+    assert ask(server, "POST", "/v1/models/slow:predict", {"inputs": 0.25}).status == 200
+    families = scraped(server)
+    request, runtime = (
+        next(s.value for s in families[f"{SERVING}{name}"].samples if s.name.endswith("_sum"))
+        for name in ("request_latency", "runtime_latency")
+    )
+    assert 250_000 <= runtime <= request
+
+
+def test_buckets_are_cumulative(server: Server) -> None:
+    with closing(connect(server)) as connection:
+        for _ in range(20):
+            ask_on(connection, "POST", PREDICT, BODY)
+    for name in ("request_latency", "runtime_latency"):
+        samples = scraped(server)[f"{SERVING}{name}"].samples
+        buckets = {float(s.labels["le"]): s.value for s in samples if s.name.endswith("_bucket")}
+        counts, sums = ([s.value for s in samples if s.name.endswith(end)] for end in ("_count", "_sum"))
+        assert len(buckets) == 33
+        assert list(buckets) == sorted(buckets)
+        assert list(buckets.values()) == sorted(buckets.values())
+        assert [buckets[float("inf")]] == counts == [20]
+        assert sums[0] > 0
+
+
+@pytest.mark.parametrize("name", ['a"b\\c', "two\nlines", "模型", "a b", '",status="OK"} 7\n', "%s"])
+def test_whatever_a_client_calls_a_model(server: Server, name: str) -> None:
+    assert ask(server, "GET", f"/v1/models/{quote(name, safe='')}").status == 404
+    assert requests(server) == {(name, "NOT_FOUND"): 1}
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_body(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", connect(server).port)) as sock:
+        head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+        sock.sendall(head.encode() + b"{")
+    until(lambda: requests(server) == {("hpt", "CANCELLED"): 1})
+
+
+# Loads, and a reload that asks how much they have grown
+
+
+def test_loads_are_counted_by_path_and_outcome(models: Models, tmp_path: Path, file: str) -> None:
+    good, bad = models.copy("half_plus_two", tmp_path / "good"), models.copy("half_plus_two", tmp_path / "bad")
+    (bad / "saved_model.pb").write_bytes(b"no graph")
+    text = config_text({"good": good.parent, "bad": bad.parent})
+    options = {**ANY, "monitoring_config_file": file, "max_num_load_retries": 2, "load_retry_interval_micros": -1}
+    with tfs_notebook.serve(config=text, **options) as server:
+
+        def attempts() -> dict[tuple[str, str], int]:
+            samples = scraped(server)[":tensorflow:cc:saved_model:load_attempt_count"].samples
+            return {(s.labels["model_path"], s.labels["status"]): int(s.value) for s in samples}
+
+        until(lambda: attempts() == {(str(good), "success"): 1, (str(bad), "fail"): 3})
+        (latency,) = scraped(server)[":tensorflow:cc:saved_model:load_latency"].samples
+        assert latency.labels == {"model_path": str(good)}
+        assert latency.value > 0
+
+
+def test_a_reload_tells_by_how_much_counters_have_grown(
+    server: Server, channel: grpc.Channel, models: Models, tmp_path: Path
+) -> None:
+    loads = "/tensorflow/cc/saved_model/load_attempt_count"
+    new = models.copy("half_plus_two", tmp_path / "!" / "new")  # its path is before the others'
+    config = parse_config(config_text({"hpt": models.path("half_plus_two"), "new": new.parent}))
+    names = [loads, "/tensorflow/serving/request_count", "/nothing", loads]
+    request = model_management_pb2.ReloadConfigRequest(config=config, metric_names=names)
+    stub = model_service_pb2_grpc.ModelServiceStub(channel)
+    response = stub.HandleReloadConfigRequest(request, timeout=60)
+    assert response.HasField("status")
+    assert response.status.error_code == 0
+    grown = [(metric.name, metric.int64_value_increase) for metric in response.metric]
+    assert [name for name, _ in grown] == names
+    assert dict(grown[1:3]) == {"/tensorflow/serving/request_count": 0, "/nothing": 0}
+    first = min(str(models.path(name) / "1") for name in ("half_plus_two", "raising", "slow"))
+    assert {value for name, value in grown if name == loads} == {int(str(new) < first)}
+    again = stub.HandleReloadConfigRequest(request, timeout=60)
+    assert [metric.int64_value_increase for metric in again.metric] == [0, 0, 0, 0]
+
+
+# Under load, and as time goes by
+
+
+def test_nothing_is_lost_and_nothing_falls_while_many_ask(server: Server) -> None:
+    rounds, threads = 60, 6
+    finished = threading.Event()
+
+    def ask_often(_: int) -> None:
+        with closing(connect(server)) as connection, grpc.insecure_channel(server.grpc_target) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            for _ in range(rounds):
+                assert ask_on(connection, "POST", PREDICT, BODY).status == 200
+                assert ask_on(connection, "POST", "/v1/models/nobody:predict", BODY).status == 404
+                stub.Predict(predict_request("hpt", 1), timeout=30)
+
+    def scrape_often() -> int:
+        before: Counter[tuple[Any, ...]] = Counter()
+        scrapes = 0
+        while not finished.is_set():
+            samples = [sample for family in scraped(server).values() for sample in family.samples]
+            now = Counter({(s.name, *s.labels.items()): s.value for s in samples})
+            assert all(now[key] >= value for key, value in before.items())
+            before, scrapes = now, scrapes + 1
+        return scrapes
+
+    with ThreadPoolExecutor(threads + 1) as pool:
+        scraping = pool.submit(scrape_often)
+        try:
+            list(pool.map(ask_often, range(threads)))
+        finally:
+            finished.set()
+        assert scraping.result() > 1
+    total = rounds * threads
+    assert requests(server) == {("hpt", "OK"): 2 * total, ("nobody", "NOT_FOUND"): total}
+    assert calls(server, "request_latency") == {("hpt", "predict", "REST"): total, ("hpt", "Predict", "GRPC"): total}
+    assert calls(server, "runtime_latency") == {("hpt", "Predict", "TF1"): 2 * total}
+
+
+def test_they_only_rise_when_models_and_options_change(models: Models, tmp_path: Path, file: str) -> None:
+    base_path = tmp_path / "hpt"
+    models.copy("half_plus_two", base_path)
+    on = {"monitoring_config_file": file}
+    with tfs_notebook.serve(str(base_path), model_name="hpt", **ANY) as server, closing(connect(server)) as connection:
+
+        def predict() -> Reply:
+            return ask_on(connection, "POST", PREDICT, BODY)
+
+        assert predict().status == 200  # not counted: nobody has asked for it
+        deployment.change(server, str(base_path), "", {"model_name": "hpt", **on})
+        assert predict().status == 200  # on the connection that was open before
+        assert requests(server) == {("hpt", "OK"): 1}
+        models.copy("half_plus_two", base_path, version=2)
+        until(lambda: b'"2"' in ask(server, "GET", "/v1/models/hpt/versions/2").body)
+        until(lambda: ask(server, "POST", "/v1/models/hpt/versions/1:predict", BODY).status == 404)
+        assert predict().status == 200
+        counted = calls(server, "runtime_latency")["hpt", "Predict", "TF1"]
+        deployment.change(server, str(base_path), "", {"model_name": "hpt"})
+        assert ask(server, "GET", PATH).status == 404
+        assert predict().status == 200
+        before = server.rest_url
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        deployment.change(server, str(base_path), "", {"model_name": "hpt", **on, "rest_api_port": port})
+        assert server.rest_url != before
+        assert calls(server, "runtime_latency")["hpt", "Predict", "TF1"] == counted >= 2
+        assert ask(server, "POST", PREDICT, BODY).status == 200
+        assert calls(server, "runtime_latency")["hpt", "Predict", "TF1"] == counted + 1
+
+
+def test_a_scrape_waits_for_no_request_and_no_request_for_a_scrape(
+    models: Models, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {"hpt": models.path("half_plus_two"), "slow": models.path("slow")}
+    options = {**ANY, "monitoring_config_file": file, "rest_api_num_threads": 1}
+    begun, go_on, text = threading.Event(), threading.Event(), Metrics.text
+
+    def long_text(metrics: Metrics) -> str:
+        begun.set()
+        assert go_on.wait(30)
+        return text(metrics)
+
+    with tfs_notebook.serve(config=config_text(paths), **options) as server, ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(ask, server, "POST", "/v1/models/slow:predict", {"inputs": 2.0})
+        assert f"{SERVING}request_count" in scraped(server)
+        monkeypatch.setattr(Metrics, "text", long_text)
+        scraping = pool.submit(scraped, server)
+        assert begun.wait(30)
+        assert slow.result().status == 200
+        assert ask(server, "POST", PREDICT, BODY).status == 200
+        assert not scraping.done()
+        go_on.set()
+        samples = scraping.result()[f"{SERVING}request_count"].samples
+        assert {sample.labels["model_name"] for sample in samples} == {"hpt", "slow"}
+
+
+# Who may ask
+
+
+def test_the_token_that_requests_need(models: Models, file: str) -> None:
+    given = {**ANY, "monitoring_config_file": file, "token": "secret"}
+    with tfs_notebook.serve(str(models.path("half_plus_two")), **given) as server:
+        for headers in ({}, {"Authorization": "wrong"}):
+            assert ask(server, "GET", PATH, headers=headers).status == 401
+            assert ask(server, "GET", "/v1/models/model", headers=headers).status == 401
+        assert b"TYPE" not in ask(server, "OPTIONS", PATH).body
+        for token in ("secret", "Bearer secret"):
+            families = scraped(server, headers={"Authorization": token})
+            assert families[f"{SERVING}request_count"].samples == []  # whoever may not ask makes no series
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://localhost:8888", "Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_a_page_of_another_site_may_not_ask(server: Server, headers: dict[str, str]) -> None:
+    assert ask(server, "GET", PATH, headers=headers).status == 403
+
+
+def test_prometheus_in_a_container_beside(models: Models, file: str) -> None:
+    given = {**ANY, "monitoring_config_file": file, "allowed_hosts": "host.docker.internal"}
+    with tfs_notebook.serve(str(models.path("half_plus_two")), **given) as server:
+        scraped(server, headers={"Host": "host.docker.internal:8501"})
