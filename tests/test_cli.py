@@ -296,6 +296,26 @@ def test_a_token_that_was_made_up_is_told(models: Models) -> None:
                 assert connection.getresponse().status == expected
 
 
+def test_metrics_are_on_the_port_of_rest_and_without_one_it_says_so(models: Models, tmp_path: Path) -> None:
+    rest_port, grpc_port = free_ports(2)
+    (tmp_path / "monitoring.config").write_text("prometheus_config { enable: true }")
+    arguments = (
+        f"--port={grpc_port}",
+        f"--model_base_path={models.path('half_plus_two')}",
+        f"--monitoring_config_file={tmp_path / 'monitoring.config'}",
+    )
+    with running(*arguments, f"--rest_api_port={rest_port}") as process:
+        process.logged("Exporting HTTP/REST API at:")
+        with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as connection:
+            connection.request("GET", "/v1/models/default")
+            connection.getresponse().read()
+            connection.request("GET", "/monitoring/prometheus/metrics")
+            page = connection.getresponse().read()
+        assert b':tensorflow:serving:request_count{model_name="default",status="OK"} 1\n' in page
+    with running(*arguments) as process:
+        process.logged("--monitoring_config_file has no effect without REST, on whose port metrics are served")
+
+
 def test_one_model_and_ctrl_c(models: Models) -> None:
     (grpc_port,) = free_ports(1)
     base_path = models.path("half_plus_two")
