@@ -24,6 +24,8 @@ TENSORFLOW_SERVINGS: dict[str, tuple[type, Any]] = {
     "max_num_load_retries": (int, 5),
     "load_retry_interval_micros": (int, 60_000_000),
     "file_system_poll_wait_seconds": (int, 1),
+    "enable_model_warmup": (bool, True),
+    "num_request_iterations_for_warmup": (int, 0),
     "tensorflow_session_parallelism": (int, 0),
     "tensorflow_intra_op_parallelism": (int, 0),
     "tensorflow_inter_op_parallelism": (int, 0),

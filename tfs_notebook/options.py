@@ -66,6 +66,10 @@ class Options:
     load_retry_interval_micros: int = _option(60_000_000, "Microseconds between two attempts to load.")
     saved_model_tags: str = _option("serve", "Comma-separated: the exact set of tags of the meta graph to load.")
     prefer_tflite_model: bool = _option(False, "Serve a version's model.tflite, where it has one, by TFLite.")
+    enable_model_warmup: bool = _option(
+        True, "Let a version answer the requests in its assets.extra/tf_serving_warmup_requests before it serves."
+    )
+    num_request_iterations_for_warmup: int = _option(0, "How often each of them is answered; 0 or less: once.")
     tensorflow_session_parallelism: int = _option(
         0, "Threads of a session, within an operation and between operations."
     )
@@ -90,6 +94,9 @@ class Options:
         "", "Comma-separated names that a REST request's Host header may have besides localhost.", own=True
     )
     rest_api_max_body_mb: int = _option(256, "Largest body of a REST request, in MiB.", own=True)
+    request_log_file_mb: int = _option(
+        64, "Largest file of a model's logging_config, in MiB; none has more than 1000 records.", own=True
+    )
     model_root: str = _option("", "Directory that --mount stands for.", own=True)
     mount: str = _option("", "Path, like /models, below which base paths are looked up in --model_root.", own=True)
     switch_interval_micros: int = _option(

@@ -61,6 +61,7 @@ class ServerStatus:
 
     `host` is the interface it listens on; `needs_token` tells whether requests must carry `Server.token`.
     `config_problem` is why the last configuration that was read or sent was refused; the one before is in force then.
+    `logging_problems` are why requests are not logged.
     """
 
     running: bool
@@ -71,12 +72,13 @@ class ServerStatus:
     host: str = "127.0.0.1"
     needs_token: bool = False
     config_problem: ServingError | None = None
+    logging_problems: tuple[ServingError, ...] = ()
 
     @property
     def problems(self) -> list[ServingError]:
         """Why what is served is not what was asked for; empty when all is well."""
         refused = [self.config_problem] if self.config_problem is not None else []
-        return [*refused, *(problem for model in self.models for problem in model.problems)]
+        return [*refused, *(problem for model in self.models for problem in model.problems), *self.logging_problems]
 
 
 class _NotAllServedError(Exception):
@@ -90,6 +92,7 @@ class Server:
         """Imports TensorFlow, if nobody has, so that the models can be loaded; takes seconds then."""
         from tfs_notebook.api.metrics import Metrics
         from tfs_notebook.engine.savedmodel import DEVICES
+        from tfs_notebook.request_logging import RequestLogging
 
         self.made_up_token = ""
         """The token that was made up because none was given; "" when none was needed."""
@@ -103,6 +106,7 @@ class Server:
         except BaseException:
             self._runtime.close()
             raise
+        self._logging = RequestLogging(self._core, self._inference, self._runtime.loop)
         self._watcher: asyncio.Task[None] | None = None
         self._running = True
         self._switch_interval: float | None = None
@@ -222,16 +226,24 @@ class Server:
     def _configure(self) -> None:
         from tfs_notebook.api.inference import Call
         from tfs_notebook.api.method_names import CheckedCall
+        from tfs_notebook.api.request_records import replay
         from tfs_notebook.engine.core import CoreOptions
         from tfs_notebook.engine.load_counts import CountedLoad
         from tfs_notebook.engine.manager import RetryPolicy
         from tfs_notebook.engine.savedmodel import Loader
         from tfs_notebook.engine.tflite_model import TFLiteLoader
+        from tfs_notebook.engine.warmup import WarmingLoader
 
         options = self.options
         manager = self._core.manager
         saved_models = Loader(session_options(options))
-        load = TFLiteLoader(saved_models) if options.prefer_tflite_model else saved_models
+        load = WarmingLoader(
+            TFLiteLoader(saved_models) if options.prefer_tflite_model else saved_models,
+            replay,
+            enabled=options.enable_model_warmup,
+            iterations=max(options.num_request_iterations_for_warmup, 1),
+            wanted=lambda: self._running,
+        )
         manager.load = CountedLoad(load, self._metrics.loads)
         manager.retry_policy = RetryPolicy(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
         self._core.options = CoreOptions(
@@ -241,6 +253,7 @@ class Server:
         )
         self._inference.call_type = CheckedCall if options.enable_signature_method_name_check else Call
         self._core.resolve = Mount(options.mount, options.model_root).resolve
+        self._logging.limit_files(options.request_log_file_mb << 20)
 
     def _watch(self, file: ConfigFile | None) -> None:
         """From now on apply `file`, and no other, whenever its content changes."""
@@ -265,8 +278,11 @@ class Server:
             return
         self._running = False
         try:
-            with contextlib.suppress(TimeoutError, asyncio.TimeoutError, futures.TimeoutError):
-                self._runtime.call(self._close(timeout), timeout + 2.0)
+            try:
+                with contextlib.suppress(TimeoutError, asyncio.TimeoutError, futures.TimeoutError):
+                    self._runtime.call(self._close(timeout), timeout + 2.0)
+            finally:
+                self._logging.close(timeout)
         finally:
             self._runtime.close()
             if self._switch_interval is not None:
@@ -331,6 +347,7 @@ class Server:
             host=self.options.host,
             needs_token=bool(self.token),
             config_problem=self._core.config_problem,
+            logging_problems=self._logging.problems,
         )
 
     @property
@@ -359,15 +376,20 @@ class Server:
         tensor, with its batch dimension. `timeout` is in seconds. Raises ServingError.
         """
         from tfs_notebook.api.inference import ModelSpec, unknown_signature
+        from tfs_notebook.api.request_records import log_arrays
 
         if not self._running:
             raise ServingError(Code.UNAVAILABLE, "The server has been stopped")
-        with self._inference.open(ModelSpec(model, version, label)) as call:
+        asked = ModelSpec(model, version, label)
+        with self._inference.open(asked) as call:
             signature = call.signature(signature_name)
             if signature is None:
                 raise unknown_signature(signature_name)
             arrays = as_inputs(inputs, signature)
             outputs = call.predict(signature, arrays, output_filter=output_filter, timeout=timeout)
+            if self._inference.logs:
+                logs, filtered = self._inference.logs, output_filter
+                log_arrays(logs, call, asked, signature, arrays, outputs, output_filter=filtered, shared=True)
             for alias, array in outputs.items():
                 if any(np.may_share_memory(array, given) for given in arrays.values()):
                     outputs[alias] = array.copy()  # the caller may go on with what was passed

@@ -573,3 +573,41 @@ def test_a_slow_local_call_does_not_run_on_the_main_thread(asking: Notebook) -> 
     finally:
         asking.server.predict = predict  # type: ignore[method-assign]
     assert names == ["tfs-ask"]
+
+
+# Recorded requests
+
+
+def test_a_cell_has_requests_recorded_however_they_are_asked(
+    notebook: Notebook, models: Models, tmp_path: Path
+) -> None:
+    text = config_text(
+        {"half": models.path("half_plus_two")},
+        {
+            "half": f"logging_config {{ log_collector_config {{ filename_prefix: '{tmp_path}/logs/' }} "
+            "sampling_config { sampling_rate: 1 } }"
+        },
+    )
+    notebook.run(f"%%tfs_serve {ANY}\n{text}")
+    for way in WAYS:
+        notebook.run(f"%%tfs_predict half --via {way}\n[1.0, 2.0]")
+    notebook.run("%tfs_stop")
+    import tensorflow as tf
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    (path,) = map(str, (tmp_path / "logs").iterdir())
+    logs = [PredictionLog.FromString(record.numpy()).predict_log for record in tf.data.TFRecordDataset(path)]
+    assert [tf.make_ndarray(log.request.inputs["x"]).tolist() for log in logs] == [[1, 2]] * 3
+    assert [tf.make_ndarray(log.response.outputs["y"]).tolist() for log in logs] == [[2.5, 3]] * 3
+
+
+def test_a_place_for_records_that_cannot_be_is_told_in_the_table(
+    notebook: Notebook, models: Models, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    logging = f"logging_config {{ log_collector_config {{ filename_prefix: '{tmp_path}/file/' }} "
+    text = config_text(
+        {"half": models.path("half_plus_two")}, {"half": logging + "sampling_config { sampling_rate: 1 } }"}
+    )
+    server = notebook.run(f"%%tfs_serve {ANY}\n{text}")
+    until(lambda: "The requests to model half are not logged" in table(server))

@@ -43,6 +43,7 @@ from tfs_notebook.api.classification_messages import (
 )
 from tfs_notebook.api.inference import ModelSpec, check_names, unknown_signature
 from tfs_notebook.api.proto_codec import encode_outputs, to_array
+from tfs_notebook.api.request_records import log_message
 from tfs_notebook.api.status_messages import model_spec, signature_def_map, status_message
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import Code, ServingError, invalid_argument
@@ -196,6 +197,8 @@ class GrpcServer:
         reply = encode_outputs(outputs, as_content=self.options.tensor_content) + spec
         if len(reply) > _MAX_MESSAGE:
             raise ServingError(Code.RESOURCE_EXHAUSTED, f"The reply of {len(reply)} bytes is too long for a message")
+        if self._inference.logs:
+            log_message(self._inference.logs, call, request, reply)
         return reply
 
     def _classify(self, request: Any, context: grpc.ServicerContext) -> Any:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tfs_notebook.engine.core import ServerCore
+    from tfs_notebook.engine.request_log import ModelLog
     from tfs_notebook.engine.servable import Loaded
     from tfs_notebook.engine.version import VersionStatus
 
@@ -41,6 +42,8 @@ class Inference:
         self._registry = core.manager.registry
         self.call_type: type[Call] = Call
         """What `open` returns; may be replaced at any time."""
+        self.logs: Mapping[str, ModelLog] = {}
+        """Where requests are written down, by model; replaced whole."""
 
     def open(self, spec: ModelSpec) -> Call:
         """Pin the version that `spec` names, for use in a `with`. Raises ServingError when there is none."""

@@ -20,6 +20,7 @@ from aiohttp import web
 from tfs_notebook.api import json_codec, status_messages
 from tfs_notebook.api.auth import LOCAL_NAMES, foreign_origin, host_name, names_this_server, token_matches
 from tfs_notebook.api.json_examples import ExamplesBody, evaluate
+from tfs_notebook.api.request_records import log_arrays
 from tfs_notebook.api.rest_body import Refused, body_at_hand, read_body
 from tfs_notebook.api.rest_connections import Connections
 from tfs_notebook.api.rest_reply import JsonReply
@@ -269,7 +270,7 @@ class RestServer:
         try:
             signature = _signature(call, parsed)
             inputs = parsed.tensors(signature)
-            work = partial(self._run, call, signature, inputs, row_format=parsed.row_format)
+            work = partial(self._run, asked, call, signature, inputs, row_format=parsed.row_format)
             return work, call, call.expected_seconds(signature, inputs)
         except BaseException:
             call.close()
@@ -283,8 +284,12 @@ class RestServer:
         with call:
             return work()
 
-    def _run(self, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool) -> bytes:
+    def _run(
+        self, asked: Route, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool
+    ) -> bytes:
         outputs = call.predict(signature, inputs, timeout=self.options.timeout)
+        if self._inference.logs:
+            log_arrays(self._inference.logs, call, asked.spec, signature, inputs, outputs)
         return json_codec.encode_predict(outputs, row_format=row_format)
 
     async def _evaluate_later(self, request: web.BaseRequest, asked: Route) -> bytes:

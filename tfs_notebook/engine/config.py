@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tensorflow_serving.config import model_server_config_pb2
 
+from tfs_notebook.engine.logging_config import LoggingConfig, logging_config
 from tfs_notebook.engine.text_proto import parse_text
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
@@ -60,13 +61,14 @@ VersionPolicy = Latest | AllVersions | Specific
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """One model of a configuration: where its versions are and which of them are served."""
+    """One model of a configuration: where its versions are, which are served, and how requests to them are logged."""
 
     name: str
     base_path: str
     platform: str = PLATFORM
     policy: VersionPolicy = Latest()
     labels: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    logging: LoggingConfig | None = None
 
 
 def parse_config(text: str, source: str = "model config") -> model_server_config_pb2.ModelServerConfig:
@@ -165,6 +167,7 @@ def _model(proto: model_server_config_pb2.ModelConfig) -> ModelConfig:
         platform=_platform(proto),
         policy=_policy(proto),
         labels=MappingProxyType(dict(proto.version_labels)),
+        logging=logging_config(proto),
     )
 
 

@@ -44,6 +44,8 @@ class Kind(Enum):
     """A configuration was applied, or refused (then `error` is set)."""
     LABELS = "labels"
     """The labels of a model changed, or were refused (then `error` is set)."""
+    LOGGING = "logging"
+    """The requests to a model cannot be written down any more (`error` is set), or can again."""
     SERVER = "server"
     """The server's ports opened or closed."""
 

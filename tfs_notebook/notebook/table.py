@@ -144,7 +144,8 @@ def problems(status: ServerStatus) -> list[str]:
     """Why what is served is not what was asked for, each with what to do about it."""
     refused = status.config_problem
     told = [f"The running configuration stays, the new one was refused: {refused.told}"] if refused else []
-    return [*told, *(problem.told for model in status.models for problem in model.problems)]
+    told += [problem.told for model in status.models for problem in model.problems]
+    return [*told, *(problem.told for problem in status.logging_problems)]
 
 
 def as_text(status: ServerStatus) -> str:
