@@ -252,6 +252,18 @@ class RestServer:
         reply = self._predict(asked, body)
         return reply if isinstance(reply, bytes) else await reply
 
+    async def _evaluate_later(self, request: web.BaseRequest, asked: Route) -> bytes:
+        body = await read_body(request, self.options.max_body_bytes, self._turns.pool)
+        return await self._in_pool(self._evaluate, asked, body)
+
+    def _evaluate(self, asked: Route, body: bytes) -> bytes:
+        """The reply to classify or regress, whose body is read before its model is looked for."""
+        with self._one_at_a_time if len(body) > _LARGE_BODY else nullcontext():
+            json_codec.check_cost(body, max(_LEAST_MEMORY, 4 * self.options.max_body_bytes))
+            parsed = ExamplesBody(body)
+        with self._inference.open(asked.spec) as call:
+            return evaluate(call, asked.action, parsed, self.options.timeout)
+
     def _predict(self, asked: Route, body: bytes) -> bytes | Awaitable[bytes]:
         parsed = json_codec.parse_quickly(body) if len(body) <= _LARGE_BODY else None
         if parsed is None:
@@ -291,18 +303,6 @@ class RestServer:
         if self._inference.logs:
             log_arrays(self._inference.logs, call, asked.spec, signature, inputs, outputs)
         return json_codec.encode_predict(outputs, row_format=row_format)
-
-    async def _evaluate_later(self, request: web.BaseRequest, asked: Route) -> bytes:
-        body = await read_body(request, self.options.max_body_bytes, self._turns.pool)
-        return await self._in_pool(self._evaluate, asked, body)
-
-    def _evaluate(self, asked: Route, body: bytes) -> bytes:
-        """The reply to classify or regress, whose body is read before its model is looked for."""
-        with self._one_at_a_time if len(body) > _LARGE_BODY else nullcontext():
-            json_codec.check_cost(body, max(_LEAST_MEMORY, 4 * self.options.max_body_bytes))
-            parsed = ExamplesBody(body)
-        with self._inference.open(asked.spec) as call:
-            return evaluate(call, asked.action, parsed, self.options.timeout)
 
     async def _in_pool(self, function: Callable[..., T], *args: Any) -> T:
         return await self._loop.run_in_executor(self._turns.pool, function, *args)
