@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.accepted_flags import KNOWN_FLAGS, without_accepted
+from tfs_notebook.batching_options import check_batching
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 from tfs_notebook.options import Flag, Options
 
@@ -178,6 +179,8 @@ def _without_conflicts(options: Options) -> Options:
         raise invalid_argument(
             "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
         )
+    if options.model_base_path or options.model_config_file:  # their absence is told first
+        check_batching(options)
     intra, inter = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
     if intra > 0 and inter > 0 and options.tensorflow_session_parallelism > 0:
         raise invalid_argument(

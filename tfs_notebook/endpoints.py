@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tfs_notebook.api import auth
 from tfs_notebook.api.grpc_server import GrpcOptions, GrpcServer
 from tfs_notebook.api.inference import Call
+from tfs_notebook.api.method_names import CheckedCall
 from tfs_notebook.api.rest import RestOptions, RestServer
+from tfs_notebook.batching_options import waiting_threads
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.monitoring import metrics_path
 from tfs_notebook.ports import check_number, check_port, refusal, until_free
@@ -79,7 +81,8 @@ class Endpoints:
             rest.options = replace(_rest_options(options), port=rest.options.port, metrics_path=metrics)
         if self._grpc is not None:
             self._grpc.options = replace(_grpc_options(options), port=self._grpc.options.port, counted=bool(metrics))
-        self._inference.call_type = self._metrics.counted(Call) if metrics else Call
+        calls = CheckedCall if options.enable_signature_method_name_check else Call
+        self._inference.call_type = self._metrics.counted(calls) if metrics else calls
         if old_rest is not None and old_rest is not rest:
             await old_rest.stop_listening()
             self._close_aside(old_rest.close(_DRAIN_SECONDS))
@@ -185,7 +188,7 @@ def _rest_options(options: Options) -> RestOptions:
         port=max(options.rest_api_port, 0),
         token=options.token,
         hosts=hosts,
-        threads=options.rest_api_num_threads,
+        threads=waiting_threads(options, options.rest_api_num_threads),
         timeout=options.rest_api_timeout_in_ms / 1000 if options.rest_api_timeout_in_ms > 0 else None,
         max_body_bytes=options.rest_api_max_body_mb << 20,
         cors=options.rest_api_enable_cors_support,
@@ -197,6 +200,6 @@ def _grpc_options(options: Options) -> GrpcOptions:
         host=options.host,
         port=max(options.port, 0),
         token=options.token,
-        threads=options.grpc_max_threads,
+        threads=waiting_threads(options, options.grpc_max_threads),
         tensor_content=options.enable_serialization_as_tensor_content,
     )

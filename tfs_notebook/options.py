@@ -57,6 +57,13 @@ class Options:
     file_system_poll_wait_seconds: int = _option(
         1, "Seconds between two looks for new versions; 0 or less: only when a configuration is applied."
     )
+    enable_batching: bool = _option(False, "Run the requests of several clients together, in batches.")
+    batching_parameters_file: str = _option(
+        "", "File with BatchingParameters in text format; without it a batch holds what waits when a thread is free."
+    )
+    enable_per_model_batching_parameters: bool = _option(
+        False, "Batch only versions that hold a batching_params.pbtxt, each by its own; --enable_batching is needed."
+    )
     allow_version_labels_for_unavailable_models: bool = _option(
         False, "Allow a new label to name a version that is not available."
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfs_notebook.batching_options import Batching, batching_parameters
 from tfs_notebook.endpoints import Endpoints, with_token
 from tfs_notebook.engine.events import Event, EventStream, Kind
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tfs_notebook.api.inference import Inference, ModelSpec
+    from tfs_notebook.engine.batching_parameters import BatchingParameters
     from tfs_notebook.engine.config_file import ConfigFile
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.engine.status import ModelStatus
@@ -100,6 +102,7 @@ class Server:
         self.events = EventStream()
         self._metrics = Metrics()
         self._devices = DEVICES
+        self._batching = Batching()
         self._runtime = Runtime()
         try:
             self._core, self._inference, self._endpoints = self._runtime.call(self._make())
@@ -161,7 +164,7 @@ class Server:
         """
         try:
             check_ports(self.options)
-            self._configure()
+            self._configure(batching_parameters(self.options))
             try:
                 self._runtime.call(self._core.apply(config, timeout=timeout, patient=strict))
             except ServingError as error:
@@ -215,17 +218,16 @@ class Server:
     ) -> asyncio.Task[None]:
         """Make everything as it is to be but the models, for which the returned task waits."""
         complete = self._complete(options)
+        batching = batching_parameters(complete)
         await self._endpoints.open(complete)
         self._take(options, complete)
-        self._configure()
+        self._configure(batching)
         self._set_switch_interval()
         self._watch(file)
         applying = self._core.apply(config, timeout=timeout, patient=False, afresh=True)
         return asyncio.get_running_loop().create_task(applying)
 
-    def _configure(self) -> None:
-        from tfs_notebook.api.inference import Call
-        from tfs_notebook.api.method_names import CheckedCall
+    def _configure(self, batching: BatchingParameters | None) -> None:
         from tfs_notebook.api.request_records import replay
         from tfs_notebook.engine.core import CoreOptions
         from tfs_notebook.engine.load_counts import CountedLoad
@@ -236,9 +238,11 @@ class Server:
 
         options = self.options
         manager = self._core.manager
-        saved_models = Loader(session_options(options))
+        models = Loader(session_options(options))
+        chosen = TFLiteLoader(models) if options.prefer_tflite_model else models
+        per_model = options.enable_per_model_batching_parameters
         load = WarmingLoader(
-            TFLiteLoader(saved_models) if options.prefer_tflite_model else saved_models,
+            self._batching.around(chosen, batching, per_model=per_model),
             replay,
             enabled=options.enable_model_warmup,
             iterations=max(options.num_request_iterations_for_warmup, 1),
@@ -251,7 +255,6 @@ class Server:
             allow_labels_for_unavailable=options.allow_version_labels_for_unavailable_models,
             prefer_tflite=options.prefer_tflite_model,
         )
-        self._inference.call_type = CheckedCall if options.enable_signature_method_name_check else Call
         self._core.resolve = Mount(options.mount, options.model_root).resolve
         self._logging.limit_files(options.request_log_file_mb << 20)
 

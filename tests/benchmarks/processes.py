@@ -49,8 +49,9 @@ def serve_and_spin(path: str, *options: str) -> None:
 
 def _start(path: str, *options: str) -> None:
     import tfs_notebook
+    from tfs_notebook.options import FLAGS
 
-    given = {name: int(value) for name, value in (option.split("=") for option in options)}
+    given = {name: FLAGS[name].parse(value) for name, value in (option.split("=", 1) for option in options)}
     server = tfs_notebook.serve(path, port=0, rest_api_port=0, **given)
     assert server.rest_url is not None
     assert server.grpc_target is not None

@@ -55,18 +55,21 @@ class Task:
 
 def classify(call: Call, signature_name: str, examples: np.ndarray, *, timeout: float | None) -> Classes:
     """The classes of serialized Examples, an object array [examples]; `timeout` in seconds. Raises ServingError."""
+    call.api = "Classify"
     outputs = _classify_outputs(call, _definition(call, signature_name))
     return _as_classes(_run(call, signature_name, outputs, examples, timeout), len(examples))
 
 
 def regress(call: Call, signature_name: str, examples: np.ndarray, *, timeout: float | None) -> np.ndarray:
     """A value, float32, for each of the serialized Examples; the rest is as for `classify`."""
+    call.api = "Regress"
     outputs = _regress_outputs(call, _definition(call, signature_name))
     return _as_values(_run(call, signature_name, outputs, examples, timeout), len(examples))
 
 
 def multi_inference(call: Call, tasks: Sequence[Task], examples: np.ndarray, *, timeout: float | None) -> list[Result]:
     """The results of `tasks` in their order, by one run of the model; the rest is as for `classify`."""
+    call.api = "MultiInference"
     aliases = _plan(call, tasks)
     _check_not_empty(examples)
     signatures = [_signature(call, task.signature_name) for task in tasks]

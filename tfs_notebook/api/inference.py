@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from tfs_notebook.api.batched_call import batched
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature, together
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
 
@@ -65,12 +66,14 @@ class Inference:
 class Call:
     """One request's hold on one version."""
 
-    __slots__ = ("_loaded",)
+    __slots__ = ("_loaded", "api")
     checks_method_names: ClassVar = False
     """Whether classify and regress only take signatures whose `method_name` says so."""
 
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
+        self.api = "Predict"
+        """What is asked for, in the metrics' words."""
 
     def __enter__(self) -> Self:
         return self
@@ -155,6 +158,28 @@ class Call:
         seconds = time.perf_counter() - started
         for each in stats:
             each.record(seconds)
+        return values
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether `predict` waits for other requests; `predict_soon` then does so without a thread."""
+        return self._loaded.begin is not None
+
+    async def predict_soon(
+        self, signature: Signature, inputs: Mapping[str, np.ndarray], *, timeout: float | None = None
+    ) -> dict[str, np.ndarray] | None:
+        """What `predict` returns or raises, of a model that `is_batched`; None when it must be asked by `predict`."""
+        stats = self._loaded.stats[signature.name]
+        started = time.perf_counter()
+        try:
+            if inputs.keys() != signature.inputs.keys():
+                inputs = _bind(signature, inputs)
+            values: dict[str, np.ndarray] | None = await batched(self._loaded.begin, signature, inputs, timeout)
+        except BaseException:
+            stats.record_error()
+            raise
+        if values is not None:
+            stats.record(time.perf_counter() - started)
         return values
 
 

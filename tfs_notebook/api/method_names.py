@@ -17,6 +17,7 @@ class CheckedCall(Call):
     """A `Call` that knows only signatures with one of the three method names."""
 
     __slots__ = ()
+    checks_method_names = True
 
     def signature(self, name: str) -> Signature | None:
         """The signature called `name`, or None. Raises ServingError INTERNAL for a method name that is none."""

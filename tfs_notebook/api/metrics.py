@@ -84,8 +84,33 @@ class Metrics:
             ) -> dict[str, np.ndarray]:
                 started = time.perf_counter()
                 outputs = super().predict(signature, inputs, output_filter=output_filter, timeout=timeout)
-                runtime.record((time.perf_counter() - started) * 1e6, self.model, "Predict", "TF1")
+                self._count(started)
                 return outputs  # type: ignore[no-any-return]  # of the base, again
+
+            async def predict_soon(
+                self, signature: Signature, inputs: Mapping[str, np.ndarray], *, timeout: float | None = None
+            ) -> dict[str, np.ndarray] | None:
+                started = time.perf_counter()
+                outputs = await super().predict_soon(signature, inputs, timeout=timeout)
+                if outputs is not None:  # else it is asked again, by `predict`
+                    self._count(started)
+                return outputs  # type: ignore[no-any-return]
+
+            def predict_together(
+                self,
+                signatures: Sequence[Signature],
+                inputs: Mapping[str, np.ndarray],
+                outputs: Sequence[str],
+                *,
+                timeout: float | None = None,
+            ) -> dict[str, np.ndarray]:
+                started = time.perf_counter()
+                values = super().predict_together(signatures, inputs, outputs, timeout=timeout)
+                self._count(started)
+                return values  # type: ignore[no-any-return]
+
+            def _count(self, started: float) -> None:
+                runtime.record((time.perf_counter() - started) * 1e6, self.model, self.api, "TF1")
 
         return CountedCall
 

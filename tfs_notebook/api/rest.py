@@ -52,6 +52,8 @@ _REASONS = {429: "Client Error", 499: "Client Error", 504: "Gateway Time-out"}
 """Where libevent's words are not aiohttp's."""
 _LARGE_BODY = 64 << 10
 """Bytes from which even numbers take so long to read that other requests should not wait for it."""
+_LONG_REPLY = 32 << 10
+"""Bytes of output that take about as long to write as a short call takes."""
 _LEAST_MEMORY = 256 << 20
 """Bytes that the values of a body may take however low its own limit is."""
 _MAX_LINE = 64 << 10
@@ -269,6 +271,8 @@ class RestServer:
         if parsed is None:
             return self._in_pool(self._predict_large, asked, body)
         work, call, seconds = self._prepare(asked, parsed)
+        if seconds is None and call.is_batched:
+            return self._run_batched(*work.args, **work.keywords)
         if not self._turns.may_run_now(seconds, alone=self._connections.count < 2):
             return self._turns.run(work, call.close, seconds=seconds)
         try:
@@ -276,7 +280,7 @@ class RestServer:
         finally:
             call.close()
 
-    def _prepare(self, asked: Route, parsed: json_codec.PredictBody) -> tuple[Callable[[], bytes], Call, float | None]:
+    def _prepare(self, asked: Route, parsed: json_codec.PredictBody) -> tuple[partial[bytes], Call, float | None]:
         """What is to be done for a request, the hold on the version that does it, and how long it will take."""
         call = self._inference.open(asked.spec)
         try:
@@ -303,6 +307,20 @@ class RestServer:
         if self._inference.logs:
             log_arrays(self._inference.logs, call, asked.spec, signature, inputs, outputs)
         return json_codec.encode_predict(outputs, row_format=row_format)
+
+    async def _run_batched(
+        self, asked: Route, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool
+    ) -> bytes:
+        """The same without a thread that waits, but for what takes long to write or is refused by the model."""
+        with call:
+            outputs = await call.predict_soon(signature, inputs, timeout=self.options.timeout)
+            if outputs is None:
+                return await self._in_pool(partial(self._run, asked, call, signature, inputs, row_format=row_format))
+            if self._inference.logs:
+                log_arrays(self._inference.logs, call, asked.spec, signature, inputs, outputs)
+            if sum(array.nbytes for array in outputs.values()) > _LONG_REPLY:
+                return await self._in_pool(partial(json_codec.encode_predict, outputs, row_format=row_format))
+            return json_codec.encode_predict(outputs, row_format=row_format)
 
     async def _in_pool(self, function: Callable[..., T], *args: Any) -> T:
         return await self._loop.run_in_executor(self._turns.pool, function, *args)

@@ -7,7 +7,7 @@ requests that use it and for no others.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tfs_notebook.engine.stats import CallStats
 
@@ -59,6 +59,8 @@ class Loaded:
         self.model = model
         self.version = version
         self.servable = servable
+        self.begin: Any = getattr(servable, "begin", None)
+        """`BatchedModel.begin`, for who does not want to wait in `Servable.run`; None for a servable without."""
         self.stats: dict[str, CallStats] = {name: CallStats() for name in servable.signatures}
         self._lock = threading.Lock()
         self._pins = 0

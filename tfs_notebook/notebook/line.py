@@ -20,6 +20,7 @@ SWITCHES = frozenset(f"--{flag.name}" for flag in KNOWN_FLAGS.values() if flag.t
 """The options that need no value."""
 PATHS = frozenset(
     {
+        "--batching_parameters_file",
         "--model_base_path",
         "--model_config_file",
         "--model_root",

@@ -1,0 +1,183 @@
+"""A servable whose calls wait for each other and run together, as behind TensorFlow Serving's --enable_batching."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING
+
+from tfs_notebook.engine.batching import Queue, Scheduler, expired
+from tfs_notebook.engine.batching_parameters import BatchingParameters, parameters_of_version
+from tfs_notebook.engine.batching_request import Part, Request
+from tfs_notebook.engine.batching_tensors import count_rows, joined, merged, split
+from tfs_notebook.errors import Code, ServingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+
+    from tfs_notebook.engine.servable import Servable
+    from tfs_notebook.engine.signature import Signature
+
+_log = logging.getLogger(__name__)
+_SHORTEST_SECONDS = 0.001
+
+
+class BatchedModel:
+    """`model` with its calls batched. `run` may be called from any number of threads, which wait in it."""
+
+    def __init__(self, model: Servable, parameters: BatchingParameters, scheduler: Scheduler) -> None:
+        self.signatures = model.signatures
+        self.signature_def = model.signature_def
+        self._model = model
+        self._parameters = parameters
+        self._scheduler = scheduler
+        self._queues: dict[object, Queue] = {}
+        self._queue_of: dict[tuple[str, frozenset[str] | None], Queue] = {}
+        self._opening = threading.Lock()
+
+    def expected_seconds(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> float | None:  # noqa: ARG002
+        """None: a call waits for others, and must not do so where requests are read."""
+        return None
+
+    def run(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str] | None,
+        timeout: float | None,
+    ) -> dict[str, np.ndarray]:
+        """The outputs by alias, as the model's own `run` gives them, for rows that ran in a batch.
+
+        Raises ServingError: what the batch failed with, or RESOURCE_EXHAUSTED when it did not begin within `timeout`
+        seconds, DEADLINE_EXCEEDED when it did not end.
+        """
+        waiting = self.begin(signature, inputs, outputs, timeout)
+        if waiting is None:
+            return self._model.run(signature, inputs, outputs, timeout)
+        waiting.wait()
+        return waiting.end()
+
+    def begin(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str] | None,
+        timeout: float | None,
+        when_over: Callable[[], object] | None = None,
+    ) -> Waiting | None:
+        """`run` for those who do not wait: `when_over` is called, on any thread, when `Waiting.end` is due.
+
+        None for inputs that the model will refuse: they are to be refused alone, by `run`, and not with a whole batch.
+        """
+        rows = count_rows(inputs.values())
+        specs = signature.inputs
+        for alias, array in inputs.items():
+            if array.dtype != specs[alias].numpy_dtype:
+                return None
+        queue = self._queue(signature, outputs)
+        request = Request(inputs, rows, timeout, when_over)
+        queue.submit(request)
+        return Waiting(queue, request, signature.outputs if outputs is None else outputs)
+
+    def _queue(self, signature: Signature, outputs: Sequence[str] | None) -> Queue:
+        asked = signature.name, None if outputs is None else frozenset(outputs)
+        queue = self._queue_of.get(asked)
+        if queue is None:
+            with self._opening:
+                queue = self._queue_of[asked] = self._open(signature, outputs)
+        return queue
+
+    def _open(self, signature: Signature, outputs: Sequence[str] | None) -> Queue:
+        """The queue of all calls that feed the same tensors and fetch the same ones, in whatever order."""
+        fetched = {alias: signature.outputs[alias] for alias in (signature.outputs if outputs is None else outputs)}
+        key = tuple(frozenset((alias, spec.name) for alias, spec in by.items()) for by in (signature.inputs, fetched))
+        if key not in self._queues:
+            kept = None if len(fetched) == len(signature.outputs) else tuple(fetched)
+            run = partial(self._run, signature, kept)
+            self._queues[key] = self._scheduler.queue(self._parameters, run)
+        return self._queues[key]
+
+    def _run(
+        self, signature: Signature, outputs: Sequence[str] | None, parts: list[Part]
+    ) -> list[Mapping[str, np.ndarray]]:
+        """What each of `parts` gets; raises ServingError for all of them."""
+        rows = sum(part.rows for part in parts)
+        rounded = self._rounded(rows)
+        pad = self._parameters.pad_variable_length_inputs
+        inputs = {
+            alias: merged(parts, alias, spec.name, rows=rounded, pad=pad) for alias, spec in signature.inputs.items()
+        }
+        latest = max(part.request.deadline for part in parts)
+        timeout = None if latest == inf else max(latest - time.monotonic(), _SHORTEST_SECONDS)
+        return [*split(self._model.run(signature, inputs, outputs, timeout), parts, rounded)]
+
+    def _rounded(self, rows: int) -> int:
+        allowed = self._parameters.allowed_batch_sizes
+        if not rows or not allowed:
+            return rows
+        rounded = min((size for size in allowed if size >= rows), default=0)
+        if not rounded:
+            _log.warning("Maximum batch size greater than largest allowed size; ignoring allowed sizes constraint")
+        return rounded or rows
+
+    def close(self) -> None:
+        """Run what still waits, then free the memory."""
+        for queue in self._queues.values():
+            queue.close()
+        self._model.close()
+
+
+class Waiting:
+    """A call that has begun and will have its batch."""
+
+    __slots__ = ("_outputs", "_queue", "_request")
+
+    def __init__(self, queue: Queue, request: Request, outputs: Collection[str]) -> None:
+        self._request = request
+        self._queue = queue
+        self._outputs = outputs
+
+    def wait(self) -> None:
+        """Return when `end` is due: when it is over, or its time is."""
+        self._request.wait()
+
+    def give_up(self) -> bool:
+        """Take it out of its queue; True when it will not be, or has not wholly been, run."""
+        return self._queue.give_up(self._request)
+
+    def end(self) -> dict[str, np.ndarray]:
+        """The outputs by alias. Raises ServingError, also when it is not over yet, and takes it out then."""
+        shares = self._request.answers()
+        if shares is not None:
+            return joined(shares, self._outputs)
+        if self.give_up():
+            raise expired()
+        raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchingLoader:
+    """`load` with batching around what it loads; equal ones load a version in the same way.
+
+    With `per_model` only versions that bring `batching_params.pbtxt` are batched, by what it says but for the threads.
+    """
+
+    load: Callable[[Path], Servable]
+    scheduler: Scheduler
+    parameters: BatchingParameters
+    per_model: bool = False
+
+    def __call__(self, directory: Path) -> Servable:
+        """Load the version in `directory`. Raises ServingError INVALID_ARGUMENT for parameters that cannot be."""
+        parameters = parameters_of_version(directory) if self.per_model else self.parameters
+        if parameters is None:
+            return self.load(directory)
+        parameters.check_queue()
+        return BatchedModel(self.load(directory), parameters, self.scheduler)
