@@ -202,6 +202,35 @@ def slow(directory: Path) -> Path:
     return _save(tf.Module(), directory, {"serving_default": serve})
 
 
+def together(directory: Path) -> Path:
+    """seconds: float[?] → rows: int32[?], how many rows ran together, and echo: float[?] = seconds.
+
+    It keeps one core busy for the longest of `seconds` without Python or its lock.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="seconds")])
+    def serve(seconds: tf.Tensor) -> dict[str, tf.Tensor]:
+        start = tf.timestamp()
+        least = tf.cast(tf.reduce_max(seconds), tf.float64)
+        elapsed = tf.while_loop(lambda elapsed: elapsed < least, lambda _: [tf.timestamp() - start], [start - start])[0]
+        rows = tf.fill(tf.shape(seconds), tf.size(seconds) + tf.cast(elapsed < 0, tf.int32))
+        return {"rows": rows, "echo": tf.identity(seconds)}
+
+    return _save(tf.Module(), directory, {"serving_default": serve})
+
+
+def any_width(directory: Path) -> Path:
+    """x: float[?, ?] → total: float[?], the sum of each row, and width: int32[?]; rows with 13 numbers fail."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name="x")])
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        width = tf.shape(x)[1]
+        tf.debugging.Assert(tf.not_equal(width, 13), ["unlucky"])
+        return {"total": tf.reduce_sum(x, axis=1), "width": tf.fill([tf.shape(x)[0]], width)}
+
+    return _save(tf.Module(), directory, {"serving_default": serve})
+
+
 def sized(directory: Path) -> Path:
     """n: int32[] → sum: float[], of n random numbers: a small request with any amount of work."""
 

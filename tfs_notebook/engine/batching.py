@@ -251,6 +251,8 @@ def _run(queue: Queue, parts: list[Part]) -> None:
         outcomes = queue.run(in_time)
     except ServingError as error:
         _finish(in_time, error)
+    except MemoryError:
+        _finish(in_time, ServingError(Code.RESOURCE_EXHAUSTED, "Not enough memory for this batch"))
     except Exception as error:
         _log.exception("a batch failed")
         _finish(in_time, ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}"))
