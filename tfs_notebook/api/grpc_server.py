@@ -64,11 +64,7 @@ _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 _MAX_MESSAGE = 2**31 - 1
 _MAX_DETAILS = 1024
 _LONGEST_SECONDS = 1e9
-_COUNTED: dict[Any, str] = {
-    predict_pb2.PredictRequest: "Predict",
-    classification_pb2.ClassificationRequest: "Classify",
-    regression_pb2.RegressionRequest: "Regress",
-}
+_COUNTED = {"PredictRequest": "Predict", "ClassificationRequest": "Classify", "RegressionRequest": "Regress"}
 """The requests that TensorFlow Serving counts, and its name of their API."""
 DEFAULT_RELOAD_SECONDS = 60.0
 
@@ -156,7 +152,7 @@ class GrpcServer:
         }
 
     def _method(self, answer: Callable[[Any, grpc.ServicerContext], Any], request_type: Any) -> Any:
-        api = _COUNTED.get(request_type)
+        api = _COUNTED.get(request_type.DESCRIPTOR.name)
 
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
             try:
