@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -192,6 +193,7 @@ def _rest_options(options: Options) -> RestOptions:
         timeout=options.rest_api_timeout_in_ms / 1000 if options.rest_api_timeout_in_ms > 0 else None,
         max_body_bytes=options.rest_api_max_body_mb << 20,
         cors=options.rest_api_enable_cors_support,
+        gzip_from_bytes=options.rest_api_gzip_from_kb << 10 if options.rest_api_gzip_from_kb > 0 else sys.maxsize,
     )
 
 

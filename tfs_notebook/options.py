@@ -104,6 +104,11 @@ class Options:
     request_log_file_mb: int = _option(
         64, "Largest file of a model's logging_config, in MiB; none has more than 1000 records.", own=True
     )
+    rest_api_gzip_from_kb: int = _option(
+        64,
+        "Compress REST replies of at least so many KiB for clients that accept gzip; 0: none. Worth it on slow nets.",
+        own=True,
+    )
     model_root: str = _option("", "Directory that --mount stands for.", own=True)
     mount: str = _option("", "Path, like /models, below which base paths are looked up in --model_root.", own=True)
     switch_interval_micros: int = _option(

@@ -50,6 +50,12 @@ class Inference:
         """Pin the version that `spec` names, for use in a `with`. Raises ServingError when there is none."""
         return self.call_type(self._registry.pin(spec.name, spec.version, spec.label))
 
+    def not_ready(self) -> dict[str, str]:
+        """Why each configured model that has no available version has none; empty when every model answers."""
+        silent = self._core.configs.keys() - self._registry.serving.keys()
+        problems = {name: self._core.model_status(name).problems for name in sorted(silent)}
+        return {name: found[0].message if found else "It is being loaded" for name, found in problems.items()}
+
     def status(self, name: str, version: int | None = None) -> list[VersionStatus]:
         """All known versions of a model, highest first, or the one asked for. Raises ServingError NOT_FOUND."""
         versions = self._core.manager.versions(name)

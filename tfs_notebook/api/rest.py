@@ -20,9 +20,11 @@ from aiohttp import web
 from tfs_notebook.api import json_codec, status_messages
 from tfs_notebook.api.auth import LOCAL_NAMES, foreign_origin, host_name, names_this_server, token_matches
 from tfs_notebook.api.json_examples import ExamplesBody, evaluate
+from tfs_notebook.api.probes import probe
 from tfs_notebook.api.request_records import log_arrays
 from tfs_notebook.api.rest_body import Refused, body_at_hand, read_body
 from tfs_notebook.api.rest_connections import Connections
+from tfs_notebook.api.rest_gzip import compressed
 from tfs_notebook.api.rest_reply import JsonReply
 from tfs_notebook.api.routes import Route, route
 from tfs_notebook.api.turns import Turns
@@ -85,6 +87,7 @@ class RestOptions:
     max_body_bytes: int = 256 << 20
     cors: bool = False
     metrics_path: str = ""
+    gzip_from_bytes: int = 64 << 10
 
 
 class RestServer:
@@ -170,25 +173,11 @@ class RestServer:
         path = _path(request)
         response: web.Response | JsonReply
         try:
-            self._admit(request)
-            metrics_path = self.options.metrics_path
-            if (
-                request.method in _OUTSIDE
-                or path[:4].lower() != "/v1/"
-                or (metrics_path and _names(path, metrics_path))
-            ):
-                response = await self._outside(request, path)
-            else:
-                body = (
-                    self._counted(request, path) if metrics_path else self._answer(request, route(request.method, path))
-                )
-                if not isinstance(body, bytes):
-                    body = await body
-                response = _json(200, body) if self.options.cors else JsonReply(body)
+            response = await self._reply(request, path)
         except ServingError as error:
             response = _json(_HTTP_STATUS.get(error.code, 500), json_codec.encode_error(error.message))
         except Refused as refused:
-            response = refused.response
+            response = self._probe(request, path, told=False) or refused.response
         except (ConnectionError, asyncio.CancelledError):
             raise
         except MemoryError:
@@ -201,6 +190,21 @@ class RestServer:
         if self._closing:
             response.force_close()
         return response
+
+    async def _reply(self, request: web.BaseRequest, path: str) -> web.Response | JsonReply:
+        self._admit(request)
+        metrics_path = self.options.metrics_path
+        if request.method in _OUTSIDE or path[:4].lower() != "/v1/" or (metrics_path and _names(path, metrics_path)):
+            return await self._outside(request, path)
+        body = self._counted(request, path) if metrics_path else self._answer(request, route(request.method, path))
+        if not isinstance(body, bytes):
+            body = await body
+        if len(body) >= self.options.gzip_from_bytes and (smaller := await compressed(request, body, self._turns.pool)):
+            return smaller
+        return _json(200, body) if self.options.cors else JsonReply(body)
+
+    def _probe(self, request: web.BaseRequest, path: str, *, told: bool) -> web.Response | None:
+        return probe(request.method, path, self._inference.not_ready, told=told)
 
     def _admit(self, request: web.BaseRequest) -> None:
         headers, options = request.headers, self.options
@@ -227,10 +231,10 @@ class RestServer:
             return body if isinstance(body, bytes) else await body
 
     async def _outside(self, request: web.BaseRequest, path: str) -> web.Response:
-        """The metrics, or what the HTTP library below TensorFlow Serving's API answers."""
+        """A probe's reply, the metrics, or what the HTTP library below TensorFlow Serving's API answers."""
         metrics_path = self.options.metrics_path
         if request.method in _OUTSIDE or not (metrics_path and _names(path, metrics_path)):
-            return _outside(request, path)
+            return self._probe(request, path, told=True) or _outside(request, path)
         if path != metrics_path:
             told = f"Unexpected path: {path}. Should be {metrics_path}".encode(errors="surrogateescape")
             return web.Response(status=400, body=told, content_type="text/plain")
