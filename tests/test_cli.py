@@ -134,6 +134,36 @@ def test_a_config_file_with_a_syntax_error(
     assert "  confg {}\n  ^\n" in err
 
 
+@pytest.mark.parametrize(
+    ("content", "out", "err"),
+    [
+        ("server_crt: ''", "INVALID_ARGUMENT: Invalid protobuf file: '{file}'", "there is no field server_crt"),
+        (
+            "",
+            "INVALID_ARGUMENT: --ssl_config_file={file}: server_key holds no private key: it is empty",
+            "The PEM text",
+        ),
+        (None, "NOT_FOUND: {file}; No such file or directory", "--ssl_config_file names an SSLConfig"),
+    ],
+)
+def test_an_ssl_config_that_cannot_be_used(
+    content: str | None,
+    out: str,
+    err: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    file = tmp_path / "ssl"
+    if content is not None:
+        file.write_text(content)
+    assert cli.main([f"--ssl_config_file={file}", f"--model_base_path={tmp_path}"]) == 255
+    told = capsys.readouterr()
+    assert told.out == f"Failed to start server. Error: {out.format(file=file)}\n"
+    assert err in told.err
+
+
 # Processes
 
 
@@ -314,6 +344,20 @@ def test_metrics_are_on_the_port_of_rest_and_without_one_it_says_so(models: Mode
         assert b':tensorflow:serving:request_count{model_name="default",status="OK"} 1\n' in page
     with running(*arguments) as process:
         process.logged("--monitoring_config_file has no effect without REST, on whose port metrics are served")
+
+
+def test_a_socket_alone(models: Models, tmp_path: Path) -> None:
+    path = tmp_path / "grpc"
+    base_path = models.path("half_plus_two")
+    with running("--port=0", f"--grpc_socket_path={path}", f"--model_base_path={base_path}") as process:
+        process.logged(f"Running gRPC ModelServer at UNIX socket {path} ...")
+        with grpc.insecure_channel(f"unix:{path}") as channel:
+            stub = model_service_pb2_grpc.ModelServiceStub(channel)
+            request = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "default"})
+            assert stub.GetModelStatus(request).model_version_status[0].state == 30
+        process.popen.send_signal(signal.SIGTERM)
+        assert process.wait()[0] == 0
+    assert not path.exists()
 
 
 def test_one_model_and_ctrl_c(models: Models) -> None:

@@ -154,6 +154,9 @@ def _serve(options: Options) -> None:
             "Building single TensorFlow model file config:  model_name: %s model_base_path: %s",
             options.model_name, options.model_base_path,
         )  # fmt: skip
+    from tfs_notebook.transport import read_transport
+
+    read_transport(options)  # before TensorFlow is imported, which takes seconds
     from tfs_notebook.server import Server
 
     with Server(options) as server:
@@ -162,6 +165,8 @@ def _serve(options: Options) -> None:
             _log.warning("Requests need the header or metadata authorization: %s", server.made_up_token)
         if server.grpc_target:
             _log.info("Running gRPC ModelServer at %s:%s ...", options.host, server.grpc_target.rpartition(":")[2])
+        if server.grpc_socket_target:
+            _log.info("Running gRPC ModelServer at UNIX socket %s ...", options.grpc_socket_path)
         if server.rest_url:
             _log.info("Exporting HTTP/REST API at:%s ...", server.rest_url.removeprefix("http://"))
         elif options.monitoring_config_file:
@@ -175,7 +180,7 @@ def _serve(options: Options) -> None:
 
 def _without_conflicts(options: Options) -> Options:
     """`options` checked in TensorFlow Serving's order; a REST port that cannot be had leaves REST off, as there."""
-    if options.port == 0 and options.rest_api_port == 0:
+    if options.port == 0 and not options.grpc_socket_path and options.rest_api_port == 0:
         raise invalid_argument(
             "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
         )

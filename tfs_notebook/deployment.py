@@ -15,8 +15,8 @@ from tfs_notebook.errors import invalid_argument
 from tfs_notebook.monitoring import metrics_path
 from tfs_notebook.mount import Mount
 from tfs_notebook.options import ANY_PORT, NOTEBOOK_DEFAULTS, Options
-from tfs_notebook.ports import check_ports
 from tfs_notebook.runtime import import_aside, without_tensorflow_remarks
+from tfs_notebook.transport import check_listening
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,7 @@ def notebook_options(given: Mapping[str, Any]) -> Options:
 def serve(path: str, text: str, given: Mapping[str, Any], *, source: str = "model config") -> Server:
     """Start a server in a notebook or script; see `tfs_notebook.serve`."""
     deployed = plan(path, text, given, source=source)
-    check_ports(deployed.options)  # before TensorFlow is imported, which takes seconds
+    check_listening(deployed.options)  # before TensorFlow is imported, which takes seconds
     import_aside("tfs_notebook.engine.savedmodel", "tfs_notebook.server")
     from tfs_notebook.server import Server
 

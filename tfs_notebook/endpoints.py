@@ -1,4 +1,4 @@
-"""The two ports of a server: opened, moved and closed without an unanswered request."""
+"""The ports of a server, and its socket: opened, moved and closed without an unanswered request."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.api import auth
@@ -15,8 +16,10 @@ from tfs_notebook.api.method_names import CheckedCall
 from tfs_notebook.api.rest import RestOptions, RestServer
 from tfs_notebook.batching_options import waiting_threads
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.grpc_place import GrpcPlace
 from tfs_notebook.monitoring import metrics_path
-from tfs_notebook.ports import check_number, check_port, refusal, until_free
+from tfs_notebook.ports import check_number, refusal
+from tfs_notebook.transport import Transport, read_transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -41,9 +44,12 @@ class Endpoints:
         """`reload` begins to apply a configuration within so many seconds; it is called on a gRPC thread."""
         self._inference = inference
         self._metrics = metrics
-        self._reload = reload
         self._rest: RestServer | None = None
-        self._grpc: GrpcServer | None = None
+        make = partial(GrpcServer, inference, metrics, reload)
+        self._port = GrpcPlace(make, self._close_aside, _DRAIN_SECONDS)
+        self._socket = GrpcPlace(make, self._close_aside, _DRAIN_SECONDS)
+        self.transport = Transport()
+        """What gRPC speaks through at the moment."""
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -55,7 +61,7 @@ class Endpoints:
     @property
     def grpc_port(self) -> int | None:
         """The port gRPC listens on, None when it is off."""
-        return self._grpc.port if self._grpc is not None else None
+        return self._port.server.port if self._port.server is not None else None
 
     async def open(self, options: Options) -> None:
         """Listen where `options` say; not to be cancelled on the way.
@@ -68,29 +74,36 @@ class Endpoints:
             raise ServingError(Code.UNAVAILABLE, "The server has been stopped")
         check_number("rest_api_port", options.rest_api_port)
         check_number("port", options.port)
-        metrics = await asyncio.get_running_loop().run_in_executor(None, _metrics_path, options)
-        old_rest, old_grpc = self._rest, self._grpc
+        loop = asyncio.get_running_loop()
+        metrics = await loop.run_in_executor(None, _metrics_path, options)
+        transport = await loop.run_in_executor(None, read_transport, options)
+        wanted = replace(_grpc_options(options, transport), counted=bool(metrics))
+        places = {
+            self._port: wanted if options.port != 0 else None,
+            self._socket: replace(wanted, port=0, socket_path=transport.socket_path) if transport.socket_path else None,
+        }
+        old_rest, begun = self._rest, []
         rest = await self._open_rest(options)
         try:
-            self._grpc = await self._open_grpc(options)
+            for place, asked in places.items():
+                begun.append(place)
+                await place.open(asked)
         except BaseException:
+            for place in begun:
+                await place.back()
             if rest is not old_rest:
                 await self._back_to_old_rest(rest)
             raise
-        self._rest = rest
+        self._rest, self.transport = rest, transport
         if rest is not None:
             rest.options = replace(_rest_options(options), port=rest.options.port, metrics_path=metrics)
-        if self._grpc is not None:
-            self._grpc.options = replace(_grpc_options(options), port=self._grpc.options.port, counted=bool(metrics))
         calls = CheckedCall if options.enable_signature_method_name_check else Call
         self._inference.call_type = self._metrics.counted(calls) if metrics else calls
         if old_rest is not None and old_rest is not rest:
             await old_rest.stop_listening()
             self._close_aside(old_rest.close(_DRAIN_SECONDS))
-        if old_grpc is not None and old_grpc is not self._grpc:
-            old_grpc.stop_listening(_DRAIN_SECONDS)
-            await until_free(old_grpc.options.host, old_grpc.port)
-            self._close_aside(old_grpc.close(_DRAIN_SECONDS))
+        for place, asked in places.items():
+            await place.settle(asked)
 
     def _close_aside(self, closing: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(closing)
@@ -120,43 +133,16 @@ class Endpoints:
             raise refusal("rest_api_port", wanted.host, wanted.port, error) from None
         return server
 
-    async def _open_grpc(self, options: Options) -> GrpcServer | None:
-        if options.port == 0:
-            return None
-        wanted = _grpc_options(options)
-        if self._grpc is not None and self._grpc.listens_as(wanted):
-            return self._grpc
-        old = self._grpc
-        if old is not None and old.port == wanted.port:
-            old.stop_listening(_DRAIN_SECONDS)  # the same port on another interface: only one of the two can have it
-            await until_free(old.options.host, old.port)
-        try:
-            return self._started_grpc(wanted)
-        except BaseException:
-            if old is not None and old.port == wanted.port:
-                self._grpc = self._started_grpc(replace(old.options, port=old.port))
-                self._close_aside(old.close(_DRAIN_SECONDS))
-            raise
-
-    def _started_grpc(self, wanted: GrpcOptions) -> GrpcServer:
-        if wanted.port:
-            check_port("port", wanted.host, wanted.port)  # grpc itself writes to stderr about a taken port
-        server = GrpcServer(self._inference, self._metrics, self._reload, wanted)
-        try:
-            server.start()
-        except OSError as error:
-            server.stop_listening(0)
-            raise refusal("port", wanted.host, wanted.port, error) from None
-        return server
-
     async def close(self, timeout: float) -> None:
         """Take no more requests; finish those under way within `timeout` seconds."""
         self._closed = True
-        rest, grpc, self._rest, self._grpc = self._rest, self._grpc, None, None
+        rest, self._rest = self._rest, None
         if rest is not None:
             self._close_aside(rest.close(timeout))
-        if grpc is not None:
-            self._close_aside(grpc.close(timeout))
+        for place in (self._port, self._socket):
+            if place.server is not None:
+                self._close_aside(place.server.close(timeout))
+                place.server = None
         if self._closing:
             _, late = await asyncio.wait(set(self._closing), timeout=timeout + 1.0)
             for task in late:
@@ -197,11 +183,14 @@ def _rest_options(options: Options) -> RestOptions:
     )
 
 
-def _grpc_options(options: Options) -> GrpcOptions:
+def _grpc_options(options: Options, transport: Transport) -> GrpcOptions:
     return GrpcOptions(
         host=options.host,
         port=max(options.port, 0),
         token=options.token,
         threads=waiting_threads(options, options.grpc_max_threads),
         tensor_content=options.enable_serialization_as_tensor_content,
+        tls=transport.tls,
+        arguments=transport.arguments,
+        health=options.enable_grpc_healthcheck_service,
     )

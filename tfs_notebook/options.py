@@ -29,10 +29,20 @@ class Options:
     """How a server behaves. Durations are in the unit that their name says."""
 
     port: int = _option(8500, "TCP port of gRPC; 0: none, but in a notebook any free one.")
+    grpc_socket_path: str = _option("", "Path of a Unix socket on which gRPC answers, too.")
     rest_api_port: int = _option(0, "TCP port of REST; 0: none, but in a notebook any free one.")
     rest_api_num_threads: int = _option(4 * (os.cpu_count() or 1), "Threads that run the slower REST requests.")
     rest_api_timeout_in_ms: int = _option(30_000, "How long a REST request may run; 0 or less: no limit.")
     rest_api_enable_cors_support: bool = _option(False, "Let pages of other sites read REST replies.")
+    grpc_channel_arguments: str = _option(
+        "", "Comma-separated key=value: arguments for the gRPC server, like grpc.max_concurrent_streams=100."
+    )
+    ssl_config_file: str = _option(
+        "", "File with an SSLConfig in text format: the key and certificates with which gRPC speaks TLS."
+    )
+    enable_grpc_healthcheck_service: bool = _option(
+        False, "Answer grpc.health.v1.Health on gRPC; probes need no token for it."
+    )
     grpc_max_threads: int = _option(4 * (os.cpu_count() or 1), "Threads that run gRPC requests.")
     enable_serialization_as_tensor_content: bool = _option(
         False, "Answer gRPC Predict with numbers in tensor_content instead of float_val, int_val and so on."

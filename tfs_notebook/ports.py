@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import socket
-import time
 from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import invalid_argument
@@ -69,15 +67,3 @@ def check_number(flag: str, port: int) -> None:
     """Raise ServingError INVALID_ARGUMENT for a number that is no port."""
     if not ANY_PORT <= port <= 65535:
         raise invalid_argument(f"--{flag}={port} is not a TCP port: they go from 1 to 65535")
-
-
-async def until_free(host: str, port: int) -> None:
-    """Wait until nobody listens on `port` any more, at most two seconds."""
-    deadline = time.monotonic() + 2.0
-    while time.monotonic() < deadline:
-        try:
-            check_port("port", host, port)
-        except PortTakenError:
-            await asyncio.sleep(0.01)
-        else:
-            return

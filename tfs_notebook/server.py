@@ -18,10 +18,10 @@ from tfs_notebook.engine.events import Event, EventStream, Kind
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.mount import Mount
-from tfs_notebook.ports import check_ports
 from tfs_notebook.runtime import Runtime
 from tfs_notebook.session_options import read_session_config, session_options
 from tfs_notebook.tensors import as_inputs
+from tfs_notebook.transport import check_listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.options import Options
+    from tfs_notebook.tls import Tls
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class Server:
         port. Whatever is raised, Ctrl-C too, nothing is left running.
         """
         try:
-            check_ports(self.options)
+            check_listening(self.options)
             self._configure(batching_parameters(self.options))
             try:
                 self._runtime.call(self._core.apply(config, timeout=timeout, patient=strict))
@@ -323,15 +324,31 @@ class Server:
         """Where gRPC answers, like `localhost:8500`; None when it is off."""
         return self._address("{}:{}", self._endpoints.grpc_port)
 
+    @property
+    def grpc_socket_target(self) -> str | None:
+        """Where gRPC answers on a Unix socket, like `unix:/tmp/grpc`; None when there is none."""
+        path = self._endpoints.transport.socket_path
+        return f"unix:{path}" if path and self._running else None
+
+    @property
+    def tls(self) -> Tls | None:
+        """The key material with which gRPC speaks TLS, None when it speaks plainly."""
+        return self._endpoints.transport.tls
+
     def _address(self, form: str, port: int | None) -> str | None:
         host = "localhost" if self.options.host in {"127.0.0.1", "0.0.0.0", "::"} else self.options.host
         return form.format(f"[{host}]" if ":" in host else host, port) if port is not None and self._running else None
 
     def stance(self) -> dict[str, Any]:
         """Where it listens and who may ask, as options."""
-        kept = ("host", "token", "allow_without_token", "allowed_hosts")
+        kept = (
+            "host", "token", "allow_without_token", "allowed_hosts", "grpc_channel_arguments",
+            "enable_grpc_healthcheck_service",
+        )  # fmt: skip
+        transport = self._endpoints.transport
+        paths = {"grpc_socket_path": transport.socket_path, "ssl_config_file": transport.ssl_config_path}
         ports = {"port": self._endpoints.grpc_port, "rest_api_port": self._endpoints.rest_port}
-        stance = {name: getattr(self._asked, name) for name in kept}
+        stance = {name: getattr(self._asked, name) for name in kept} | paths
         return stance | {name: port for name, port in ports.items() if port is not None}
 
     @property

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from tests.certificates import Authority, ssl_config
 from tests.notebook.conftest import ANY, Notebook
 from tests.saved_models import truncated_pb
 from tests.serving import ask, config_text, label, serving_threads, until
@@ -548,6 +549,25 @@ def test_a_token_is_sent_by_every_way(notebook: Notebook, models: Models, monkey
     assert ask(server, "POST", "/v1/models/model:predict", {"instances": [2.0]}).status == 401
     for via in WAYS:
         assert notebook.run(f"%%tfs_predict model --via {via}\n[2.0]").value.tolist() == [3.0]
+
+
+def test_tls_is_spoken_with_the_own_port(notebook: Notebook, models: Models, tmp_path: Path) -> None:
+    authority = Authority()
+    key, certificate = authority.issue("server")
+    file = ssl_config(tmp_path / "ssl", server_key=key, server_cert=certificate)
+    path = models.path("half_plus_two")
+    notebook.run(f"%tfs_serve {path} {ANY} --ssl_config_file={file}")
+    assert notebook.run("%%tfs_predict model --via grpc\n[2.0]").value.tolist() == [3.0]
+    ssl_config(
+        tmp_path / "ssl",
+        server_key=key,
+        server_cert=certificate,
+        custom_ca=authority.certificate,
+        client_verify=True,
+    )
+    notebook.run(f"%tfs_serve {path}")
+    refused = notebook.refuse("%%tfs_predict model --via grpc\n[2.0]")
+    assert "gRPC demands a certificate of its clients (client_verify)" in refused
 
 
 def test_a_server_without_network_answers_locally(notebook: Notebook, models: Models) -> None:

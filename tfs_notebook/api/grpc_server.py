@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +41,10 @@ from tfs_notebook.api.classification_messages import (
     multi_inference_response,
     regression_response,
 )
+from tfs_notebook.api.health import HEALTH, Health
 from tfs_notebook.api.inference import ModelSpec, check_names, unknown_signature
 from tfs_notebook.api.proto_codec import encode_outputs, to_array
+from tfs_notebook.api.reflection import Reflection
 from tfs_notebook.api.request_records import log_message
 from tfs_notebook.api.status_messages import model_spec, signature_def_map, status_message
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
@@ -57,7 +59,9 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.inference import Inference
     from tfs_notebook.api.metrics import Metrics
+    from tfs_notebook.channel_arguments import ChannelArguments
     from tfs_notebook.engine.counters import Labels
+    from tfs_notebook.tls import Tls
 
 _log = logging.getLogger(__name__)
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}
@@ -67,11 +71,16 @@ _LONGEST_SECONDS = 1e9
 _COUNTED = {"PredictRequest": "Predict", "ClassificationRequest": "Classify", "RegressionRequest": "Regress"}
 """The requests that TensorFlow Serving counts, and its name of their API."""
 DEFAULT_RELOAD_SECONDS = 60.0
+SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GrpcOptions:
-    """How the gRPC front end listens. `port` 0 picks a free one; `counted` puts its requests into the metrics."""
+    """How the gRPC front end listens. `port` 0 picks a free one; with a `socket_path` it listens there instead.
+
+    `arguments` overrule the server's own; `health` answers grpc.health.v1.Health; `counted` puts requests into the
+    metrics.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -79,6 +88,10 @@ class GrpcOptions:
     threads: int = 8
     tensor_content: bool = False
     counted: bool = False
+    socket_path: str = ""
+    tls: Tls | None = None
+    arguments: ChannelArguments = ()
+    health: bool = False
 
 
 class GrpcServer:
@@ -97,31 +110,54 @@ class GrpcServer:
         self._reload = reload
         self._pool = ThreadPoolExecutor(max(options.threads, 1), thread_name_prefix="tfs-grpc")
         # so_reuseport lets a second process listen on the same port without an error
-        arguments = [
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", _MAX_MESSAGE),
-            ("grpc.max_send_message_length", -1),
-        ]
-        self._server = grpc.server(self._pool, options=arguments)
+        arguments = {
+            "grpc.so_reuseport": 0,
+            "grpc.max_receive_message_length": _MAX_MESSAGE,
+            "grpc.max_send_message_length": -1,
+            **dict(options.arguments),
+        }
+        self._server = grpc.server(self._pool, options=list(arguments.items()))
+        self._health = Health()
+        self._reflection = Reflection((*SERVICES, *([HEALTH] if options.health else [])))
         self._server.add_generic_rpc_handlers((_Services(self),))
         self._stopped = threading.Event()
+        self.listening = False
+        """Whether new connections are accepted."""
         self.port = 0
 
     def listens_as(self, wanted: GrpcOptions) -> bool:
         """Whether this listens where `wanted` asks to, so that only `options` need to be replaced."""
-        return wanted.host == self.options.host and wanted.port in {self.port, self.options.port}
+        mine = self.options
+        fixed = replace(wanted, port=mine.port, token=mine.token, threads=mine.threads)
+        return fixed == mine and wanted.port in {self.port, mine.port}
+
+    def stands_at(self, wanted: GrpcOptions) -> bool:
+        """Whether this has the port, on whatever interface, or the socket that `wanted` asks for."""
+        if wanted.socket_path or self.options.socket_path:
+            return wanted.socket_path == self.options.socket_path
+        return wanted.port == self.port
 
     def start(self) -> None:
-        """Listen. Raises OSError when the port is taken."""
-        address = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        """Listen. Raises OSError when the port or the socket is taken, or grpc cannot use the key material."""
+        options, tls = self.options, self.options.tls
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        address = f"unix:{options.socket_path}" if options.socket_path else f"{host}:{options.port}"
         try:
-            self.port = self._server.add_insecure_port(f"{address}:{self.options.port}")
+            if tls is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, _credentials(tls))
         except RuntimeError as error:
             raise OSError(str(error)) from None
+        self.port = 0 if options.socket_path else bound
         self._server.start()
+        self.listening = True
 
     def stop_listening(self, grace: float = 5.0) -> None:
         """Take no more requests; those under way have `grace` seconds. Returns at once."""
+        self.listening = False
+        self._health.drain()
+        self._reflection.drain()
         try:
             self._stopped = self._server.stop(grace)
         except RuntimeError:  # the interpreter ends, and begins no more threads
@@ -137,6 +173,8 @@ class GrpcServer:
         finally:
             self._server.stop(None)
             self._pool.shutdown(wait=False)
+            self._health.close()
+            self._reflection.close()
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         """What is called by which name."""
@@ -149,7 +187,13 @@ class GrpcServer:
             f"{prediction}GetModelMetadata": self._method(self._metadata, metadata_pb2.GetModelMetadataRequest),
             f"{model}GetModelStatus": self._method(self._status, status_pb2.GetModelStatusRequest),
             f"{model}HandleReloadConfigRequest": self._method(self._reload_config, management_pb2.ReloadConfigRequest),
+            **self._reflection.methods(),
+            **self.open_methods(),
         }
+
+    def open_methods(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        """The methods among them that need no token: probes have none, and learn nothing but that this serves."""
+        return self._health.methods() if self.options.health else {}
 
     def _method(self, answer: Callable[[Any, grpc.ServicerContext], Any], request_type: Any) -> Any:
         api = _COUNTED.get(request_type.DESCRIPTOR.name)
@@ -253,19 +297,29 @@ class _Services(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
     def __init__(self, server: GrpcServer) -> None:
         self._server = server
         self._methods = server.methods()
+        self._open_methods = server.open_methods()
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         token = self._server.options.token
         if token and not _authorized(details.invocation_metadata, token):
-            return _UNAUTHORIZED
+            return self._open_methods.get(details.method) or _UNAUTHORIZED
         return self._methods.get(details.method)
+
+
+def _credentials(tls: Tls) -> grpc.ServerCredentials:
+    ca = tls.ca.encode() or None
+    return grpc.ssl_server_credentials(
+        [(tls.key.encode(), tls.certificate.encode())],
+        root_certificates=ca,
+        require_client_auth=tls.client_verify,
+    )
 
 
 def _refuse(_messages: Any, context: grpc.ServicerContext) -> Any:
     return context.abort(grpc.StatusCode.UNAUTHENTICATED, "Missing or wrong token in the metadata 'authorization'")
 
 
-_UNAUTHORIZED = grpc.stream_unary_rpc_method_handler(_refuse)
+_UNAUTHORIZED: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(_refuse)
 
 
 def _serialized(reply: Any) -> bytes:

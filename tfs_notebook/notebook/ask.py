@@ -26,8 +26,11 @@ from tfs_notebook.runtime import result_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import grpc
+
     from tfs_notebook.notebook.question import Question
     from tfs_notebook.server import Prediction, Server
+    from tfs_notebook.tls import Tls
 
 _CODES = {
     400: Code.INVALID_ARGUMENT, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED, 404: Code.NOT_FOUND,
@@ -198,10 +201,26 @@ def _ask_grpc(
         request.model_spec.version_label = spec.label
     for alias, array in inputs.items():
         request.inputs[alias].CopyFrom(from_array(array))
-    with grpc.insecure_channel(server.grpc_target, options=_CHANNEL) as channel:
+    with _channel(server.grpc_target, server.tls) as channel:
         try:
             reply = PredictionServiceStub(channel).Predict(request, metadata=(("authorization", server.options.token),))
         except grpc.RpcError as refused:
             raise ServingError(Code(refused.code().value[0]), refused.details() or "") from None
     outputs = {alias: to_array(alias, proto) for alias, proto in reply.outputs.items()}
     return reply.model_spec.version.value, outputs
+
+
+def _channel(target: str, tls: Tls | None) -> grpc.Channel:
+    """A channel that trusts the server's own certificate alone, by the name `localhost` or that of the target."""
+    import grpc
+
+    if tls is None:
+        return grpc.insecure_channel(target, options=_CHANNEL)
+    if tls.client_verify:
+        raise ServingError(
+            Code.FAILED_PRECONDITION,
+            "gRPC demands a certificate of its clients (client_verify), and this one has none",
+            hint="Ask with --via rest, or from a program that has a certificate.",
+        )
+    credentials = grpc.ssl_channel_credentials(root_certificates=tls.certificate.encode())
+    return grpc.secure_channel(target, credentials, options=_CHANNEL)

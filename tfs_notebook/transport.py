@@ -1,0 +1,48 @@
+"""What gRPC needs besides a host and a port: a socket, key material, arguments; all of it checked before it is used."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tfs_notebook.channel_arguments import ChannelArguments, parse_channel_arguments
+from tfs_notebook.mount import Mount
+from tfs_notebook.ports import check_ports
+from tfs_notebook.socket_path import check_socket_path
+from tfs_notebook.tls import Tls, read_tls
+
+if TYPE_CHECKING:
+    from tfs_notebook.options import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """The socket's path, the key material with its file, and the arguments; paths are absolute, "" is none."""
+
+    socket_path: str = ""
+    ssl_config_path: str = ""
+    tls: Tls | None = None
+    arguments: ChannelArguments = ()
+
+
+def read_transport(options: Options) -> Transport:
+    """What `options` name, read anew. Raises ServingError for what cannot be used."""
+    file = _absolute(Mount(options.mount, options.model_root).resolve(options.ssl_config_file))
+    return Transport(
+        socket_path=_absolute(options.grpc_socket_path),
+        ssl_config_path=file,
+        tls=read_tls(file) if file else None,
+        arguments=parse_channel_arguments(options.grpc_channel_arguments),
+    )
+
+
+def check_listening(options: Options) -> None:
+    """Raise PortTakenError or ServingError for what would keep a server from listening as `options` say."""
+    check_ports(options)
+    check_socket_path(read_transport(options).socket_path)
+
+
+def _absolute(path: str) -> str:
+    """`path` whatever the working directory becomes."""
+    return os.path.abspath(path) if path else ""  # noqa: PTH100 - resolving links would show other names
