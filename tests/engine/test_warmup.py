@@ -11,6 +11,8 @@ import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tests.engine.parts import Recorder, until
+from tests.example_models import heads
+from tfs_notebook.api.classification import CLASSIFY
 from tfs_notebook.api.request_records import replay
 from tfs_notebook.engine.events import EventStream, State
 from tfs_notebook.engine.manager import Manager, RetryPolicy
@@ -98,6 +100,34 @@ def test_a_thousand_records_are_not_too_many(count: Callable[..., int]) -> None:
 
 def test_records_without_a_request_are_passed_over(count: Callable[..., int]) -> None:
     assert count([PredictionLog(), INCREMENT, b""]) == 1
+
+
+def examples_log(kind: str, signature_name: str) -> PredictionLog:
+    """A record of `kind` that asks a signature of `heads` about one empty example."""
+    log = PredictionLog()
+    request = getattr(log, kind).request
+    request.input.example_list.examples.add()
+    spec = request.tasks.add(method_name=CLASSIFY).model_spec if kind == "multi_inference_log" else request.model_spec
+    spec.name, spec.signature_name = "another name", signature_name
+    return log
+
+
+@pytest.mark.parametrize(
+    ("kind", "signature_name", "refused"),
+    [
+        ("classify_log", "classify", "No signature was found with the name: none"),
+        ("regress_log", "regress", "No signature was found with the name: none"),
+        ("multi_inference_log", "classify", "Requested signature not found in model graph: none"),
+    ],
+)
+def test_classify_regress_and_several_at_once(tmp_path: Path, kind: str, signature_name: str, refused: str) -> None:
+    heads(tmp_path / "1")
+    write(tmp_path / "1", [examples_log(kind, signature_name)])
+    loader()(tmp_path / "1").close()
+    write(tmp_path / "1", [examples_log(kind, signature_name), examples_log(kind, "none")])
+    error = refusal(tmp_path / "1")
+    assert (error.code, error.message) == (Code.INVALID_ARGUMENT, refused)
+    assert error.where.endswith("record 2")
 
 
 def test_a_file_without_records_and_no_file(count: Callable[..., int], models: Models) -> None:

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING, Any
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
+from tfs_notebook.api.classification_messages import (
+    classification_response,
+    multi_inference_response,
+    regression_response,
+)
 from tfs_notebook.api.inference import Call, check_names, unknown_signature
 from tfs_notebook.api.proto_codec import encode_outputs, from_array, to_array
 from tfs_notebook.api.status_messages import model_spec
@@ -130,5 +135,10 @@ def _ask_predict(call: Call, request: PredictRequest) -> None:
     call.predict(signature, inputs, output_filter=request.output_filter)
 
 
-_ASK: Mapping[str, Callable[[Call, Any], None]] = {"predict_log": _ask_predict}
+_ASK: Mapping[str, Callable[[Call, Any], object]] = {
+    "predict_log": _ask_predict,
+    "classify_log": classification_response,
+    "regress_log": regression_response,
+    "multi_inference_log": multi_inference_response,
+}
 """How each kind of request is asked, by its field in PredictionLog."""
