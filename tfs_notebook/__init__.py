@@ -14,7 +14,8 @@ from tfs_notebook.errors import Code, ServingError
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from tfs_notebook.server import Prediction, Server
+    from tfs_notebook.local import Prediction
+    from tfs_notebook.server import Server
 
 __version__ = "0.1.0"
 __all__ = [
@@ -61,8 +62,12 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name in {"Prediction", "Server"}:
-        from tfs_notebook import server
+    if name == "Prediction":
+        from tfs_notebook.local import Prediction
 
-        return getattr(server, name)
+        return Prediction
+    if name == "Server":
+        from tfs_notebook.server import Server
+
+        return Server
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,52 +10,30 @@ from concurrent import futures  # Python 3.10 has three TimeoutErrors
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tfs_notebook.batching_options import Batching, batching_parameters
 from tfs_notebook.endpoints import Endpoints, with_token
 from tfs_notebook.engine.events import Event, EventStream, Kind
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.loading import Loading
 from tfs_notebook.mount import Mount
 from tfs_notebook.runtime import Runtime
-from tfs_notebook.session_options import read_session_config, session_options
-from tfs_notebook.tensors import as_inputs
 from tfs_notebook.transport import check_listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from pathlib import Path
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
     from typing_extensions import Self
 
     from tfs_notebook.api.inference import Inference, ModelSpec
-    from tfs_notebook.engine.batching_parameters import BatchingParameters
     from tfs_notebook.engine.config_file import ConfigFile
     from tfs_notebook.engine.core import ServerCore
+    from tfs_notebook.engine.servable import Servable
     from tfs_notebook.engine.status import ModelStatus
+    from tfs_notebook.local import Prediction
     from tfs_notebook.options import Options
     from tfs_notebook.tls import Tls
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The answer to a request: which version gave it, and its outputs by alias (strings: object arrays of bytes)."""
-
-    model: str
-    version: int
-    signature_name: str
-    outputs: Mapping[str, np.ndarray]
-
-    def __getitem__(self, alias: str) -> np.ndarray:
-        return self.outputs[alias]
-
-    @property
-    def array(self) -> np.ndarray:
-        """The only output. Raises ValueError when the signature has several."""
-        if len(self.outputs) != 1:
-            raise ValueError(f"{self.signature_name} has the outputs {', '.join(self.outputs)}: take one by its name")
-        return next(iter(self.outputs.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +81,7 @@ class Server:
         self.events = EventStream()
         self._metrics = Metrics()
         self._devices = DEVICES
-        self._batching = Batching()
+        self._loading = Loading(self._metrics.loads, lambda: self._running)
         self._runtime = Runtime()
         try:
             self._core, self._inference, self._endpoints = self._runtime.call(self._make())
@@ -165,7 +143,7 @@ class Server:
         """
         try:
             check_listening(self.options)
-            self._configure(batching_parameters(self.options))
+            self._configure(self._loading.loader(self.options))
             try:
                 self._runtime.call(self._core.apply(config, timeout=timeout, patient=strict))
             except ServingError as error:
@@ -197,7 +175,6 @@ class Server:
         from tfs_notebook.engine.config import validate_config
 
         validate_config(config, self._core.configs)
-        read_session_config(options)
         with contextlib.suppress(_NotAllServedError):
             self._runtime.call(self._change(options, config, file, timeout))
 
@@ -219,37 +196,21 @@ class Server:
     ) -> asyncio.Task[None]:
         """Make everything as it is to be but the models, for which the returned task waits."""
         complete = self._complete(options)
-        batching = batching_parameters(complete)
+        load = self._loading.loader(complete)
         await self._endpoints.open(complete)
         self._take(options, complete)
-        self._configure(batching)
+        self._configure(load)
         self._set_switch_interval()
         self._watch(file)
         applying = self._core.apply(config, timeout=timeout, patient=False, afresh=True)
         return asyncio.get_running_loop().create_task(applying)
 
-    def _configure(self, batching: BatchingParameters | None) -> None:
-        from tfs_notebook.api.request_records import replay
+    def _configure(self, load: Callable[[Path], Servable]) -> None:
         from tfs_notebook.engine.core import CoreOptions
-        from tfs_notebook.engine.load_counts import CountedLoad
         from tfs_notebook.engine.manager import RetryPolicy
-        from tfs_notebook.engine.savedmodel import Loader
-        from tfs_notebook.engine.tflite_model import TFLiteLoader
-        from tfs_notebook.engine.warmup import WarmingLoader
 
-        options = self.options
-        manager = self._core.manager
-        models = Loader(session_options(options))
-        chosen = TFLiteLoader(models) if options.prefer_tflite_model else models
-        per_model = options.enable_per_model_batching_parameters
-        load = WarmingLoader(
-            self._batching.around(chosen, batching, per_model=per_model),
-            replay,
-            enabled=options.enable_model_warmup,
-            iterations=max(options.num_request_iterations_for_warmup, 1),
-            wanted=lambda: self._running,
-        )
-        manager.load = CountedLoad(load, self._metrics.loads)
+        options, manager = self.options, self._core.manager
+        manager.load = load
         manager.retry_policy = RetryPolicy(options.max_num_load_retries, options.load_retry_interval_micros / 1e6)
         self._core.options = CoreOptions(
             poll_seconds=options.file_system_poll_wait_seconds,
@@ -395,25 +356,13 @@ class Server:
         `inputs` is a mapping of arrays (or nested lists) by input alias, or the value of the only input; the whole
         tensor, with its batch dimension. `timeout` is in seconds. Raises ServingError.
         """
-        from tfs_notebook.api.inference import ModelSpec, unknown_signature
-        from tfs_notebook.api.request_records import log_arrays
+        from tfs_notebook.api.inference import ModelSpec
+        from tfs_notebook.local import predict
 
         if not self._running:
             raise ServingError(Code.UNAVAILABLE, "The server has been stopped")
         asked = ModelSpec(model, version, label)
-        with self._inference.open(asked) as call:
-            signature = call.signature(signature_name)
-            if signature is None:
-                raise unknown_signature(signature_name)
-            arrays = as_inputs(inputs, signature)
-            outputs = call.predict(signature, arrays, output_filter=output_filter, timeout=timeout)
-            if self._inference.logs:
-                logs, filtered = self._inference.logs, output_filter
-                log_arrays(logs, call, asked, signature, arrays, outputs, output_filter=filtered, shared=True)
-            for alias, array in outputs.items():
-                if any(np.may_share_memory(array, given) for given in arrays.values()):
-                    outputs[alias] = array.copy()  # the caller may go on with what was passed
-            return Prediction(call.model, call.version, signature.name, outputs)
+        return predict(self._inference, asked, inputs, signature_name, output_filter, timeout)
 
     def signatures(self, spec: ModelSpec) -> Mapping[str, Signature] | None:
         """The signatures of the version that `spec` names, None when nothing answers for it now."""

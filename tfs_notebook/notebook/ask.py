@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     import grpc
 
+    from tfs_notebook.local import Prediction
     from tfs_notebook.notebook.question import Question
-    from tfs_notebook.server import Prediction, Server
+    from tfs_notebook.server import Server
     from tfs_notebook.tls import Tls
 
 _CODES = {

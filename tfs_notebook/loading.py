@@ -1,0 +1,49 @@
+"""How versions are loaded, as the options say: what stands around the loaders of SavedModels and TFLite models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfs_notebook.batching_options import Batching, batching_parameters
+from tfs_notebook.session_options import session_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tfs_notebook.engine.load_counts import LoadCounts
+    from tfs_notebook.engine.servable import Servable
+    from tfs_notebook.options import Options
+
+
+class Loading:
+    """Makes the loaders of one server, which share its batching scheduler."""
+
+    def __init__(self, counts: LoadCounts, wanted: Callable[[], bool]) -> None:
+        """`counts` counts the loads; no warm-up request is begun once `wanted` tells that none is."""
+        self._batching = Batching()
+        self._counts = counts
+        self._wanted = wanted
+
+    def loader(self, options: Options) -> Callable[[Path], Servable]:
+        """What loads the version in a directory: its model, batched, warmed up and counted.
+
+        Equal ones load a version in the same way. Raises ServingError for files of the options that cannot be used.
+        """
+        from tfs_notebook.api.request_records import replay
+        from tfs_notebook.engine.load_counts import CountedLoad
+        from tfs_notebook.engine.savedmodel import Loader
+        from tfs_notebook.engine.tflite_model import TFLiteLoader
+        from tfs_notebook.engine.warmup import WarmingLoader
+
+        saved_models = Loader(session_options(options))
+        models = TFLiteLoader(saved_models) if options.prefer_tflite_model else saved_models
+        parameters, per_model = batching_parameters(options), options.enable_per_model_batching_parameters
+        warming = WarmingLoader(
+            self._batching.around(models, parameters, per_model=per_model),
+            replay,
+            enabled=options.enable_model_warmup,
+            iterations=max(options.num_request_iterations_for_warmup, 1),
+            wanted=self._wanted,
+        )
+        return CountedLoad(warming, self._counts)
