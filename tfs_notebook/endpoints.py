@@ -97,6 +97,7 @@ class Endpoints:
         self._rest, self.transport = rest, transport
         if rest is not None:
             rest.options = replace(_rest_options(options), port=rest.options.port, metrics_path=metrics)
+            rest.resize()
         calls = CheckedCall if options.enable_signature_method_name_check else Call
         self._inference.call_type = self._metrics.counted(calls) if metrics else calls
         if old_rest is not None and old_rest is not rest:

@@ -55,6 +55,7 @@ class GrpcPlace:
         old, self._before = self._before, None
         if self.server is not None and wanted is not None:
             self.server.options = replace(wanted, port=self.server.options.port)
+            self.server.resize()
         if old is not None and old is not self.server:
             if old.listening:
                 await self._stop_listening(old)

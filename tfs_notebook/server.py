@@ -257,6 +257,7 @@ class Server:
     async def _close(self, timeout: float) -> None:
         if self._watcher is not None:
             self._watcher.cancel()
+        self._core.manager.registry.hurry()
         try:
             await self._endpoints.close(timeout)
         finally:

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ from tfs_notebook.api.classification_messages import (
 )
 from tfs_notebook.api.health import HEALTH, Health
 from tfs_notebook.api.inference import ModelSpec, check_names, unknown_signature
+from tfs_notebook.api.pool import Pool
 from tfs_notebook.api.proto_codec import encode_outputs, to_array
 from tfs_notebook.api.reflection import Reflection
 from tfs_notebook.api.request_records import log_message
@@ -108,7 +109,7 @@ class GrpcServer:
         self._inference = inference
         self._metrics = metrics
         self._reload = reload
-        self._pool = ThreadPoolExecutor(max(options.threads, 1), thread_name_prefix="tfs-grpc")
+        self._pool = Pool(max(options.threads, 1), thread_name_prefix="tfs-grpc")
         # so_reuseport lets a second process listen on the same port without an error
         arguments = {
             "grpc.so_reuseport": 0,
@@ -128,7 +129,14 @@ class GrpcServer:
     def listens_as(self, wanted: GrpcOptions) -> bool:
         """Whether this listens where `wanted` asks to, so that only `options` need to be replaced."""
         mine = self.options
-        fixed = replace(wanted, port=mine.port, token=mine.token, threads=mine.threads)
+        fixed = replace(
+            wanted,
+            port=mine.port,
+            token=mine.token,
+            threads=mine.threads,
+            tensor_content=mine.tensor_content,
+            counted=mine.counted,
+        )
         return fixed == mine and wanted.port in {self.port, mine.port}
 
     def stands_at(self, wanted: GrpcOptions) -> bool:
@@ -136,6 +144,10 @@ class GrpcServer:
         if wanted.socket_path or self.options.socket_path:
             return wanted.socket_path == self.options.socket_path
         return wanted.port == self.port
+
+    def resize(self) -> None:
+        """Have as many threads as the options say now."""
+        self._pool.resize(self.options.threads)
 
     def start(self) -> None:
         """Listen. Raises OSError when the port or the socket is taken, or grpc cannot use the key material."""

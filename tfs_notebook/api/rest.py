@@ -116,6 +116,10 @@ class RestServer:
 
     # Life
 
+    def resize(self) -> None:
+        """Have as many threads as the options say now."""
+        self._turns.pool.resize(self.options.threads)
+
     def listens_as(self, wanted: RestOptions) -> bool:
         """Whether this listens where `wanted` asks to, so that only `options` need to be replaced."""
         return wanted.host == self.options.host and wanted.port in {self.port, self.options.port}

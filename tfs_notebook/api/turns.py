@@ -14,6 +14,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tfs_notebook.api.pool import Pool
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -29,7 +31,7 @@ class Turns:
 
     def __init__(self, threads: int) -> None:
         """`threads` is the size of the larger pool."""
-        self.pool = ThreadPoolExecutor(max(threads, 1), thread_name_prefix="tfs-rest")
+        self.pool = Pool(max(threads, 1), thread_name_prefix="tfs-rest")
         self._cores = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tfs-rest-short")
         self._together: list[tuple[asyncio.Future[Any], Callable[[], Any], Callable[[], None]]] = []
 

@@ -41,6 +41,7 @@ class BatchedModel:
         self._queues: dict[object, Queue] = {}
         self._queue_of: dict[tuple[str, frozenset[str] | None], Queue] = {}
         self._opening = threading.Lock()
+        self._hurried = False
 
     def expected_seconds(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> float | None:  # noqa: ARG002
         """None: a call waits for others, and must not do so where requests are read."""
@@ -102,6 +103,8 @@ class BatchedModel:
             kept = None if len(fetched) == len(signature.outputs) else tuple(fetched)
             run = partial(self._run, signature, kept)
             self._queues[key] = self._scheduler.queue(self._parameters, run)
+            if self._hurried:
+                self._queues[key].hurry()
         return self._queues[key]
 
     def _run(
@@ -126,6 +129,14 @@ class BatchedModel:
         if not rounded:
             _log.warning("Maximum batch size greater than largest allowed size; ignoring allowed sizes constraint")
         return rounded or rows
+
+    def hurry(self) -> None:
+        """From now on, as no more requests come, let batches wait for nothing but a thread."""
+        with self._opening:
+            self._hurried = True
+            queues = list(self._queues.values())
+        for queue in queues:
+            queue.hurry()
 
     def close(self) -> None:
         """Run what still waits, then free the memory."""

@@ -52,7 +52,7 @@ class Queue:
         self._limit = parameters.largest_batch
         self._patience = parameters.batch_timeout_micros / 1e6
         self._batches = deque([_Batch()])
-        self.closing = False
+        self.hurried = False
 
     def submit(self, request: Request) -> None:
         """Let `request` wait for its batch. Raises ServingError INVALID_ARGUMENT or UNAVAILABLE when it may not."""
@@ -110,7 +110,7 @@ class Queue:
     def due(self) -> float:
         """From when on its next batch may run: a time that is past for one that is full, infinity without any."""
         first = self._batches[0]
-        if len(self._batches) > 1 or (first.parts and (self.closing or first.rows >= self._limit)):
+        if len(self._batches) > 1 or (first.parts and (self.hurried or first.rows >= self._limit)):
             return 0.0
         return first.since + self._patience if first.parts else inf
 
@@ -141,6 +141,10 @@ class Queue:
     def give_up(self, request: Request) -> bool:
         """`discard`, for those without the lock."""
         return self._scheduler.give_up(self, request)
+
+    def hurry(self) -> None:
+        """From now on let batches wait for nothing but a thread."""
+        self._scheduler.hurry(self)
 
     def close(self) -> None:
         """Return when everything that waited has run."""
@@ -193,10 +197,16 @@ class Scheduler:
             self._waiting.remove(queue)
             self._emptied.notify_all()
 
+    def hurry(self, queue: Queue) -> None:
+        """See `Queue.hurry`."""
+        with self._changed:
+            queue.hurried = True
+            self._changed.notify()
+
     def remove(self, queue: Queue) -> None:
         """See `Queue.close`."""
         with self._changed:
-            queue.closing = True  # what waits there runs without delay
+            queue.hurried = True
             self._changed.notify_all()
             while queue.running or not queue.is_empty:
                 self._emptied.wait()
@@ -219,7 +229,7 @@ class Scheduler:
             _run(queue, parts)
             with self._changed:
                 queue.running -= 1
-                if queue.closing:
+                if queue.hurried:
                     self._emptied.notify_all()
             del queue, parts, taken
 

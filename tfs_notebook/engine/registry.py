@@ -39,6 +39,12 @@ class Registry:
         versions = {**self._serving.get(loaded.model, {}), loaded.version: loaded}
         self._replace(loaded.model, versions)
 
+    def hurry(self) -> None:
+        """Let no request wait for others: they are the last ones."""
+        for versions in self._serving.values():
+            for loaded in versions.values():
+                loaded.hurry()
+
     def withdraw(self, model: str, version: int) -> None:
         """Answer no more requests with this version."""
         self._replace(model, {n: loaded for n, loaded in self._serving.get(model, {}).items() if n != version})

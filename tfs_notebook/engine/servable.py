@@ -59,6 +59,7 @@ class Loaded:
         self.model = model
         self.version = version
         self.servable = servable
+        self._hurry: Callable[[], None] | None = getattr(servable, "hurry", None)
         self.begin: Any = getattr(servable, "begin", None)
         """`BatchedModel.begin`, for who does not want to wait in `Servable.run`; None for a servable without."""
         self.stats: dict[str, CallStats] = {name: CallStats() for name in servable.signatures}
@@ -82,10 +83,16 @@ class Loaded:
         if idle is not None:
             idle()
 
+    def hurry(self) -> None:
+        """Let what is asked wait for no other requests: fewer and fewer come from now on."""
+        if self._hurry is not None:
+            self._hurry()
+
     def retire(self, when_idle: Callable[[], object]) -> None:
         """Take no new pins and call `when_idle` once, on whatever thread, when the last one has ended."""
         with self._lock:
             self._when_idle = when_idle
             idle = not self._pins
+        self.hurry()
         if idle:
             when_idle()
