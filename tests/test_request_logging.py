@@ -279,8 +279,8 @@ def test_a_log_file_warms_up_the_next_version(models: Models, tmp_path: Path, lo
     with serving({"counter": base}, {"counter": logging_to(f"{logs}/")}) as server:
         for _ in range(3):
             ask_grpc(server, increment)
-        (log,) = logs.iterdir()
         until(lambda: len(records(logs)) == 3)
+        (log,) = logs.iterdir()
         copying = tmp_path / "copying"
         shutil.copytree(base / "1", copying)
         (copying / REQUESTS).parent.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -274,13 +275,40 @@ def test_a_disk_that_breaks_is_told_once_and_logging_goes_on_when_it_is_well(
     assert "The requests to model m are logged again; those before are lost" in caplog.messages
 
 
-def test_a_problem_goes_with_its_configuration(make_log: Callable[..., RequestLog], tmp_path: Path, told: Told) -> None:
+def test_a_full_disk_is_told_and_what_comes_after_has_a_file_of_its_own(
+    make_log: Callable[..., RequestLog], tmp_path: Path, told: Told
+) -> None:
+    log = make_log()
+    model = log.update(to(tmp_path))["m"]
+    least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, most))
+    try:
+        model.submit(lambda: bytes(20_000), 20_000)
+        until(lambda: told.of)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
+    (problem,) = log.problems
+    assert problem.message.startswith(f"The requests to model m are not logged to {tmp_path}/: ")
+    model.submit(lambda: b"after", 5)
+    log.close(SECONDS)
+    assert log.problems == ()
+    cut, after = sorted(tmp_path.iterdir())
+    assert cut.stat().st_size <= 10_000
+    assert [record.numpy() for record in tf.data.TFRecordDataset(str(after))] == [b"after"]
+
+
+def test_a_problem_goes_with_its_configuration(
+    make_log: Callable[..., RequestLog], tmp_path: Path, told: Told, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").touch()
     log = make_log()
     log.update(to(tmp_path / "file"))
     until(lambda: told.of)
     log.update(to(tmp_path / "logs"))
     assert log.problems == ()
+    log.close(SECONDS)
+    assert len(told.of) == 1
+    assert not any("again" in message for message in caplog.messages)
 
 
 def test_a_disk_that_hangs_holds_up_the_end_no_longer_than_asked(

@@ -52,6 +52,11 @@ class RecordFiles:
         self._path = Path()
         self._count = self._size = 0
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a file that the next record may be appended to."""
+        return self._writer is not None
+
     def prepare(self) -> None:
         """Make the directory. Raises OSError when there cannot be files in it."""
         directory = Path(self._stem()).parent

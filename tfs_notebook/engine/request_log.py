@@ -206,12 +206,10 @@ class RequestLog:
         except Exception:
             _log.exception("a request to model %s cannot be written down", log.model)
         else:
-            if not last:
+            if last:
+                self._recover(log)
+            elif log.files.is_open:
                 self._unflushed.add(log)
-            elif log.problem is not None:
-                log.problem = None
-                _log.warning("The requests to model %s are logged again; those before are lost", log.model)
-                self._tell(log.model, None)
 
     def _fail(self, log: ModelLog, error: Exception) -> None:
         self._unflushed.discard(log)
@@ -221,6 +219,12 @@ class RequestLog:
             log.problem = _problem(log, error)
             _log.warning("%s", log.problem.message)
             self._tell(log.model, log.problem)
+
+    def _recover(self, log: ModelLog) -> None:
+        if log.problem is not None:
+            log.problem = None
+            _log.warning("The requests to model %s are logged again; those before are lost", log.model)
+            self._tell(log.model, None)
 
 
 def _problem(log: ModelLog, error: Exception) -> ServingError:
