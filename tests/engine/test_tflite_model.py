@@ -135,7 +135,7 @@ def test_an_input_that_a_signature_leaves_out_is_zero_whatever_was_asked_before(
     }
     model = TFLiteModel(with_signatures(linear, signatures))
     assert ask(model, signature="x", x=[[1, 2]]) == {"y": [[2, 4]]}
-    assert ask(model, x=[[1, 2]], z=[[9, 9]])["y"] == [[11, 13]]
+    assert ask(model, x=[[1, 2], [3, 4]], z=[[9, 9], [9, 9]])["y"] == [[11, 13], [15, 17]]
     assert ask(model, signature="x", x=[[1, 2]]) == {"y": [[2, 4]]}
 
 

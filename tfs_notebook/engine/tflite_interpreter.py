@@ -54,46 +54,47 @@ class Interpreter:
         TFLite's own.
         """
         self._resize(feeds)
-        if len(feeds) < len(self.inputs):
-            self._blank(feeds)
         for index, array in feeds.items():
             self._interpreter.set_tensor(index, array)
-        try:
+        with _told("Failed to invoke TfLite interpreter"):
             self._interpreter.invoke()
-        except (RuntimeError, ValueError) as error:
-            raise ServingError(Code.INTERNAL, "Failed to invoke TfLite interpreter", hint=str(error)) from None
         return [self._interpreter.get_tensor(index) for index in fetches]
 
     def _resize(self, feeds: Mapping[int, np.ndarray]) -> None:
-        shapes = self._shapes | {index: array.shape for index, array in feeds.items()}
-        if shapes == self._shapes and shapes:
-            return
-        for index, shape in shapes.items():
-            if self._shapes.get(index) != shape:
-                try:
-                    self._interpreter.resize_tensor_input(index, shape)
-                except (RuntimeError, ValueError) as error:
-                    name = next(tensor.name for tensor in self.inputs if tensor.index == index)
-                    raise ServingError(
-                        Code.INTERNAL, f"Failed to resize input tensor: {name}", hint=str(error)
-                    ) from None
-        self.allocate()
-        self._shapes = shapes
-
-    def _blank(self, feeds: Mapping[int, np.ndarray]) -> None:
-        """Fill what has no feed with zeros, not with what an earlier request left there."""
-        for detail in self._interpreter.get_input_details():  # with the present shapes
-            tensor = _tensor(detail)
-            if tensor.index not in feeds:
-                nothing = b"" if tensor.dtype == object else 0
-                self._interpreter.set_tensor(tensor.index, np.full(detail["shape"], nothing, tensor.dtype))
+        """Give the inputs the shapes of `feeds`; one without a feed is not to be what an earlier request made of it."""
+        arrays = {
+            tensor.index: feeds[tensor.index] if tensor.index in feeds else _blank(tensor) for tensor in self.inputs
+        }
+        shapes = {index: array.shape for index, array in arrays.items()}
+        if shapes != self._shapes:
+            for tensor in self.inputs:
+                if shapes[tensor.index] != self._shapes.get(tensor.index):
+                    with _told(f"Failed to resize input tensor: {tensor.name}"):
+                        self._interpreter.resize_tensor_input(tensor.index, shapes[tensor.index])
+            self.allocate()
+            self._shapes = shapes
+        for index in arrays.keys() - feeds.keys():
+            self._interpreter.set_tensor(index, arrays[index])
 
     def allocate(self) -> None:
         """Take the memory for the present shapes. Raises ServingError INTERNAL when they do not fit together."""
-        try:
+        with _told("Failed to allocate tensors"):
             self._interpreter.allocate_tensors()
-        except (RuntimeError, ValueError) as error:
-            raise ServingError(Code.INTERNAL, "Failed to allocate tensors", hint=str(error)) from None
+
+
+@contextmanager
+def _told(message: str) -> Iterator[None]:
+    """Turn TFLite's errors into a ServingError INTERNAL with `message`; its hint has TFLite's own words."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise ServingError(Code.INTERNAL, message, hint=str(error)) from None
+
+
+def _blank(tensor: Tensor) -> np.ndarray:
+    """Zeros, or empty strings, in the shape that `tensor` was declared with."""
+    shape = [1 if size is None else size for size in tensor.shape]
+    return np.full(shape, b"" if tensor.dtype == object else 0, tensor.dtype)
 
 
 class InterpreterPool:
