@@ -1,45 +1,34 @@
-"""REST: TensorFlow Serving's HTTP API on aiohttp's low-level server.
-
-Small bodies are read on the loop, and `turns` says where their calls run; what takes longer is read on the pool.
-"""
+"""REST: aiohttp's low-level server, who may ask it, and what is answered outside TensorFlow Serving's API."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import re
-import threading
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import web
 
-from tfs_notebook.api import json_codec, status_messages
+from tfs_notebook.api import json_codec
 from tfs_notebook.api.auth import LOCAL_NAMES, foreign_origin, host_name, names_this_server, token_matches
-from tfs_notebook.api.json_examples import ExamplesBody, evaluate
 from tfs_notebook.api.probes import probe
-from tfs_notebook.api.request_records import log_arrays
-from tfs_notebook.api.rest_body import Refused, body_at_hand, read_body
+from tfs_notebook.api.rest_api import RestApi
+from tfs_notebook.api.rest_body import Refused
 from tfs_notebook.api.rest_connections import Connections
 from tfs_notebook.api.rest_gzip import compressed
 from tfs_notebook.api.rest_reply import JsonReply
-from tfs_notebook.api.routes import Route, route
+from tfs_notebook.api.routes import route
 from tfs_notebook.api.turns import Turns
-from tfs_notebook.errors import Code, ServingError, invalid_argument
+from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    import numpy as np
     from aiohttp.http_parser import RawRequestMessage
     from aiohttp.streams import StreamReader
 
-    from tfs_notebook.api.inference import Call, Inference
+    from tfs_notebook.api.inference import Inference
     from tfs_notebook.api.metrics import Metrics
-    from tfs_notebook.engine.signature import Signature
 
 T = TypeVar("T")
 
@@ -52,12 +41,6 @@ _HTTP_STATUS = {
 }  # fmt: skip
 _REASONS = {429: "Client Error", 499: "Client Error", 504: "Gateway Time-out"}
 """Where libevent's words are not aiohttp's."""
-_LARGE_BODY = 64 << 10
-"""Bytes from which even numbers take so long to read that other requests should not wait for it."""
-_LONG_REPLY = 32 << 10
-"""Bytes of output that take about as long to write as a short call takes."""
-_LEAST_MEMORY = 256 << 20
-"""Bytes that the values of a body may take however low its own limit is."""
 _MAX_LINE = 64 << 10
 """Bytes of a request line or header; a browser sends the cookies of every port of localhost."""
 _LONGEST_HOST = 256
@@ -100,7 +83,6 @@ class RestServer:
         self._metrics = metrics
         self._turns = Turns(options.threads)
         self._loop = asyncio.get_running_loop()
-        self._one_at_a_time = threading.Lock()
         self._connections = Connections(
             self._handle,
             request_factory=self._make_request,
@@ -110,6 +92,7 @@ class RestServer:
             max_line_size=_MAX_LINE,
             max_field_size=_MAX_LINE,
         )
+        self._api = RestApi(inference, self._turns, self)
         self._runner = web.ServerRunner(self._connections, handle_signals=False, shutdown_timeout=0.0)
         self._site: web.TCPSite | None = None
         self._closing = False
@@ -139,6 +122,11 @@ class RestServer:
         site = web.TCPSite(self._runner, self.options.host, self.port or self.options.port, reuse_address=True)
         await site.start()
         self._site = site
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other connection is open, on which a request could be waiting."""
+        return self._connections.count < 2
 
     @property
     def listening(self) -> bool:
@@ -200,7 +188,7 @@ class RestServer:
         metrics_path = self.options.metrics_path
         if request.method in _OUTSIDE or path[:4].lower() != "/v1/" or (metrics_path and _names(path, metrics_path)):
             return await self._outside(request, path)
-        body = self._counted(request, path) if metrics_path else self._answer(request, route(request.method, path))
+        body = self._counted(request, path) if metrics_path else self._api.answer(request, route(request.method, path))
         if not isinstance(body, bytes):
             body = await body
         if len(body) >= self.options.gzip_from_bytes and (smaller := await compressed(request, body, self._turns.pool)):
@@ -231,7 +219,7 @@ class RestServer:
             asked = route(request.method, path)
             counted.model = asked.spec.name
             counted.api = asked.action if request.method == "POST" else ""
-            body = self._answer(request, asked)
+            body = self._api.answer(request, asked)
             return body if isinstance(body, bytes) else await body
 
     async def _outside(self, request: web.BaseRequest, path: str) -> web.Response:
@@ -244,94 +232,6 @@ class RestServer:
             return web.Response(status=400, body=told, content_type="text/plain")
         page = await self._loop.run_in_executor(None, self._metrics.text)  # the pool may be busy with requests
         return web.Response(body=page.encode(), content_type="text/plain")
-
-    def _answer(self, request: web.BaseRequest, asked: Route) -> bytes | Awaitable[bytes]:
-        """The reply, or what is to be awaited for it."""
-        if asked.action == "predict":
-            body = body_at_hand(request, self.options.max_body_bytes)
-            return self._predict_later(request, asked) if body is None else self._predict(asked, body)
-        if asked.action == "status":
-            return status_messages.status_json(self._inference.status(asked.spec.name, asked.spec.version))
-        if asked.action == "metadata":
-            with self._inference.open(asked.spec) as call:
-                return status_messages.metadata_json(call.model, call.version, call.signature_def)
-        return self._evaluate_later(request, asked)
-
-    async def _predict_later(self, request: web.BaseRequest, asked: Route) -> bytes:
-        body = await read_body(request, self.options.max_body_bytes, self._turns.pool)
-        reply = self._predict(asked, body)
-        return reply if isinstance(reply, bytes) else await reply
-
-    async def _evaluate_later(self, request: web.BaseRequest, asked: Route) -> bytes:
-        body = await read_body(request, self.options.max_body_bytes, self._turns.pool)
-        return await self._in_pool(self._evaluate, asked, body)
-
-    def _evaluate(self, asked: Route, body: bytes) -> bytes:
-        """The reply to classify or regress, whose body is read before its model is looked for."""
-        with self._one_at_a_time if len(body) > _LARGE_BODY else nullcontext():
-            json_codec.check_cost(body, max(_LEAST_MEMORY, 4 * self.options.max_body_bytes))
-            parsed = ExamplesBody(body)
-        with self._inference.open(asked.spec) as call:
-            return evaluate(call, asked.action, parsed, self.options.timeout)
-
-    def _predict(self, asked: Route, body: bytes) -> bytes | Awaitable[bytes]:
-        parsed = json_codec.parse_quickly(body) if len(body) <= _LARGE_BODY else None
-        if parsed is None:
-            return self._in_pool(self._predict_large, asked, body)
-        work, call, seconds = self._prepare(asked, parsed)
-        if seconds is None and call.is_batched:
-            return self._run_batched(*work.args, **work.keywords)
-        if not self._turns.may_run_now(seconds, alone=self._connections.count < 2):
-            return self._turns.run(work, call.close, seconds=seconds)
-        try:
-            return work()
-        finally:
-            call.close()
-
-    def _prepare(self, asked: Route, parsed: json_codec.PredictBody) -> tuple[partial[bytes], Call, float | None]:
-        """What is to be done for a request, the hold on the version that does it, and how long it will take."""
-        call = self._inference.open(asked.spec)
-        try:
-            signature = _signature(call, parsed)
-            inputs = parsed.tensors(signature)
-            work = partial(self._run, asked, call, signature, inputs, row_format=parsed.row_format)
-            return work, call, call.expected_seconds(signature, inputs)
-        except BaseException:
-            call.close()
-            raise
-
-    def _predict_large(self, asked: Route, body: bytes) -> bytes:
-        with self._one_at_a_time:  # what is made of a large body can be many times its size
-            parsed = json_codec.parse_predict(body, most_bytes=max(_LEAST_MEMORY, 4 * self.options.max_body_bytes))
-            work, call, _ = self._prepare(asked, parsed)
-            del parsed
-        with call:
-            return work()
-
-    def _run(
-        self, asked: Route, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool
-    ) -> bytes:
-        outputs = call.predict(signature, inputs, timeout=self.options.timeout)
-        if self._inference.logs:
-            log_arrays(self._inference.logs, call, asked.spec, signature, inputs, outputs)
-        return json_codec.encode_predict(outputs, row_format=row_format)
-
-    async def _run_batched(
-        self, asked: Route, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool
-    ) -> bytes:
-        """The same without a thread that waits, but for what takes long to write or is refused by the model."""
-        with call:
-            outputs = await call.predict_soon(signature, inputs, timeout=self.options.timeout)
-            if outputs is None:
-                return await self._in_pool(partial(self._run, asked, call, signature, inputs, row_format=row_format))
-            if self._inference.logs:
-                log_arrays(self._inference.logs, call, asked.spec, signature, inputs, outputs)
-            if sum(array.nbytes for array in outputs.values()) > _LONG_REPLY:
-                return await self._in_pool(partial(json_codec.encode_predict, outputs, row_format=row_format))
-            return json_codec.encode_predict(outputs, row_format=row_format)
-
-    async def _in_pool(self, function: Callable[..., T], *args: Any) -> T:
-        return await self._loop.run_in_executor(self._turns.pool, function, *args)
 
 
 def _path(request: web.BaseRequest) -> str:
@@ -353,15 +253,6 @@ def _refuse_foreign_page(origin: str, site: str | None, hosts: frozenset[str]) -
             f"A page of {origin} may not ask this server: --token, or --rest_api_enable_cors_support, lets pages of "
             "other sites ask",
         )
-
-
-def _signature(call: Call, parsed: json_codec.PredictBody) -> Signature:
-    signature = call.signature(parsed.signature_name)
-    if signature is not None:
-        return signature
-    if parsed.signature_name in call.signature_def:  # it names an operation, and takes nothing
-        raise invalid_argument(f"Failed to get input map for signature: {parsed.signature_name}")
-    raise invalid_argument(f'Serving signature name: "{parsed.signature_name}" not found in signature def')
 
 
 def _json(status: int, body: bytes) -> web.Response:

@@ -1,0 +1,150 @@
+"""TensorFlow Serving's REST API: what is answered to requests under /v1/, whatever HTTP server they came by.
+
+Small bodies are read on the loop, and `turns` says where their calls run; what takes longer is read on the pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import nullcontext
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tfs_notebook.api import json_codec, status_messages
+from tfs_notebook.api.json_examples import ExamplesBody, evaluate
+from tfs_notebook.api.request_records import log_arrays
+from tfs_notebook.api.rest_body import body_at_hand, read_body
+from tfs_notebook.errors import invalid_argument
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import numpy as np
+    from aiohttp import web
+
+    from tfs_notebook.api.inference import Call, Inference
+    from tfs_notebook.api.rest import RestServer
+    from tfs_notebook.api.routes import Route
+    from tfs_notebook.api.turns import Turns
+    from tfs_notebook.engine.signature import Signature
+
+T = TypeVar("T")
+
+_LARGE_BODY = 64 << 10
+"""Bytes from which even numbers take so long to read that other requests should not wait for it."""
+_LONG_REPLY = 32 << 10
+"""Bytes of output that take about as long to write as a short call takes."""
+_LEAST_MEMORY = 256 << 20
+"""Bytes that the values of a body may take however low its own limit is."""
+
+
+class RestApi:
+    """Answers the requests of one `server` by its options of the moment."""
+
+    def __init__(self, inference: Inference, turns: Turns, server: RestServer) -> None:
+        self._inference = inference
+        self._turns = turns
+        self._server = server
+        self._one_at_a_time = threading.Lock()
+
+    def answer(self, request: web.BaseRequest, asked: Route) -> bytes | Awaitable[bytes]:
+        """The reply, or what is to be awaited for it."""
+        if asked.action == "predict":
+            body = body_at_hand(request, self._server.options.max_body_bytes)
+            return self._predict_later(request, asked) if body is None else self._predict(asked, body)
+        if asked.action == "status":
+            return status_messages.status_json(self._inference.status(asked.spec.name, asked.spec.version))
+        if asked.action == "metadata":
+            with self._inference.open(asked.spec) as call:
+                return status_messages.metadata_json(call.model, call.version, call.signature_def)
+        return self._evaluate_later(request, asked)
+
+    async def _predict_later(self, request: web.BaseRequest, asked: Route) -> bytes:
+        body = await read_body(request, self._server.options.max_body_bytes, self._turns.pool)
+        reply = self._predict(asked, body)
+        return reply if isinstance(reply, bytes) else await reply
+
+    async def _evaluate_later(self, request: web.BaseRequest, asked: Route) -> bytes:
+        body = await read_body(request, self._server.options.max_body_bytes, self._turns.pool)
+        return await self._in_pool(self._evaluate, asked, body)
+
+    def _evaluate(self, asked: Route, body: bytes) -> bytes:
+        """The reply to classify or regress, whose body is read before its model is looked for."""
+        with self._one_at_a_time if len(body) > _LARGE_BODY else nullcontext():
+            json_codec.check_cost(body, self._most_bytes)
+            parsed = ExamplesBody(body)
+        with self._inference.open(asked.spec) as call:
+            return evaluate(call, asked.action, parsed, self._server.options.timeout)
+
+    def _predict(self, asked: Route, body: bytes) -> bytes | Awaitable[bytes]:
+        parsed = json_codec.parse_quickly(body) if len(body) <= _LARGE_BODY else None
+        if parsed is None:
+            return self._in_pool(self._predict_large, asked, body)
+        work, call, seconds = self._prepare(asked, parsed)
+        if seconds is None and call.is_batched:
+            return self._run_batched(*work.args, **work.keywords)
+        if not self._turns.may_run_now(seconds, alone=self._server.alone):
+            return self._turns.run(work, call.close, seconds=seconds)
+        try:
+            return work()
+        finally:
+            call.close()
+
+    def _prepare(self, asked: Route, parsed: json_codec.PredictBody) -> tuple[partial[bytes], Call, float | None]:
+        """What is to be done for a request, the hold on the version that does it, and how long it will take."""
+        call = self._inference.open(asked.spec)
+        try:
+            signature = _signature(call, parsed)
+            inputs = parsed.tensors(signature)
+            work = partial(self._run, asked, call, signature, inputs, row_format=parsed.row_format)
+            return work, call, call.expected_seconds(signature, inputs)
+        except BaseException:
+            call.close()
+            raise
+
+    @property
+    def _most_bytes(self) -> int:
+        return max(_LEAST_MEMORY, 4 * self._server.options.max_body_bytes)
+
+    def _predict_large(self, asked: Route, body: bytes) -> bytes:
+        with self._one_at_a_time:  # what is made of a large body can be many times its size
+            parsed = json_codec.parse_predict(body, most_bytes=self._most_bytes)
+            work, call, _ = self._prepare(asked, parsed)
+            del parsed
+        with call:
+            return work()
+
+    def _run(
+        self, asked: Route, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool
+    ) -> bytes:
+        outputs = call.predict(signature, inputs, timeout=self._server.options.timeout)
+        if self._inference.logs:
+            log_arrays(self._inference.logs, call, asked.spec, signature, inputs, outputs)
+        return json_codec.encode_predict(outputs, row_format=row_format)
+
+    async def _run_batched(
+        self, asked: Route, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool
+    ) -> bytes:
+        """The same without a thread that waits, but for what takes long to write or is refused by the model."""
+        with call:
+            outputs = await call.predict_soon(signature, inputs, timeout=self._server.options.timeout)
+            if outputs is None:
+                return await self._in_pool(partial(self._run, asked, call, signature, inputs, row_format=row_format))
+            if self._inference.logs:
+                log_arrays(self._inference.logs, call, asked.spec, signature, inputs, outputs)
+            if sum(array.nbytes for array in outputs.values()) > _LONG_REPLY:
+                return await self._in_pool(partial(json_codec.encode_predict, outputs, row_format=row_format))
+            return json_codec.encode_predict(outputs, row_format=row_format)
+
+    async def _in_pool(self, function: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._turns.pool, function, *args)
+
+
+def _signature(call: Call, parsed: json_codec.PredictBody) -> Signature:
+    signature = call.signature(parsed.signature_name)
+    if signature is not None:
+        return signature
+    if parsed.signature_name in call.signature_def:  # it names an operation, and takes nothing
+        raise invalid_argument(f"Failed to get input map for signature: {parsed.signature_name}")
+    raise invalid_argument(f'Serving signature name: "{parsed.signature_name}" not found in signature def')
