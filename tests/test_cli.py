@@ -104,6 +104,14 @@ def test_the_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixtur
         ),
         ([], "Both server_options.model_base_path and server_options.model_config_file are empty!"),
         (
+            ["--model_base_path=/m", "--batching_parameters_file=/f"],
+            "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
+        ),
+        (
+            ["--batching_parameters_file=/f"],
+            "Both server_options.model_base_path and server_options.model_config_file are empty!",
+        ),
+        (
             [f"--tensorflow_{kind}_parallelism=1" for kind in ("session", "intra_op", "inter_op")],
             (
                 "Either configure server_options.tensorflow_session_parallelism or "
@@ -119,6 +127,21 @@ def test_conflicts(
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert cli.main(arguments) == 255
     assert capsys.readouterr().out == f"Failed to start server. Error: INVALID_ARGUMENT: {message}\n"
+
+
+def test_a_batching_parameters_file_with_a_syntax_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    file = tmp_path / "batching.txt"
+    file.write_text("max_batch_size: 8\n")
+    ports = [f"--{name}={port}" for name, port in zip(("port", "rest_api_port"), free_ports(2), strict=True)]
+    arguments = [*ports, "--enable_batching", f"--batching_parameters_file={file}", f"--model_base_path={tmp_path}"]
+    assert cli.main(arguments) == 255
+    out, err = capsys.readouterr()
+    assert out == f"Failed to start server. Error: INVALID_ARGUMENT: Invalid protobuf file: '{file}'\n"
+    assert "Error parsing text-format tensorflow.serving.BatchingParameters: 1:" in err
+    assert "max_batch_size: 8\n" in err
 
 
 def test_a_config_file_with_a_syntax_error(

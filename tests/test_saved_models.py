@@ -103,6 +103,8 @@ def test_dtypes(models: Models) -> None:
         ("no_input", "constant", {}, {"values": [1, 2, 3]}),
         ("no_input", "serving_default", {"x": [1]}, {"y": [1]}),
         ("vocabulary", "serving_default", {"words": ["fox", "?"]}, {"ids": [3, 4], "words_bytes": [b"fox", b"?"]}),
+        ("together", "serving_default", {"seconds": [0, 0]}, {"rows": [2, 2], "echo": [0, 0]}),
+        ("any_width", "serving_default", {"x": [[1, 2], [3, 4]]}, {"total": [3, 7], "width": [2, 2]}),
         ("raising", "serving_default", {"x": [0, 1]}, {"y": [0, 1]}),
         ("bytes_image", "serving_default", {"image_bytes": [b"\xff\0", b""]},
          {"length": [2, 0], "echo_bytes": [b"\xff\0", b""]}),

@@ -28,6 +28,8 @@ from tests.benchmarks.processes import running
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    Ports = tuple[int, ...]
+
 SMALL = b'{"instances": [1.0, 2.0, 5.0]}'
 
 
@@ -90,6 +92,54 @@ def grpc_small(root: Path) -> Iterator[Measure]:
         yield at_least("gRPC x·0.5+2, eight connections", value, floor, "requests/s", 0.65)
 
 
+def batching(root: Path) -> Iterator[Measure]:
+    """A small CNN for 32 clients, and for one, with --enable_batching, beside the same without."""
+    import tensorflow as tf
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
+    image = np.random.default_rng(0).random((1, 28, 28, 1), np.float32)
+    body = orjson.dumps({"instances": image}, option=orjson.OPT_SERIALIZE_NUMPY)
+    request = PredictRequest()
+    request.model_spec.name = "model"
+    request.inputs["keras_tensor"].CopyFrom(tf.make_tensor_proto(image))
+    message = request.SerializeToString()
+    path, file = str(root / "cnn"), root / "batching.txt"
+    file.write_text(
+        "max_batch_size { value: 16 } batch_timeout_micros { value: 2000 } max_enqueued_batches { value: 100 }"
+    )
+    with running("serve", path) as alone:
+        with running("serve", path, "enable_batching=true", f"batching_parameters_file={file}") as batched:
+            yield from _of_32("REST", lambda ports: load.rest(ports[0], body, connections=32), batched, alone)
+            yield from _of_32("gRPC", lambda ports: load.grpc(ports[1], message, connections=32), batched, alone)
+        with running("serve", path, "enable_batching=true") as batched:
+            for name, ask in (
+                ("REST", lambda ports: load.rest(ports[0], body).p50),
+                ("gRPC", lambda ports: load.grpc(ports[1], message, requests=1000).p50),
+            ):
+                value, floor = _warm_in_turn(ask, batched, alone)
+                title = f"{name} small CNN, batching, one client, p50"
+                yield at_most(title, value * 1e3, floor * 1e3, "ms", 1.5)
+
+
+def _of_32(name: str, ask: Callable[[Ports], load.Load], batched: Ports, alone: Ports) -> Iterator[Measure]:
+    seen: list[load.Load] = []
+
+    def rate(ports: Ports) -> float:
+        seen.append(ask(ports))
+        return seen[-1].rate
+
+    value, floor = _warm_in_turn(rate, batched, alone)
+    yield at_least(f"{name} small CNN, batching, 32 clients", value, floor, "requests/s", 2)
+    middle = sorted(seen[2::2], key=lambda load: load.p99 / load.p50)[len(seen[2::2]) // 2]
+    name = f"{name} small CNN, batching, 32 clients, p99 beside p50"
+    yield at_most(name, middle.p99 * 1e3, middle.p50 * 1e3, "ms", 4)
+
+
+def _warm_in_turn(ask: Callable[[Ports], float], first: Ports, second: Ports) -> tuple[float, float]:
+    ask(first), ask(second)
+    return in_turn(lambda: ask(first), lambda: ask(second))
+
+
 def busy_cell(root: Path) -> Iterator[Measure]:
     """REST while a cell runs pure Python, beside an idle kernel; the middle of several looks, which differ widely."""
     path = str(root / "half_plus_two")
@@ -116,7 +166,8 @@ def in_process(root: Path) -> Iterator[Measure]:
 
 
 GROUPS: dict[str, Callable[[Path], Iterator[Measure]]] = {
-    "rest": rest_small, "cnn": rest_cnn, "grpc": grpc_small, "inside": in_process, "busy": busy_cell,
+    "rest": rest_small, "cnn": rest_cnn, "grpc": grpc_small, "batching": batching, "inside": in_process,
+    "busy": busy_cell,
 }  # fmt: skip
 
 
