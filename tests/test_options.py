@@ -10,6 +10,10 @@ from tfs_notebook.options import FLAGS, Options
 # name: (type, default) as in TensorFlow Serving
 TENSORFLOW_SERVINGS: dict[str, tuple[type, Any]] = {
     "port": (int, 8500),
+    "grpc_socket_path": (str, ""),
+    "grpc_channel_arguments": (str, ""),
+    "ssl_config_file": (str, ""),
+    "enable_grpc_healthcheck_service": (bool, False),
     "rest_api_port": (int, 0),
     "rest_api_timeout_in_ms": (int, 30000),
     "rest_api_enable_cors_support": (bool, False),

@@ -60,6 +60,10 @@ BROKEN = CERTIFICATE[:70] + "A" + CERTIFICATE[70:]
             {"server_key": "c2VjcmV0"},
             "server_key holds no private key: found 8 characters without a line like -----BEGIN",
         ),
+        (
+            {"server_key": "A" * 600},
+            "server_key holds no private key: found 600 characters without a line like -----BEGIN",
+        ),
         ({"server_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n"}, "the private key in server_key cannot be read: "),
         (
             {"server_key": AUTHORITY.issue("other")[0]},

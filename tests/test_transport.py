@@ -165,8 +165,22 @@ def test_a_socket_beside_the_port(path: str, tmp_path: Path) -> None:
         assert server.grpc_socket_target == f"unix:{tmp_path}/grpc"
         assert plainly(server.grpc_socket_target) == [2.5]
         assert plainly(server.grpc_target) == [2.5]
+        with grpc.insecure_channel(server.grpc_socket_target) as channel:
+            states: list[grpc.ChannelConnectivity] = []
+            assert predict(channel) == [2.5]
+            channel.subscribe(states.append)
+            deployment.change(server, path, "", {"host": "localhost"})
+            assert predict(channel) == [2.5]
+            assert set(states) <= {grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.READY}
     assert server.grpc_socket_target is None
     assert not (tmp_path / "grpc").exists()
+
+
+@pytest.mark.parametrize("name", ["a b", "50%41", "a#b?c", "söckel"])
+def test_a_path_with_characters_that_addresses_do_not_have(path: str, tmp_path: Path, name: str) -> None:
+    with tfs_notebook.serve(path, grpc_socket_path=str(tmp_path / name), **ANY) as server:
+        assert [item.name for item in tmp_path.iterdir()] == [name]
+        assert plainly(server.grpc_socket_target) == [2.5]
 
 
 def test_a_relative_path_is_where_the_server_was_started(

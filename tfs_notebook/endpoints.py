@@ -78,10 +78,8 @@ class Endpoints:
         metrics = await loop.run_in_executor(None, _metrics_path, options)
         transport = await loop.run_in_executor(None, read_transport, options)
         wanted = replace(_grpc_options(options, transport), counted=bool(metrics))
-        places = {
-            self._port: wanted if options.port != 0 else None,
-            self._socket: replace(wanted, port=0, socket_path=transport.socket_path) if transport.socket_path else None,
-        }
+        socket = replace(wanted, host="", port=0, socket_path=transport.socket_path) if transport.socket_path else None
+        places = {self._port: wanted if options.port != 0 else None, self._socket: socket}
         old_rest, begun = self._rest, []
         rest = await self._open_rest(options)
         try:

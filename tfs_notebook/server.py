@@ -9,6 +9,7 @@ import sys
 from concurrent import futures  # Python 3.10 has three TimeoutErrors
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from tfs_notebook.endpoints import Endpoints, with_token
 from tfs_notebook.engine.events import Event, EventStream, Kind
@@ -290,7 +291,7 @@ class Server:
     def grpc_socket_target(self) -> str | None:
         """Where gRPC answers on a Unix socket, like `unix:/tmp/grpc`; None when there is none."""
         path = self._endpoints.transport.socket_path
-        return f"unix:{path}" if path and self._running else None
+        return f"unix:{quote(path)}" if path and self._running else None
 
     @property
     def tls(self) -> Tls | None:

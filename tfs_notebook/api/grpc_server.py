@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else `!command` in a cell prints grpc's notice about forks
 
@@ -153,7 +154,7 @@ class GrpcServer:
         """Listen. Raises OSError when the port or the socket is taken, or grpc cannot use the key material."""
         options, tls = self.options, self.options.tls
         host = f"[{options.host}]" if ":" in options.host else options.host
-        address = f"unix:{options.socket_path}" if options.socket_path else f"{host}:{options.port}"
+        address = f"unix:{quote(options.socket_path)}" if options.socket_path else f"{host}:{options.port}"
         try:
             if tls is None:
                 bound = self._server.add_insecure_port(address)

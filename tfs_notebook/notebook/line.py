@@ -21,10 +21,12 @@ SWITCHES = frozenset(f"--{flag.name}" for flag in KNOWN_FLAGS.values() if flag.t
 PATHS = frozenset(
     {
         "--batching_parameters_file",
+        "--grpc_socket_path",
         "--model_base_path",
         "--model_config_file",
         "--model_root",
         "--monitoring_config_file",
+        "--ssl_config_file",
         "--tensorflow_session_config_file",
     }
 )
