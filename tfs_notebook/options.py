@@ -102,7 +102,8 @@ class Options:
     token: str = _option(
         "",
         "Token that requests carry in the header or metadata `authorization`; default: $TFS_NOTEBOOK_TOKEN. "
-        "On an interface that others can reach one is made up when none is given.",
+        "On an interface that others can reach one is made up when none is given. "
+        "/livez, /readyz and gRPC's health service need none, and tell no names.",
         own=True,
         secret=True,
     )
