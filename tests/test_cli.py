@@ -102,6 +102,10 @@ def test_the_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixtur
             ["--port=0"],
             "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.",
         ),
+        (
+            ["--use_alts_credentials", "--ssl_config_file=/f"],
+            "Either use_alts_credentials must be false or ssl_config_file must be empty.",
+        ),
         ([], "Both server_options.model_base_path and server_options.model_config_file are empty!"),
         (
             ["--model_base_path=/m", "--batching_parameters_file=/f"],

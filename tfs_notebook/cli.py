@@ -18,6 +18,8 @@ from tfs_notebook.options import Flag, Options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tfs_notebook.server import Server
+
 _log = logging.getLogger("tfs_notebook")
 _FAILED = 255
 _VERSION = Flag("version", bool, False, "display version", own=False)
@@ -97,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.on_signal)
     try:
+        if found.get("use_alts_credentials") and found.get("ssl_config_file"):
+            raise invalid_argument("Either use_alts_credentials must be false or ssl_config_file must be empty.")
         _serve(Options(**without_accepted(found)))
     except _Stopped:
         _log.info("Stopped before the models were loaded")
@@ -161,21 +165,26 @@ def _serve(options: Options) -> None:
 
     with Server(options) as server:
         server.start(deployed.config, file=deployed.file, timeout=None, strict=True)
-        if server.made_up_token:
-            _log.warning("Requests need the header or metadata authorization: %s", server.made_up_token)
-        if server.grpc_target:
-            _log.info("Running gRPC ModelServer at %s:%s ...", options.host, server.grpc_target.rpartition(":")[2])
-        if server.grpc_socket_target:
-            _log.info("Running gRPC ModelServer at UNIX socket %s ...", options.grpc_socket_path)
-        if server.rest_url:
-            _log.info("Exporting HTTP/REST API at:%s ...", server.rest_url.removeprefix("http://"))
-        elif options.monitoring_config_file:
-            _log.warning("--monitoring_config_file has no effect without REST, on whose port metrics are served")
         try:
+            _tell(server, options)
             while True:
                 time.sleep(3600)
         except _Stopped:
             _log.info("Stopping: finishing the requests under way")
+
+
+def _tell(server: Server, options: Options) -> None:
+    """Log where the server answers, in the lines that scripts wait for."""
+    if server.made_up_token:
+        _log.warning("Requests need the header or metadata authorization: %s", server.made_up_token)
+    if server.grpc_target:
+        _log.info("Running gRPC ModelServer at %s:%s ...", options.host, server.grpc_target.rpartition(":")[2])
+    if server.grpc_socket_target:
+        _log.info("Running gRPC ModelServer at UNIX socket %s ...", options.grpc_socket_path)
+    if server.rest_url:
+        _log.info("Exporting HTTP/REST API at:%s ...", server.rest_url.removeprefix("http://"))
+    elif options.monitoring_config_file:
+        _log.warning("--monitoring_config_file has no effect without REST, on whose port metrics are served")
 
 
 def _without_conflicts(options: Options) -> Options:
