@@ -67,7 +67,9 @@ class Options:
     file_system_poll_wait_seconds: int = _option(
         1, "Seconds between two looks for new versions; 0 or less: only when a configuration is applied."
     )
-    enable_batching: bool = _option(False, "Run the requests of several clients together, in batches.")
+    enable_batching: bool = _option(
+        False, "Run the requests of several clients together, in batches; 64 threads or more wait."
+    )
     batching_parameters_file: str = _option(
         "", "File with BatchingParameters in text format; without it a batch holds what waits when a thread is free."
     )

@@ -10,7 +10,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.batching import Queue, Scheduler, expired
+from tfs_notebook.engine.batching import Scheduler, expired
 from tfs_notebook.engine.batching_parameters import BatchingParameters, parameters_of_version
 from tfs_notebook.engine.batching_request import Part, Request
 from tfs_notebook.engine.batching_tensors import count_rows, joined, merged, split
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from tfs_notebook.engine.batching_queue import Queue
     from tfs_notebook.engine.servable import Servable
     from tfs_notebook.engine.signature import Signature
 
