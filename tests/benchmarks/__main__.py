@@ -140,6 +140,21 @@ def _warm_in_turn(ask: Callable[[Ports], float], first: Ports, second: Ports) ->
     return in_turn(lambda: ask(first), lambda: ask(second))
 
 
+def watched(root: Path) -> Iterator[Measure]:
+    """What the token check and the metrics take of REST's throughput; calls are always counted."""
+    path, file = str(root / "half_plus_two"), root / "monitoring.txt"
+    file.write_text("prometheus_config { enable: true }")
+    options = "token=a-token-of-some-length", f"monitoring_config_file={file}"
+    with running("serve", path) as (plain, _), running("serve", path, *options) as (port, _):
+        for warm_up in ((plain, ""), (port, "a-token-of-some-length")):
+            load.rest(warm_up[0], SMALL, connections=8, token=warm_up[1])
+        value, floor = in_turn(
+            lambda: load.rest(port, SMALL, connections=8, token="a-token-of-some-length").rate,
+            lambda: load.rest(plain, SMALL, connections=8).rate,
+        )
+    yield at_least("REST with token and metrics, eight connections", value, floor, "requests/s", 0.9)
+
+
 def busy_cell(root: Path) -> Iterator[Measure]:
     """REST while a cell runs pure Python, beside an idle kernel; the middle of several looks, which differ widely."""
     path = str(root / "half_plus_two")
@@ -161,13 +176,14 @@ def in_process(root: Path) -> Iterator[Measure]:
     """What needs no load from outside."""
     yield inside.local_call(root / "half_plus_two")
     yield from inside.json_body()
+    yield inside.typed_values()
     yield inside.load_ext()
     yield inside.memory(root / "cnn")
 
 
 GROUPS: dict[str, Callable[[Path], Iterator[Measure]]] = {
     "rest": rest_small, "cnn": rest_cnn, "grpc": grpc_small, "batching": batching, "inside": in_process,
-    "busy": busy_cell,
+    "busy": busy_cell, "watched": watched,
 }  # fmt: skip
 
 

@@ -85,6 +85,28 @@ def json_body() -> Iterator[Measure]:
         yield at_most(name, value * 1e3, floor * 1e3, "ms", 0.4)
 
 
+def typed_values() -> Measure:
+    """150 000 numbers of a gRPC request as `float_val`, beside the same bytes as `tensor_content`."""
+    import tensorflow as tf
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
+    from tfs_notebook.api.proto_codec import from_array, to_array
+
+    array = np.random.default_rng(0).random((1, 150_000), np.float32)
+    typed, packed = PredictRequest(), PredictRequest()
+    typed.inputs["x"].CopyFrom(from_array(array))
+    packed.inputs["x"].CopyFrom(tf.make_tensor_proto(array))
+    messages = typed.SerializeToString(), packed.SerializeToString()
+    assert typed.inputs["x"].float_val
+    assert packed.inputs["x"].tensor_content
+
+    def read(message: bytes) -> object:
+        return to_array("x", PredictRequest.FromString(message).inputs["x"])
+
+    value, floor = in_turn(lambda: p50(lambda: read(messages[0]), 50), lambda: p50(lambda: read(messages[1]), 50))
+    return at_most("150 000 float_val, beside tensor_content, p50", value * 1e6, floor * 1e6, "µs", 2)
+
+
 def load_ext() -> Measure:
     """`%load_ext` in a fresh interpreter."""
     program = (

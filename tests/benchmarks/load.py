@@ -34,7 +34,9 @@ def _tool(name: str, package: str) -> str:
     return path
 
 
-def rest(port: int, body: bytes, *, path: str = "/v1/models/model:predict", connections: int = 1) -> Load:
+def rest(
+    port: int, body: bytes, *, path: str = "/v1/models/model:predict", connections: int = 1, token: str = ""
+) -> Load:
     """POST `body` over so many keep-alive connections. Raises RuntimeError when a reply was no success."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, "body").write_bytes(body)
@@ -42,6 +44,7 @@ def rest(port: int, body: bytes, *, path: str = "/v1/models/model:predict", conn
         script.write_text(
             f'local file = io.open("{directory}/body", "rb")\nwrk.method = "POST"\nwrk.body = file:read("*a")\n'
             'wrk.headers["Content-Type"] = "application/json"\n'
+            f'wrk.headers["Authorization"] = "{token}"\n'
         )
         command = [_tool("wrk", "wrk"), "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", "-s", str(script)]
         printed = subprocess.run(
