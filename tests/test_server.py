@@ -39,7 +39,10 @@ ANY: dict[str, Any] = {"rest_api_port": 0, "port": 0}
 def _nothing_left_running() -> Iterator[None]:
     before = serving_threads()
     yield
-    until(lambda: len(serving_threads()) <= len(before), f"left running: {serving_threads()}")
+    deadline = time.monotonic() + 60
+    while len(left := serving_threads()) > len(before) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(left) <= len(before), "left running"
 
 
 def predictions(server: Server, model: str = "model", tail: str = "") -> Any:
