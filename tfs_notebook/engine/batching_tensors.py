@@ -5,6 +5,7 @@ The texts are those of batching/batching_session.cc and batching/batching_util.c
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.batching_request import Part
 
 _MOST_PADDED_DIMENSIONS = 6
+_MOST_PADDED_BYTES = 1 << 30
+"""What an input of a batch may take once it is padded: an empty array can have any length in a message of few bytes."""
 
 
 def count_rows(inputs: Collection[np.ndarray]) -> int:
@@ -37,7 +40,7 @@ def merged(parts: Sequence[Part], alias: str, name: str, *, rows: int, pad: bool
     """The input `alias`, the tensor `name`, of all `parts` with `rows` rows: what they lack are copies of one.
 
     With `pad` the other dimensions are filled up to the largest of the batch. Raises ServingError FAILED_PRECONDITION
-    when they differ and may not be padded.
+    when they differ and may not be padded, RESOURCE_EXHAUSTED when that would take too much memory.
     """
     arrays = [part.input(alias) for part in parts]
     if len(arrays) > 1 and any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
@@ -49,11 +52,22 @@ def merged(parts: Sequence[Part], alias: str, name: str, *, rows: int, pad: bool
                 "dimensions starting with the first dim.",
             )
         largest = np.max([array.shape[1:] for array in arrays], axis=0)
+        _check_padded_size(name, arrays, largest.tolist())
         arrays = [_padded(array, largest) for array in arrays]
     lacking = rows - sum(part.rows for part in parts)
     if lacking > 0:
         arrays += _first_row(arrays) * lacking
     return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+
+
+def _check_padded_size(name: str, arrays: Sequence[np.ndarray], largest: list[int]) -> None:
+    size = sum(array.shape[0] * array.itemsize for array in arrays) * math.prod(largest)
+    if size > _MOST_PADDED_BYTES:
+        raise ServingError(
+            Code.RESOURCE_EXHAUSTED,
+            f"Tensors with name '{name}' from different tasks would take {size} bytes when padded to rows of "
+            f"[{','.join(map(str, largest))}]; at most {_MOST_PADDED_BYTES} are allowed",
+        )
 
 
 def _padded(array: np.ndarray, largest: np.ndarray) -> np.ndarray:
