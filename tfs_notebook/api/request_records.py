@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
@@ -23,8 +24,6 @@ from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    import numpy as np
 
     from tfs_notebook.api.inference import ModelSpec
     from tfs_notebook.engine.request_log import ModelLog
@@ -64,6 +63,8 @@ def log_arrays(
     if log is None or not log.picks():
         return
     record = _record(log, call, signature.name)
+    if not shared:
+        outputs = {alias: _alone(array) for alias, array in outputs.items()}
     request = partial(_request, asked, signature, inputs, output_filter)
     finish = partial(_finish, record, request, partial(encode_outputs, outputs))
     if shared:
@@ -101,6 +102,12 @@ def _request(
     for alias, array in inputs.items():
         request.inputs[alias].CopyFrom(from_array(array))
     return request
+
+
+def _alone(array: np.ndarray) -> np.ndarray:
+    """`array` without the rest of the batch that it may be a part of, which nobody counts while it waits."""
+    whole = array.base
+    return array.copy() if isinstance(whole, np.ndarray) and whole.nbytes > array.nbytes else array
 
 
 def _size(array: np.ndarray) -> int:
