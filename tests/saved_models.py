@@ -239,6 +239,17 @@ def sized(directory: Path) -> Path:
     return _save(tf.Module(), directory, {"serving_default": serve})
 
 
+def huge(directory: Path) -> Path:
+    """x: float[?] → y: float[?], which first takes a petabyte for each row: more than any address space has."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def serve(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        rows = tf.shape(x, out_type=tf.int64)[0]
+        return {"y": x + tf.fill(tf.stack([rows, tf.constant(2**48, tf.int64)]), 1.0)[:, 0]}
+
+    return _save(tf.Module(), directory, {"serving_default": serve})
+
+
 def quantised(directory: Path) -> Path:
     """x: float[?, 3] → y: float[?, 3], rounded by an operation that does not check the rank of what it is given."""
 
