@@ -13,6 +13,7 @@ from tfs_notebook.errors import ServingError, invalid_argument
 _VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.IGNORECASE)
 _GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+?))?{_VERSION}(?P<tail>/metadata)?", re.IGNORECASE)
+_HALF_ESCAPE = re.compile(r"%(?![0-9a-f]{2})", re.IGNORECASE)
 _LONGEST_REMEMBERED = 256
 _METHODS = frozenset({"classify", "regress", "predict"})
 
@@ -56,9 +57,11 @@ def _malformed(method: str, path: str) -> ServingError:
 
 def _decode(text: str) -> str:
     try:
-        return unquote(text, errors="strict")
+        if not _HALF_ESCAPE.search(text):
+            return unquote(text, errors="strict")
     except UnicodeDecodeError:
-        raise invalid_argument(f"Malformed request: {text} is not percent-encoded UTF-8") from None
+        pass
+    raise invalid_argument(f"Malformed request: {text} is not percent-encoded UTF-8")
 
 
 def _label(text: str | None) -> str | None:
