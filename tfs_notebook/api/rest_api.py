@@ -15,6 +15,7 @@ from tfs_notebook.api import json_codec, status_messages
 from tfs_notebook.api.json_examples import ExamplesBody, evaluate
 from tfs_notebook.api.request_records import log_arrays
 from tfs_notebook.api.rest_body import body_at_hand, read_body
+from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import invalid_argument
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def _signature(call: Call, parsed: json_codec.PredictBody) -> Signature:
     signature = call.signature(parsed.signature_name)
     if signature is not None:
         return signature
-    if parsed.signature_name in call.signature_def:  # it names an operation, and takes nothing
-        raise invalid_argument(f"Failed to get input map for signature: {parsed.signature_name}")
-    raise invalid_argument(f'Serving signature name: "{parsed.signature_name}" not found in signature def')
+    name = parsed.signature_name or DEFAULT_SIGNATURE
+    if name in call.signature_def:  # it names an operation, and takes nothing
+        raise invalid_argument(f"Failed to get input map for signature: {parsed.signature_name or 'DEFAULT'}")
+    raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
