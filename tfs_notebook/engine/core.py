@@ -121,7 +121,7 @@ class ServerCore:
         self._raise_problems(must_serve, awaited)
 
     def _adopt(self, models: Mapping[str, ModelConfig]) -> set[str]:
-        """Make `models` the configuration in force; the names of those that are not as they were."""
+        """Make `models` the configuration in force; the names of those that are not as they were, or lack a label."""
         before, self.configs = self.configs, models
         for name in models.keys() - before.keys():
             _log.info("(Re-)adding model: %s", name)
@@ -129,7 +129,7 @@ class ServerCore:
         for name in before.keys() - models.keys():
             self._lookouts.pop(name).close()
             self.manager.aspire(name, {})
-        changed = {name for name, model in models.items() if before.get(name) != model}
+        changed = {name for name, model in models.items() if before.get(name) != model or self._label_problem(name)}
         for name, model in models.items():
             base_path = self.resolve(model.base_path)
             if name not in self._lookouts:
