@@ -99,9 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.on_signal)
     try:
-        if found.get("use_alts_credentials") and found.get("ssl_config_file"):
-            raise invalid_argument("Either use_alts_credentials must be false or ssl_config_file must be empty.")
-        _serve(Options(**without_accepted(found)))
+        _serve(Options(**without_accepted(found)), alts=found.get("use_alts_credentials", False))
     except _Stopped:
         _log.info("Stopped before the models were loaded")
     except (ServingError, OSError) as error:
@@ -148,8 +146,8 @@ def _print_failure(error: ServingError | OSError) -> None:
         print(error.hint, file=sys.stderr)
 
 
-def _serve(options: Options) -> None:
-    options = _without_conflicts(options)
+def _serve(options: Options, *, alts: bool) -> None:
+    options = _without_conflicts(options, alts=alts)
     from tfs_notebook.deployment import deployment
 
     deployed = deployment(options)
@@ -187,12 +185,14 @@ def _tell(server: Server, options: Options) -> None:
         _log.warning("--monitoring_config_file has no effect without REST, on whose port metrics are served")
 
 
-def _without_conflicts(options: Options) -> Options:
+def _without_conflicts(options: Options, *, alts: bool) -> Options:
     """`options` checked in TensorFlow Serving's order; a REST port that cannot be had leaves REST off, as there."""
     if options.port == 0 and not options.grpc_socket_path and options.rest_api_port == 0:
         raise invalid_argument(
             "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
         )
+    if alts and options.ssl_config_file:
+        raise invalid_argument("Either use_alts_credentials must be false or ssl_config_file must be empty.")
     if options.model_base_path or options.model_config_file:  # their absence is told first
         check_batching(options)
     intra, inter = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
