@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -142,6 +142,15 @@ def no_input(directory: Path) -> Path:
     return _save(tf.Module(), directory, {"constant": constant, "serving_default": serve})
 
 
+def defaults(directory: Path, *, method: str = "predict") -> Path:
+    """x: float[?] with the default [8], offset: float[?] → y: float[?] = x + 2 * offset."""
+    with tf.Graph().as_default(), v1.Session() as session:
+        x, offset = (v1.placeholder(tf.float32, [None], name=name) for name in ("x", "offset"))
+        definition = _definition({"x": x, "offset": offset}, {"y": x + 2.0 * offset}, method)
+        definition.defaults["x"].CopyFrom(tf.make_tensor_proto([8.0]))
+        return _save_graph(session, directory, {"serving_default": definition})
+
+
 def vocabulary(directory: Path) -> Path:
     """words: string[?] → ids: int64[?], the line of each word in the asset vocabulary.txt, and words_bytes: string[?].
 
@@ -187,6 +196,58 @@ def raising(directory: Path) -> Path:
         return {"y": tf.identity(x)}
 
     return _save(tf.Module(), directory, {"serving_default": serve})
+
+
+def echoes(directory: Path) -> Path:
+    """Signatures x → y = x for every dtype that has a name in TensorFlow Serving, and some of floats with odd outputs.
+
+    x_bytes: x: string → x_bytes.        none_of: y of no rows.        sum: y: float[].
+    unequal: a of as many rows as x, b of twice as many.        as_complex: y: complex64.
+    """
+    with tf.Graph().as_default(), v1.Session() as session:
+        others = {"bool": tf.bool, "string": tf.string, "complex64": tf.complex64, "complex128": tf.complex128}
+        types = {**FLOATS, **{name: tf.as_dtype(name) for name in INTEGERS}, **others}
+        inputs = {name: v1.placeholder(dtype, name=name) for name, dtype in types.items()}
+        x = inputs["float"]
+        outputs = {name: {"y": tf.identity(tensor)} for name, tensor in inputs.items()}
+        odd = {
+            "none_of": {"y": x[:0]},
+            "sum": {"y": tf.reduce_sum(x)},
+            "unequal": {"a": tf.identity(x), "b": tf.concat([x, x], axis=0)},
+            "as_complex": {"y": tf.complex(x, x)},
+        }
+        strings = _definition({"x": inputs["string"]}, {"x_bytes": outputs["string"]["y"]}, "predict")
+        signatures = {name: _definition({"x": inputs[name]}, y, "predict") for name, y in outputs.items()}
+        signatures |= {name: _definition({"x": x}, y, "predict") for name, y in odd.items()}
+        return _save_graph(session, directory, {**signatures, "x_bytes": strings})
+
+
+def failing(directory: Path) -> Path:
+    """Signatures x: string[] → y that fail with the code they are named for; complex: x: complex64[?] → y = x.
+
+    `not_found` and `data_loss` (of a file that holds no records) need the path of a file as x.
+    """
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.string, [], name="x")
+        numbers = v1.placeholder(tf.complex64, [None], name="numbers")
+        closed = v1.FIFOQueue(1, tf.string, [()], shared_name="closed")
+        files = v1.FIFOQueue(100, tf.string, [()], shared_name="files")
+        with tf.control_dependencies([closed.close()]):
+            taken = closed.dequeue()
+            with tf.control_dependencies([closed.enqueue(x)]):
+                put = tf.identity(x)
+        with tf.control_dependencies([files.enqueue(x)]):
+            record = v1.TFRecordReader().read(files).value
+        outputs = {
+            "out_of_range": taken,
+            "cancelled": put,
+            "failed_precondition": v1.Variable("", name="unset", use_resource=False, collections=["unsaved"]).value(),
+            "not_found": tf.io.read_file(x),
+            "data_loss": record,
+        }
+        definitions = {name: _definition({"x": x}, {"y": y}, "predict") for name, y in outputs.items()}
+        definitions["complex"] = _definition({"x": numbers}, {"y": tf.identity(numbers)}, "predict")
+        return _save_graph(session, directory, definitions)
 
 
 def slow(directory: Path) -> Path:
@@ -320,7 +381,7 @@ def _remove(path: Path) -> Path:
     return path
 
 
-def _definition(inputs: Mapping[str, tf.Tensor], outputs: Mapping[str, tf.Tensor], method: str) -> object:
+def _definition(inputs: Mapping[str, tf.Tensor], outputs: Mapping[str, tf.Tensor], method: str) -> Any:
     infos = [{alias: v1.saved_model.build_tensor_info(t) for alias, t in side.items()} for side in (inputs, outputs)]
     return v1.saved_model.build_signature_def(*infos, f"tensorflow/serving/{method}")
 

@@ -1,0 +1,316 @@
+"""Section 2: model config and reload."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.protobuf import text_format
+from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
+from tensorflow_serving.config import model_server_config_pb2
+
+import tfs_notebook
+from tests import saved_models
+from tests.conformance.calls import ANY, refusal
+from tests.serving import ALL, ask, config_text, label, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Models
+    from tfs_notebook.server import Server
+
+ModelStub = model_service_pb2_grpc.ModelServiceStub
+Served = tuple["Server", ModelStub]
+
+
+@pytest.fixture(scope="module")
+def server(models: Models) -> Iterator[Server]:
+    """Serves what the last reload asked for, without retries."""
+    text = config_text({"m": models.path("half_plus_two")})
+    with tfs_notebook.serve(config=text, max_num_load_retries=0, **ANY) as server:
+        yield server
+
+
+@pytest.fixture
+def served(server: Server, models: Models) -> Iterator[Served]:
+    """The server with the one model `m`, x/2 + 2, and a stub."""
+    with grpc.insecure_channel(server.grpc_target) as channel:
+        stub = ModelStub(channel)
+        reload(stub, "model_config_list {}")
+        reload(stub, config_text({"m": models.path("half_plus_two")}))
+        yield server, stub
+
+
+def reload(stub: ModelStub, text: str, *metric_names: str) -> model_management_pb2.ReloadConfigResponse:
+    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    request = model_management_pb2.ReloadConfigRequest(config=config, metric_names=metric_names)
+    return stub.HandleReloadConfigRequest(request, timeout=100)
+
+
+def asked(server: Server, path: str) -> Any:
+    """What a model makes of 1.0, or the status of the refusal."""
+    reply = ask(server, "POST", f"/v1/models/{path}:predict", {"instances": [1.0]})
+    return reply.json["predictions"][0] if reply.status == 200 else reply.status
+
+
+# 2.1 Fields, and the text format
+
+
+@pytest.mark.parametrize(
+    ("fields", "model"),
+    [
+        ("name: 'a' base_path: '{path}' model_platform: 'tensorflow'", "a"),
+        ("name: 'a', base_path: '{path}'; model_platform: \"tensorflow\"", "a"),
+        ("# a comment\n name: 'a' base_path: '{path}' model_type: TENSORFLOW", "a"),
+        ("name: 'a' base_path: '{path}' model_type: 1", "a"),
+        ("name: 'a/b c' base_path: '{path}' model_platform: 'tensorflow'", "a%2Fb%20c"),
+        ("name: 'a' base_path: '{path}' model_platform: 'tensorflow' model_version_policy: {{ all: {{}} }}", "a"),
+    ],
+)
+def test_spellings_of_a_model(served: Served, models: Models, fields: str, model: str) -> None:
+    server, stub = served
+    fields = fields.format(path=models.path("half_plus_two"))
+    assert reload(stub, f"model_config_list: {{ config: {{ {fields} }} }}").status.error_code == 0
+    assert asked(server, model) == 2.5
+    assert asked(server, "m") == 404
+
+
+# 2.2 Validation, and 2.5 what a reload takes
+
+
+def entries(*fields: str) -> str:
+    return f"model_config_list {{ {' '.join(f'config {{ {field} }}' for field in fields)} }}"
+
+
+TF, M = "model_platform: 'tensorflow'", "name: 'm' base_path: '/m'"
+UNSUPPORTED = (
+    "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("", "INVALID_ARGUMENT", UNSUPPORTED),
+        ("custom_model_config { type_url: 'x/y' }", "INVALID_ARGUMENT", UNSUPPORTED),
+        (
+            entries(f"{M} {TF}", f"{M} {TF}"),
+            "INVALID_ARGUMENT",
+            "Illegal to list model m multiple times in config list",
+        ),
+        (
+            entries(f"name: 'n' base_path: 'n/m' {TF}"),
+            "INVALID_ARGUMENT",
+            "Expected model n to have an absolute path or URI; got base_path()=n/m",
+        ),
+        (
+            entries(f"name: 'n' {TF}"),
+            "INVALID_ARGUMENT",
+            "Expected model n to have an absolute path or URI; got base_path()=",
+        ),
+        (
+            entries(f"{M} model_platform: 'other'"),
+            "INVALID_ARGUMENT",
+            (
+                "Illegal to change a model's platform. For model m platform was tensorflow and new platform requested "
+                "is other"
+            ),
+        ),
+        (
+            entries(f"{M} model_type: TENSORFLOW {TF}"),
+            "INVALID_ARGUMENT",
+            (
+                "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+                "ModelServerConfig::model_platform, model name is m"
+            ),
+        ),
+        (
+            entries(M),
+            "INVALID_ARGUMENT",
+            (
+                "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+                "ModelServerConfig::model_platform, model name is m"
+            ),
+        ),
+        (
+            entries(f"{M} model_type: OTHER"),
+            "INVALID_ARGUMENT",
+            "ModelServerConfig::model_type choice 2 not supported.",
+        ),
+        (
+            entries("name: 'n' base_path: '/n' model_platform: 'caffe'"),
+            "INVALID_ARGUMENT",
+            "Model n requests unsupported platform caffe",
+        ),
+        (
+            entries("name: 'n' base_path: '/n'"),
+            "INVALID_ARGUMENT",
+            (
+                "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+                "ModelServerConfig::model_platform, model name is n"
+            ),
+        ),
+        # duplicates come before paths, and paths before platforms
+        (
+            entries("name: 'n'", "name: 'n'"),
+            "INVALID_ARGUMENT",
+            "Illegal to list model n multiple times in config list",
+        ),
+        (
+            entries("name: 'n'"),
+            "INVALID_ARGUMENT",
+            "Expected model n to have an absolute path or URI; got base_path()=",
+        ),
+    ],
+)
+def test_configurations_that_are_refused_change_nothing(served: Served, text: str, code: str, message: str) -> None:
+    server, stub = served
+    assert refusal(lambda: reload(stub, text)) == (code, message)
+    assert asked(server, "m") == 2.5
+
+
+def test_a_label_that_is_refused(served: Served, models: Models) -> None:
+    server, stub = served
+    text = config_text({"m": models.path("half_plus_two")}, {"m": label("a", 9)})
+    assert refusal(lambda: reload(stub, text)) == (
+        "FAILED_PRECONDITION",
+        "Request to assign label to version 9 of model m, which is not currently available for inference",
+    )
+    assert asked(server, "m") == 2.5
+
+
+# 2.3 What a reload does
+
+
+def test_the_list_is_the_whole_truth(served: Served, models: Models) -> None:
+    server, stub = served
+    path = models.path("half_plus_two")
+    reload(stub, config_text({"n": path, "o": path}))
+    assert [asked(server, name) for name in ("m", "n", "o")] == [404, 2.5, 2.5]
+    reload(stub, "model_config_list {}")
+    assert [asked(server, name) for name in ("m", "n", "o")] == [404, 404, 404]
+    ended = ask(server, "GET", "/v1/models/n").json["model_version_status"]
+    assert [(item["version"], item["state"], item["status"]["error_code"]) for item in ended] == [("1", "END", "OK")]
+    reload(stub, config_text({"n": path}))
+    assert asked(server, "n") == 2.5
+
+
+def test_a_new_model_that_does_not_load_is_told_and_nothing_is_rolled_back(
+    served: Served, models: Models, tmp_path: Path
+) -> None:
+    server, stub = served
+    saved_models.truncated_pb(models.copy("half_plus_two", tmp_path / "bad", 3))
+    text = config_text({"bad": tmp_path / "bad", "good": models.path("half_plus_two")})
+    code, error = refusal(lambda: reload(stub, text))
+    assert code == "UNKNOWN"
+    start, _, rest = error.partition(" due to error: ")
+    assert start == "1 model(s) did not become available: {{{name: bad version: 3}"
+    assert rest.endswith("}, }")
+    assert [asked(server, name) for name in ("m", "good", "bad")] == [404, 2.5, 404]
+    (status,) = ask(server, "GET", "/v1/models/bad").json["model_version_status"]
+    assert (status["version"], status["state"]) == ("3", "END")
+    assert rest == f"{status['status']['error_code']}: {status['status']['error_message']}}}, }}"
+
+
+def test_versions_are_compared_by_number_only(served: Served, tmp_path: Path) -> None:
+    server, stub = served
+    saved_models.half_plus_two(tmp_path / "1", scale=0, offset=7)
+    reload(stub, config_text({"m": tmp_path}))
+    assert asked(server, "m") == 2.5  # what was loaded from the path before
+    reload(stub, "model_config_list {}")
+    reload(stub, config_text({"m": tmp_path}))
+    assert asked(server, "m") == 7.0
+
+
+def test_another_policy_loads_and_unloads_versions(served: Served, models: Models, tmp_path: Path) -> None:
+    server, stub = served
+    for version in (1, 2, 3):
+        models.copy("half_plus_two", tmp_path, version)
+
+    def available() -> list[str]:
+        statuses = ask(server, "GET", "/v1/models/m").json["model_version_status"]
+        return [item["version"] for item in statuses if item["state"] == "AVAILABLE"]
+
+    for policy, versions in (
+        (ALL, ["3", "2", "1"]),
+        ("", ["3"]),
+        ("model_version_policy { specific { versions: 1 versions: 2 } }", ["2", "1"]),
+        ("model_version_policy { latest { num_versions: 2 } }", ["3", "2"]),
+    ):
+        reload(stub, config_text({"m": tmp_path}, {"m": policy}))
+        until(lambda versions=versions: available() == versions, f"{policy}: {available()}")
+
+
+def test_a_model_without_versions_is_waited_for_until_the_deadline(
+    served: Served, models: Models, tmp_path: Path
+) -> None:
+    """TensorFlow Serving blocks for ever."""
+    server, stub = served
+    (tmp_path / "empty").mkdir()
+    text = config_text({"m": models.path("half_plus_two"), "empty": tmp_path / "empty"})
+    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    request = model_management_pb2.ReloadConfigRequest(config=config)
+    code, error = refusal(lambda: stub.HandleReloadConfigRequest(request, timeout=1.5))
+    assert (code, asked(server, "m")) == ("UNKNOWN", 2.5)
+    assert error.startswith("1 model(s) did not become available: {{{name: empty} due to error: NOT_FOUND: ")
+    models.copy("half_plus_two", tmp_path / "empty", 1)  # it stays configured
+    until(lambda: asked(server, "empty") == 2.5)
+
+
+# 2.5 The reply
+
+
+def test_the_reply_tells_how_counters_have_grown(served: Served, models: Models) -> None:
+    _, stub = served
+    name = "/tensorflow/serving/request_count"
+    reply = reload(stub, config_text({"m": models.path("half_plus_two")}), name, "/no/such/counter")
+    assert (reply.status.error_code, reply.status.error_message) == (0, "")
+    assert [(metric.name, metric.int64_value_increase) for metric in reply.metric] == [
+        (name, 0), ("/no/such/counter", 0),
+    ]  # fmt: skip
+
+
+# 2.4 The file poll
+
+
+def test_the_file_is_applied_when_it_changes_and_bad_ones_are_not(models: Models, tmp_path: Path) -> None:
+    path, file = models.path("half_plus_two"), tmp_path / "models.config"
+    file.write_text(config_text({"a": path}))
+    options = {"model_config_file": str(file), "model_config_file_poll_wait_seconds": 1}
+    with tfs_notebook.serve(**options, **ANY) as server, grpc.insecure_channel(server.grpc_target) as channel:
+        assert asked(server, "a") == 2.5
+        file.write_text("model_config_list { config { nam: 'b' } }")
+        until(lambda: server.problems)
+        assert asked(server, "a") == 2.5
+        file.write_text(config_text({"b": path}))
+        until(lambda: (asked(server, "a"), asked(server, "b")) == (404, 2.5))
+        # What was set over gRPC stays, unlike in TensorFlow Serving, until the file changes
+        reload(ModelStub(channel), config_text({"c": path}))
+        assert (asked(server, "b"), asked(server, "c")) == (404, 2.5)
+        file.write_text(config_text({"d": path}))
+        until(lambda: (asked(server, "c"), asked(server, "d")) == (404, 2.5))
+
+
+def test_labels_move_in_the_documented_order(models: Models, tmp_path: Path) -> None:
+    """Add a version, then move the label, then drop the old version."""
+    for version in (1, 2):
+        saved_models.half_plus_two(tmp_path / str(version), scale=0, offset=version)
+
+    def config(versions: str, stable: int) -> str:
+        policy = f"model_version_policy {{ specific {{ {versions} }} }}"
+        return config_text({"m": tmp_path}, {"m": policy + label("stable", stable)})
+
+    with (
+        tfs_notebook.serve(config=config("versions: 1", 1), **ANY) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+    ):
+        for versions, stable in (("versions: 1 versions: 2", 1), ("versions: 1 versions: 2", 2), ("versions: 2", 2)):
+            reload(ModelStub(channel), config(versions, stable))
+            assert asked(server, "m/labels/stable") == stable
+        until(lambda: asked(server, "m/versions/1") == 404)
+        shutil.rmtree(tmp_path / "1")
+        assert asked(server, "m/labels/stable") == 2
