@@ -183,6 +183,16 @@ def test_a_label_that_is_refused(served: Served, models: Models) -> None:
     assert asked(server, "m") == 2.5
 
 
+def test_a_logging_config_logs(served: Served, models: Models, tmp_path: Path) -> None:
+    """TensorFlow Serving refuses it with `No request-logger-creator provided.`, after the models were loaded."""
+    server, stub = served
+    collector = f"log_collector_config {{ filename_prefix: '{tmp_path}/requests' }}"
+    fields = f"logging_config {{ {collector} sampling_config {{ sampling_rate: 1.0 }} }}"
+    reload(stub, config_text({"m": models.path("half_plus_two")}, {"m": fields}))
+    assert asked(server, "m") == 2.5
+    until(lambda: any(file.stat().st_size for file in tmp_path.glob("requests*")))
+
+
 # 2.3 What a reload does
 
 
