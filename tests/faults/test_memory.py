@@ -45,9 +45,9 @@ def test_a_request_of_few_bytes_does_not_make_a_batch_of_gigabytes(models: Model
         grpc.insecure_channel(server.grpc_target) as channel,
     ):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        loaded = server._core.manager.registry.serving["model"][1]
+        queues = server._core.manager.registry.serving["model"][1].servable._queues
         first = stub.Predict.future(empty, timeout=SECONDS)
-        until(lambda: loaded._pins)
+        until(lambda: any(not queue.is_empty for queue in list(queues.values())))
         for call in (stub.Predict.future(other, timeout=SECONDS), first):
             with pytest.raises(grpc.RpcError) as refused:
                 call.result()
