@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from tests.certificates import Authority, ssl_config
 from tests.notebook.conftest import ANY, Notebook
 from tests.saved_models import truncated_pb
 from tests.serving import ask, config_text, label, serving_threads, until
+from tfs_notebook.notebook.option_groups import GROUPS
+from tfs_notebook.options import FLAGS
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -91,6 +94,23 @@ def test_help_shows_the_options(notebook: Notebook, capsys: pytest.CaptureFixtur
     shown = capsys.readouterr().out
     assert "--model_config_file" in shown
     assert "Serve TensorFlow models from this kernel" in shown
+
+
+def test_help_lists_every_option_by_what_it_is_for(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    notebook.run("%tfs_serve?")
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "%tfs_serve [PATH] [--OPTION=VALUE ...]" in shown
+    listed = dict(zip(*[iter(re.split(r"^([\w, -]+):\s*\n", shown, flags=re.MULTILINE)[1:])] * 2, strict=True))
+    for title in ("Docstring", "positional arguments"):
+        listed.pop(title)
+    assert {title: re.findall(r"^  --(\w+)", text, re.MULTILINE) for title, text in listed.items()} == {
+        title: list(names) for title, names in GROUPS.items()
+    }, "an option that was added belongs into a group of option_groups.py"
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(FLAGS)
+    assert "  --rest_api_port=INT   TCP port of REST" in shown
+    assert "(default: 8501)" in shown
+    assert "  --enable_batching     Run the requests" in shown, "a switch stands by its name alone"
+    assert "(default: true)" in shown
 
 
 def test_help_leaves_out_what_has_no_effect(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,12 +24,13 @@ from IPython.core.magic import (
     magics_class,
     output_can_be_silenced,
 )
-from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.core.magic_arguments import argument, argument_group, kwds, magic_arguments
 
 from tfs_notebook.accepted_flags import ACCEPTED_FLAGS, KNOWN_FLAGS
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.completion import matcher
 from tfs_notebook.notebook.line import PATHS, parse
+from tfs_notebook.notebook.option_groups import ServeHelpFormatter, grouped
 from tfs_notebook.options import NOTEBOOK_DEFAULTS, Flag
 
 if TYPE_CHECKING:
@@ -44,14 +45,27 @@ if TYPE_CHECKING:
 
 def _serving_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     """Declare every serving flag as an argument of the magic `function`; its help shows those that do something."""
-    for flag in reversed(KNOWN_FLAGS.values()):
-        default = NOTEBOOK_DEFAULTS.get(flag.name, flag.default)
-        text = f"{flag.help} (default: {default})" if default not in {"", False} else flag.help
-        text = SUPPRESS if flag.name in ACCEPTED_FLAGS else text.replace("%", "%%")
-        switch = {"nargs": "?"} if flag.type is bool else {}
-        decorate = argument(f"--{flag.name}", default=_UNSET, metavar=flag.type.__name__.upper(), help=text, **switch)
-        function = decorate(function)
-    return function
+    for flag in ACCEPTED_FLAGS.values():
+        function = _argument(flag, SUPPRESS)(function)
+    for title, flags in reversed(grouped().items()):
+        for flag in reversed(flags):
+            function = _argument(flag, _help(flag).replace("%", "%%"))(function)
+        function = argument_group(title)(function)
+    parser = kwds(usage="%(prog)s [PATH] [--OPTION=VALUE ...]", formatter_class=ServeHelpFormatter)
+    declared: Callable[..., Any] = parser(function)
+    return declared
+
+
+def _argument(flag: Flag, text: str) -> Callable[..., Any]:
+    switch = {"nargs": "?"} if flag.type is bool else {}
+    return argument(f"--{flag.name}", default=_UNSET, metavar=flag.type.__name__.upper(), help=text, **switch)
+
+
+def _help(flag: Flag) -> str:
+    default = NOTEBOOK_DEFAULTS.get(flag.name, flag.default)
+    if default in {"", False}:
+        return flag.help
+    return f"{flag.help} (default: {str(default).lower() if flag.type is bool else default})"
 
 
 _UNSET = object()
