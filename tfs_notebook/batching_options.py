@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tfs_notebook.engine.batch_counts import BatchCounts
     from tfs_notebook.engine.batching import Scheduler
     from tfs_notebook.engine.servable import Servable
     from tfs_notebook.options import Options
@@ -49,7 +50,9 @@ def waiting_threads(options: Options, threads: int) -> int:
 class Batching:
     """Keeps one scheduler for all models, for as long as the number of its threads stays the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: BatchCounts) -> None:
+        """`counts` counts the batches of all models."""
+        self._counts = counts
         self._scheduler: Scheduler | None = None
 
     def around(self, load: Load, parameters: BatchingParameters | None, *, per_model: bool) -> Load:
@@ -62,4 +65,4 @@ class Batching:
         wanted = parameters.num_batch_threads, parameters.thread_pool_name
         if self._scheduler is None or (self._scheduler.threads, self._scheduler.name) != wanted:
             self._scheduler = Scheduler(*wanted)
-        return BatchingLoader(load, self._scheduler, parameters, per_model)
+        return BatchingLoader(load, self._scheduler, parameters, per_model, self._counts)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from tfs_notebook.engine.batch_counts import BatchCounts
     from tfs_notebook.engine.load_counts import LoadCounts
     from tfs_notebook.engine.servable import Servable
     from tfs_notebook.options import Options
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 class Loading:
     """Makes the loaders of one server, which share its batching scheduler."""
 
-    def __init__(self, counts: LoadCounts, wanted: Callable[[], bool]) -> None:
-        """`counts` counts the loads; no warm-up request is begun once `wanted` tells that none is."""
-        self._batching = Batching()
+    def __init__(self, counts: LoadCounts, batches: BatchCounts, wanted: Callable[[], bool]) -> None:
+        """`counts` counts loads, `batches` batches; no warm-up request is begun once `wanted` tells that none is."""
+        self._batching = Batching(batches)
         self._counts = counts
         self._wanted = wanted
 

@@ -82,7 +82,7 @@ class Server:
         self.events = EventStream()
         self._metrics = Metrics()
         self._devices = DEVICES
-        self._loading = Loading(self._metrics.loads, lambda: self._running)
+        self._loading = Loading(self._metrics.loads, self._metrics.batches, lambda: self._running)
         self._runtime = Runtime()
         try:
             self._core, self._inference, self._endpoints = self._runtime.call(self._make())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.api.metrics_text import metrics_text
 from tfs_notebook.api.rest_body import Refused
+from tfs_notebook.engine.batch_counts import BatchCounts
 from tfs_notebook.engine.counters import Counter, Histogram
 from tfs_notebook.engine.load_counts import LoadCounts
 from tfs_notebook.engine.stats import BOUNDS_US
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 
 _SERVING = "/tensorflow/serving/"
 _UNFED = {
-    f"{_SERVING}batching_session/input_batch_size": "histogram",
-    f"{_SERVING}batching_session/padding_size": "histogram",
-    f"{_SERVING}batching_session/processed_batch_size": "histogram",
-    f"{_SERVING}batching_session/queuing_latency": "histogram",
-    f"{_SERVING}batching_session/wrapped_run_count": "counter",
     f"{_SERVING}mlmd_map": "gauge",
     f"{_SERVING}model_warmup_latency": "histogram",
     f"{_SERVING}model_warmup_records_read": "counter",
@@ -49,14 +45,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.loads = LoadCounts()
+        self.batches = BatchCounts()
         self._requests = Counter(f"{_SERVING}request_count", "model_name", "status")
         self._latency = Histogram(f"{_SERVING}request_latency", "model_name", "API", "entrypoint", bounds=BOUNDS_US)
         self._runtime = Histogram(f"{_SERVING}runtime_latency", "model_name", "API", "runtime", bounds=BOUNDS_US)
-        self._counters = (self.loads.attempts, self.loads.micros, self._requests)
+        self._counters = (self.loads.attempts, self.loads.micros, self._requests, self.batches.runs)
 
     def text(self) -> str:
         """The page that Prometheus reads. Takes milliseconds with many models; waits for nobody."""
-        return metrics_text((*self._counters, self._latency, self._runtime), _UNFED)
+        return metrics_text((*self._counters, self._latency, self._runtime, *self.batches.sizes_and_waits), _UNFED)
 
     def counts(self, name: str) -> dict[Labels, int]:
         """The series of the counter `name` (/tensorflow/serving/…) in their order, empty when there is no such one."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
+from tfs_notebook.engine.batch_counts import BatchCounts
 from tfs_notebook.engine.batching import Scheduler, expired
 from tfs_notebook.engine.batching_parameters import BatchingParameters, parameters_of_version
 from tfs_notebook.engine.batching_request import Part, Request
@@ -33,12 +34,15 @@ _SHORTEST_SECONDS = 0.001
 class BatchedModel:
     """`model` with its calls batched. `run` may be called from any number of threads, which wait in it."""
 
-    def __init__(self, model: Servable, parameters: BatchingParameters, scheduler: Scheduler) -> None:
+    def __init__(
+        self, model: Servable, parameters: BatchingParameters, scheduler: Scheduler, counts: BatchCounts
+    ) -> None:
         self.signatures = model.signatures
         self.signature_def = model.signature_def
         self._model = model
         self._parameters = parameters
         self._scheduler = scheduler
+        self._counts = counts
         self._queues: dict[object, Queue] = {}
         self._queue_of: dict[tuple[str, frozenset[str] | None], Queue] = {}
         self._opening = threading.Lock()
@@ -114,6 +118,7 @@ class BatchedModel:
         """What each of `parts` gets; raises ServingError for all of them."""
         rows = sum(part.rows for part in parts)
         rounded = self._rounded(rows)
+        self._counts.add(parts, rounded)
         pad = self._parameters.pad_variable_length_inputs
         inputs = {
             alias: merged(parts, alias, spec.name, rows=rounded, pad=pad) for alias, spec in signature.inputs.items()
@@ -185,6 +190,7 @@ class BatchingLoader:
     scheduler: Scheduler
     parameters: BatchingParameters
     per_model: bool = False
+    counts: BatchCounts = field(default_factory=BatchCounts, compare=False)
 
     def __call__(self, directory: Path) -> Servable:
         """Load the version in `directory`. Raises ServingError INVALID_ARGUMENT for parameters that cannot be."""
@@ -192,4 +198,4 @@ class BatchingLoader:
         if parameters is None:
             return self.load(directory)
         parameters.check_queue()
-        return BatchedModel(self.load(directory), parameters, self.scheduler)
+        return BatchedModel(self.load(directory), parameters, self.scheduler, self.counts)

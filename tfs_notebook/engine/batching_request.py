@@ -25,7 +25,7 @@ class Request:
     Its end is told to `when_over`, on any thread, or else to the thread that waits.
     """
 
-    __slots__ = ("_is_over", "_outcomes", "_tell", "deadline", "inputs", "rows")
+    __slots__ = ("_is_over", "_outcomes", "_tell", "began", "deadline", "inputs", "rows")
 
     def __init__(
         self,
@@ -36,7 +36,8 @@ class Request:
     ) -> None:
         self.inputs = inputs
         self.rows = rows
-        self.deadline = inf if timeout is None else time.monotonic() + timeout
+        self.began = time.monotonic()
+        self.deadline = inf if timeout is None else self.began + timeout
         self._outcomes: list[Outcome | None] = [None]
         self._is_over = threading.Lock()
         self._is_over.acquire()
