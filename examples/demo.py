@@ -1,4 +1,7 @@
-"""Executes quickstart.ipynb in a real kernel, prints what was served and answered, and keeps the executed page."""
+"""Executes a notebook in a real kernel, prints what was served and answered, and keeps the executed page.
+
+`python examples/demo.py [NAME]` takes quickstart or deployment, by default the first.
+"""
 
 from __future__ import annotations
 
@@ -56,8 +59,9 @@ def save(notebook: NotebookNode, directory: Path, name: str) -> Path:
 
 def main() -> int:
     """Run the demo; returns the exit status."""
-    notebook = execute(HERE / "quickstart.ipynb")
-    page = save(notebook, HERE.parent / "build", "quickstart")
+    name = sys.argv[1] if len(sys.argv) > 1 else "quickstart"
+    notebook = execute(HERE / f"{name}.ipynb")
+    page = save(notebook, HERE.parent / "build", name)
     print(shown(notebook))
     print(f"The executed page: {page}")
     return 0

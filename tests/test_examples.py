@@ -1,8 +1,10 @@
-"""The quickstart notebook, executed in a real kernel, as `make demo` does it."""
+"""The notebooks, executed in a real kernel, as `make demo` does it."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,12 +25,25 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+def shown_by(examples: Path, *arguments: str, **environment: str) -> str:
+    """What demo.py prints."""
+    command, environment = [sys.executable, "demo.py", *arguments], {**os.environ, **environment}
+    demo = subprocess.run(
+        command, cwd=examples, env=environment, check=True, capture_output=True, text=True, timeout=280
+    )
+    return demo.stdout
+
+
+@pytest.mark.parametrize("name", ["quickstart", "deployment"])
+def test_notebooks_are_kept_without_outputs(name: str) -> None:
+    cells = json.loads((EXAMPLES / f"{name}.ipynb").read_text())["cells"]
+    assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
+    assert "".join(cells[-1]["source"]) == "%tfs_stop"
+
+
 @pytest.mark.timeout(300)
 def test_the_demo_shows_what_was_served_and_answered(examples: Path) -> None:
-    demo = subprocess.run(
-        [sys.executable, "demo.py"], cwd=examples, check=True, capture_output=True, text=True, timeout=280
-    )
-    shown = demo.stdout
+    shown = shown_by(examples)
     for row in ("modelA  1        ● AVAILABLE", "modelB  1        ● AVAILABLE  stable", "modelC  3        ● AVAILABLE"):
         assert row in shown
     assert "modelC  1" not in shown.split("%%tfs_serve")[0], "latest 2 leaves version 1 out"
@@ -38,3 +53,24 @@ def test_the_demo_shows_what_was_served_and_answered(examples: Path) -> None:
     assert shown.count("'predictions': [[") == 1, "the urllib client got its probabilities"
     page = Path(shown.rsplit("The executed page: ", 1)[1].strip())
     assert "● AVAILABLE" in page.read_text()
+
+
+@pytest.mark.timeout(300)
+def test_the_rehearsal_shows_what_a_deployment_does(examples: Path, tmp_path: Path) -> None:
+    shown = shown_by(examples, "deployment", TMPDIR=str(tmp_path))
+    assert "modelB  2        ● AVAILABLE  canary" in shown
+    answered = re.search(r"(\d+) requests, 0 lost: \{'version 2': (\d+), 'version 1': (\d+)\}", shown)
+    assert answered, "the canary moved from version 2 to version 1, and each request was answered by one of them"
+    asked, by_second, by_first = map(int, answered.groups())
+    assert asked == by_second + by_first
+    for count in ('model_name="modelA",status="OK"\': 20.0', 'model_name="modelX",status="NOT_FOUND"\': 1.0'):
+        assert count in shown
+    batched = re.search(r"(\d+) requests ran in (\d+) batches of ([\d.]+) images", shown)
+    assert batched
+    assert int(batched[1]) > int(batched[2]), "batches hold several requests"
+    assert "20 requests, the first for modelA with (1, 28, 28, 1)" in shown
+    assert "Number of warmup records read: 20." in shown
+    assert re.search(r"^version 2 sees a \d$", shown, re.MULTILINE), "over TLS"
+    for state in ("UNAVAILABLE\n", "SERVING\n", '{"ready":true}'):
+        assert f"\n{state}" in shown
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("rehearsal-")], "nothing is left"
