@@ -274,8 +274,9 @@ def test_batching_is_changed_while_it_serves(models: Models, parameters: Callabl
         file = parameters("max_batch_size { value: 4 } allowed_batch_sizes: 4")
         deployment.change(server, "", text, {"enable_batching": True, "batching_parameters_file": file})
         assert server.predict("m", [0.0] * 3)["rows"].tolist() == [4, 4, 4]
-        with pytest.raises(ServingError, match="without setting server_options"):
+        with pytest.raises(ServingError, match="without setting server_options") as refused:
             deployment.change(server, "", text, {"batching_parameters_file": file})
+        assert refused.value.hint == "--enable_batching beside it switches batching on."
         assert server.predict("m", [0.0] * 3)["rows"].tolist() == [4, 4, 4]
         file = parameters("max_batch_size { value: 32 } " + WHEN_FULL)
         deployment.change(server, "", text, {"enable_batching": True, "batching_parameters_file": file})

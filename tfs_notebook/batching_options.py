@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.batching_parameters import WITHOUT_FILE, BatchingParameters, read_parameters
-from tfs_notebook.errors import invalid_argument
+from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.mount import Mount
 
 if TYPE_CHECKING:
@@ -26,8 +26,10 @@ WAITING_THREADS = 64
 def check_batching(options: Options) -> None:
     """Raise ServingError INVALID_ARGUMENT for parameters of a batching that is off."""
     if options.batching_parameters_file and not options.enable_batching:
-        raise invalid_argument(
-            "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
+            hint="--enable_batching beside it switches batching on.",
         )
 
 

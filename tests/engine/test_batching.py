@@ -191,6 +191,7 @@ def test_every_request_of_many_clients_gets_its_own_answer(make: Callable[..., Q
 def test_a_request_larger_than_the_largest_batch_is_refused(make: Callable[..., Queue]) -> None:
     error = refused(make(max_batch_size=4), 5)
     assert str(error) == "INVALID_ARGUMENT: Task size 5 is larger than maximum input batch size 4"
+    assert error.hint == "A larger max_batch_size in the batching parameters admits more rows in a request."
 
 
 def test_a_full_queue_refuses_what_does_not_fit_its_open_batch(make: Callable[..., Queue], runs: Runs) -> None:

@@ -70,6 +70,10 @@ def test_a_wrapped_value_written_plainly_is_refused_with_its_position() -> None:
     assert error.message.startswith("Error parsing text-format tensorflow.serving.BatchingParameters: 2:")
     assert error.where.startswith("batching.txt:2:")
     assert "batch_timeout_micros: 1000\n" in error.hint
+    assert error.hint.endswith(
+        "\nValues stand in braces, like max_batch_size { value: 128 }; "
+        "only allowed_batch_sizes and pad_variable_length_inputs have plain ones."
+    )
 
 
 def test_the_nearest_field_is_named() -> None:

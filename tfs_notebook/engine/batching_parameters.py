@@ -20,6 +20,10 @@ from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
 FILE_OF_A_VERSION = "batching_params.pbtxt"
 """Beside a version's saved_model.pb: its own parameters."""
 _POOL_WITHOUT_FILE = "model_server_batch_threads"
+_IN_BRACES = (
+    "Values stand in braces, like max_batch_size { value: 128 }; "
+    "only allowed_batch_sizes and pad_variable_length_inputs have plain ones."
+)
 _FIELDS = {
     "max_batch_size": "Int64Value",
     "batch_timeout_micros": "Int64Value",
@@ -90,7 +94,12 @@ def parse_parameters(text: str, source: str = "batching parameters") -> Batching
 
     Raises ServingError INVALID_ARGUMENT with line and column; its hint shows the offending line of `source`.
     """
-    message = parse_text(text, _message_type()(), source)
+    try:
+        message = parse_text(text, _message_type()(), source)
+    except ServingError as error:
+        if 'Expected "{"' not in error.message:
+            raise
+        raise ServingError(error.code, error.message, where=error.where, hint=f"{error.hint}\n{_IN_BRACES}") from None
     given: dict[str, Any] = {}
     for field, value in message.ListFields():
         kind = _FIELDS[field.name]

@@ -7,7 +7,7 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING
 
-from tfs_notebook.errors import Code, ServingError, invalid_argument
+from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.batching_request import Part, Request
 
     Run = Callable[[list[Part]], list[Mapping[str, np.ndarray]]]
+
+_LARGER = "A larger max_batch_size in the batching parameters admits more rows in a request."
 
 
 class _Batch:
@@ -54,7 +56,8 @@ class Queue:
         """Let `request` wait for its batch. Raises ServingError INVALID_ARGUMENT or UNAVAILABLE when it may not."""
         most = self._parameters.max_batch_size
         if request.rows > most:
-            raise invalid_argument(f"Task size {request.rows} is larger than maximum input batch size {most}")
+            message = f"Task size {request.rows} is larger than maximum input batch size {most}"
+            raise ServingError(Code.INVALID_ARGUMENT, message, hint=_LARGER)
         self._scheduler.submit(self, request)
 
     def add(self, request: Request) -> bool:
