@@ -28,9 +28,15 @@ MINUTE = [60.0]
 
 
 @pytest.fixture(scope="module", params=[{}, BATCHED], ids=["one by one", "batched"])
-def server(request: pytest.FixtureRequest, models: Models) -> Iterator[Server]:
+def server(
+    request: pytest.FixtureRequest, models: Models, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    # All models share the threads for batches, as in TensorFlow Serving: two slow ones must leave some to the others
+    parameters = tmp_path_factory.mktemp("batching") / "parameters"
+    parameters.write_text("num_batch_threads { value: 8 }")
+    options = {**request.param, "batching_parameters_file": str(parameters) if request.param else ""}
     paths = {name: models.path(name) for name in ("half_plus_two", "together", "raising", "huge")}
-    with tfs_notebook.serve(config=config_text(paths), rest_api_timeout_in_ms=1500, **request.param, **ANY) as server:
+    with tfs_notebook.serve(config=config_text(paths), rest_api_timeout_in_ms=4000, **options, **ANY) as server:
         yield server
         assert_nothing_pinned(server)
 
@@ -67,7 +73,7 @@ def test_one_that_takes_a_minute(server: Server) -> None:
     started = time.monotonic()
     with ThreadPoolExecutor(2) as clients:
         by_rest = clients.submit(predict, server, "together", MINUTE)
-        by_grpc = clients.submit(refusal, server, "together", "seconds", MINUTE, 1.5)
+        by_grpc = clients.submit(refusal, server, "together", "seconds", MINUTE, 4.0)
         until(lambda: server._core.manager.registry.serving["together"][1]._pins)
         assert_answers(server)
         reply, refused = by_rest.result(), by_grpc.result()
