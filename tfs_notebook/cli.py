@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.accepted_flags import KNOWN_FLAGS, without_accepted
-from tfs_notebook.batching_options import check_batching
+from tfs_notebook.batching_options import batching_parameters, check_batching
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 from tfs_notebook.options import Flag, Options
 
@@ -159,6 +159,7 @@ def _serve(options: Options, *, alts: bool) -> None:
     from tfs_notebook.transport import read_transport
 
     read_transport(options)  # before TensorFlow is imported, which takes seconds
+    batching_parameters(options)
     from tfs_notebook.server import Server
 
     with Server(options) as server:

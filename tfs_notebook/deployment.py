@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.accepted_flags import KNOWN_FLAGS, without_accepted
+from tfs_notebook.batching_options import batching_parameters
 from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
 from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.engine.storage import nothing_to_serve
@@ -81,6 +82,7 @@ def serve(path: str, text: str, given: Mapping[str, Any], *, source: str = "mode
     """Start a server in a notebook or script; see `tfs_notebook.serve`."""
     deployed = plan(path, text, given, source=source)
     check_listening(deployed.options)  # before TensorFlow is imported, which takes seconds
+    batching_parameters(deployed.options)
     import_aside("tfs_notebook.engine.savedmodel", "tfs_notebook.server")
     from tfs_notebook.server import Server
 
