@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tests.conftest import Models
     from tfs_notebook.server import Server
 
-FIXED = settings(max_examples=150, deadline=None, derandomize=True)
+FIXED = settings(max_examples=60, deadline=None, derandomize=True)
 PREDICTION, MODEL = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
 UNPARSABLE = "Exception deserializing request!"
 """What grpc itself says, with INTERNAL, of bytes that are no message."""

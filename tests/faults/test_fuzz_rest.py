@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.conftest import Models
     from tfs_notebook.server import Server
 
-FIXED = settings(max_examples=120, deadline=None, derandomize=True)
+FIXED = settings(max_examples=60, deadline=None, derandomize=True)
 GOOD = b'{"instances": [1.0, 2.0]}'
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InteractiveShell
     yield made
     made.history_manager.end_session()
     made.restore_sys_module_state()
+    atexit.unregister(made.atexit_operations)  # each would collect all garbage at the end, for minutes
     InteractiveShell.clear_instance()
 
 
