@@ -1,0 +1,54 @@
+"""`oss://bucket/key`, the way Alibaba Cloud's tools write where an object, or everything below a prefix, is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tfs_notebook.errors import invalid_argument
+
+SCHEME = "oss://"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+
+
+def is_oss(path: str) -> bool:
+    """Whether `path` names something in OSS."""
+    return path.startswith(SCHEME)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class OssAddress:
+    """An object or a prefix of a bucket; a prefix ends with `/`, or is "" for the whole bucket."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, text: str) -> OssAddress:
+        """The address that `text` spells. Raises ServingError INVALID_ARGUMENT, with what is wrong with it."""
+        bucket, _, key = text.removeprefix(SCHEME).partition("/")
+        if not is_oss(text) or not _BUCKET.fullmatch(bucket):
+            raise invalid_argument(
+                f"{text!r} is no address in OSS: oss://BUCKET/PREFIX/, where the bucket's name has 3 to 63 lower-case "
+                "letters, digits and hyphens (an endpoint is given by --oss_endpoint)"
+            )
+        return cls(bucket, key.lstrip("/"))
+
+    @property
+    def directory(self) -> OssAddress:
+        """The same as a prefix: `modelA` and `modelA/` name one directory, but `modelA` alone matches `modelAB` too."""
+        return self if not self.key or self.key.endswith("/") else OssAddress(self.bucket, f"{self.key}/")
+
+    def below(self, root: OssAddress) -> str | None:
+        """The rest of this key under the prefix `root` ("" for `root` itself), None when it is not below it."""
+        root, asked = root.directory, self.key
+        if self.bucket != root.bucket or not f"{asked}/".startswith(root.key):
+            return None
+        return asked.removeprefix(root.key) if asked != root.key.rstrip("/") else ""
+
+    def join(self, path: str) -> OssAddress:
+        """What `path`, relative with `/` between its parts, names below this prefix."""
+        return OssAddress(self.bucket, f"{self.directory.key}{path.lstrip('/')}")
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.bucket}/{self.key}"
