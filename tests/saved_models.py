@@ -280,6 +280,25 @@ def together(directory: Path) -> Path:
     return _save(tf.Module(), directory, {"serving_default": serve})
 
 
+def gated(directory: Path) -> Path:
+    """x: float[?] → y: float[?] = x, for each call of which a call of `let_in` has to be made, before or meanwhile.
+
+    `let_in`: one: float[?] → y = one.
+    """
+    with tf.Graph().as_default(), v1.Session() as session:
+        tokens = v1.FIFOQueue(1000, tf.bool, [()], shared_name="tokens")
+        x, one = (v1.placeholder(tf.float32, [None], name=name) for name in ("x", "one"))
+        with tf.control_dependencies([tokens.dequeue()]):
+            passed = tf.identity(x)
+        with tf.control_dependencies([tokens.enqueue(True)]):
+            put = tf.identity(one)
+        signatures = {
+            "serving_default": _definition({"x": x}, {"y": passed}, "predict"),
+            "let_in": _definition({"one": one}, {"y": put}, "predict"),
+        }
+        return _save_graph(session, directory, signatures)
+
+
 def any_width(directory: Path) -> Path:
     """x: float[?, ?] → total: float[?], the sum of each row, and width: int32[?], the numbers in it."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -216,6 +218,65 @@ def test_a_grpc_deadline_passes_while_a_request_waits(models: Models, parameters
                 stub.Predict(request, timeout=0.1)
         assert error.value.code() in {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED}
         until(lambda: not has_waiting(server, "m"), "what nobody waits for is not run")
+
+
+@contextmanager
+def asking(server: Server, model: str, *values: float) -> Iterator[None]:
+    """A client that sends a request over REST, and is gone, without an answer, at the end."""
+    body = json.dumps({"instances": values}).encode()
+    with socket.create_connection(("127.0.0.1", connect(server).port)) as sock:
+        head = f"POST /v1/models/{model}:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        sock.sendall(head.encode() + body)
+        yield
+
+
+def test_the_place_of_a_client_that_leaves_is_free(models: Models, parameters: Callable[[str], str]) -> None:
+    file = parameters(f"max_batch_size {{ value: 2 }} max_enqueued_batches {{ value: 1 }} {WHEN_FULL}")
+    with serving({"m": models.path("together")}, file) as server:
+        for _ in range(3):
+            with asking(server, "m", 0.0):
+                until(lambda: has_waiting(server, "m"))
+            until(lambda: not has_waiting(server, "m"), "what nobody waits for still has a place")
+        answers = ask_together(server, rest, "m", [{"seconds": [0.0]}] * 2)
+        assert [answer["rows"] for answer in answers] == [[2], [2]]
+        (calls,) = (calls for one in loaded(server, "m") for calls in one.stats.values())
+        assert (calls.summary().count, calls.summary().errors) == (2, 0)
+        until(lambda: not any(one._pins for one in loaded(server, "m")))
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["another stays", "all leave"])
+def test_a_client_that_leaves_while_its_batch_runs(
+    models: Models, parameters: Callable[[str], str], *, stays: bool
+) -> None:
+    """The batch goes on, for others or for nobody, and its version is not freed before it is over."""
+    from tfs_notebook.engine.config import parse_config
+
+    file = parameters(f"max_batch_size {{ value: 2 }} {WHEN_FULL}")
+    with serving({"gated": models.path("gated")}, file) as server, ThreadPoolExecutor(2) as pool:
+        (version,) = loaded(server, "gated")
+        with asking(server, "gated", 1.0), ExitStack() as leaving:
+            until(lambda: has_waiting(server, "gated"))
+            if stays:
+                other = pool.submit(ask, server, "POST", "/v1/models/gated:predict", {"instances": [2.0]})
+            else:
+                leaving.enter_context(asking(server, "gated", 2.0))
+            until(lambda: version._pins == 2 and not has_waiting(server, "gated"))
+        until(lambda: version._pins == stays, "who has gone still keeps the version loaded")
+        unloading = pool.submit(server.reload, parse_config("model_config_list {}"))
+        until(lambda: state(server, "gated") == "UNLOADING")
+        model = version.servable._model
+        with suppress(ServingError):  # the version may be freed before this call, which does not pin it, has ended
+            model.run(model.signatures["let_in"], {"one": np.ones(1, np.float32)}, None, None)
+        unloading.result()
+        until(lambda: state(server, "gated") == "END")
+        if stays:
+            assert other.result().json == {"predictions": [2.0]}
+
+
+def state(server: Server, model: str) -> str:
+    """Of the model's only version."""
+    (version,) = next(status for status in server.status().models if status.name == model).versions
+    return str(version.state.name)
 
 
 # Life

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests import saved_models
+from tests.serving import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -119,6 +120,16 @@ def test_the_counter_counts(models: Models) -> None:
     with session_of(models.path("counter") / "1") as (session, signatures):
         incr, get_counter = (signatures[name].outputs["counter"].name for name in ("incr", "get_counter"))
         assert [int(session.run(fetch)) for fetch in (get_counter, incr, incr, get_counter)] == [0, 1, 2, 2]
+
+
+def test_the_gate_lets_in_one_call_for_each_time_it_is_asked_to(models: Models) -> None:
+    with session_of(models.path("gated") / "1") as (session, signatures), ThreadPoolExecutor(2) as pool:
+        enters, lets_in = signatures["serving_default"], signatures["let_in"]
+        calls = [pool.submit(session.run, enters.outputs["y"].name, {enters.inputs["x"].name: [n]}) for n in (1, 2)]
+        for done in (1, 2):
+            session.run(lets_in.outputs["y"].name, {lets_in.inputs["one"].name: [0]})
+            until(lambda done=done: sum(call.done() for call in calls) == done)
+        assert [call.result().tolist() for call in calls] == [[1], [2]]
 
 
 def test_raising_raises_on_a_negative(models: Models) -> None:

@@ -542,6 +542,25 @@ def test_clients_that_leave_in_the_middle_of_a_body_or_an_answer(server: Server)
     until(lambda: loaded._pins == 0, "a request that nobody waits for still has the model pinned")
 
 
+def test_what_waits_for_a_thread_is_not_run_for_a_client_that_has_gone(models: Models) -> None:
+    text = config_text({"gated": models.path("gated")})
+    with tfs_notebook.serve(config=text, rest_api_port=0, port=0, rest_api_num_threads=1) as server:
+        loaded = server._core.manager.registry.serving["gated"][1]
+        head = b"POST /v1/models/gated:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 18\r\n\r\n"
+        with raw(server) as first, raw(server) as third:
+            first.sendall(head + b'{"instances": [1]}')
+            until(lambda: loaded._pins == 1)
+            with raw(server) as second:
+                second.sendall(head + b'{"instances": [2]}')
+                until(lambda: loaded._pins == 2)
+            until(lambda: loaded._pins == 1, "who has gone still waits for a thread")
+            third.sendall(head + b'{"instances": [3]}')
+            for sock, answer in ((first, b"[1.0"), (third, b"[3.0")):
+                server.predict("gated", [0.0], signature_name="let_in")
+                assert answer in sock.recv(4096)
+        assert loaded.stats["serving_default"].summary().count == 2
+
+
 # Who may ask
 
 

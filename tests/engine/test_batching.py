@@ -277,6 +277,15 @@ def test_what_is_given_up_leaves_its_room_to_others(make: Callable[..., Queue], 
     assert runs.begun == [[4]]
 
 
+def test_a_batch_whose_first_is_given_up_waits_for_the_next_one_as_long(make: Callable[..., Queue]) -> None:
+    queue = make(batch_timeout_micros=LONG)
+    first, second = submit(queue, 1), submit(queue, 1)
+    assert second.began > first.began
+    assert queue.due() < second.began + LONG / 1e6
+    assert queue.give_up(first)
+    assert queue.due() == second.began + LONG / 1e6
+
+
 # Splitting
 
 

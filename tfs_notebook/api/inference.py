@@ -6,6 +6,7 @@ TensorFlow Serving's `PreProcessPrediction`.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -181,6 +182,8 @@ class Call:
             if inputs.keys() != signature.inputs.keys():
                 inputs = _bind(signature, inputs)
             values: dict[str, np.ndarray] | None = await batched(self._loaded.begin, signature, inputs, timeout)
+        except asyncio.CancelledError:  # nobody heard an answer
+            raise
         except BaseException:
             stats.record_error()
             raise

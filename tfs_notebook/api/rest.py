@@ -88,6 +88,7 @@ class RestServer:
             request_factory=self._make_request,
             access_log=None,
             logger=_log,
+            handler_cancellation=True,  # what has not begun is not run for a client that has gone
             auto_decompress=False,
             max_line_size=_MAX_LINE,
             max_field_size=_MAX_LINE,

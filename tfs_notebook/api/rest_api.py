@@ -128,10 +128,15 @@ class RestApi:
         self, asked: Route, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool
     ) -> bytes:
         """The same without a thread that waits, but for what takes long to write or is refused by the model."""
-        with call:
+        try:
             outputs = await call.predict_soon(signature, inputs, timeout=self._server.options.timeout)
-            if outputs is None:
-                return await self._in_pool(partial(self._run, asked, call, signature, inputs, row_format=row_format))
+        except BaseException:
+            call.close()
+            raise
+        if outputs is None:
+            work = partial(self._run, asked, call, signature, inputs, row_format=row_format)
+            return await self._turns.run(work, call.close, seconds=None)
+        with call:
             if self._inference.logs:
                 log_arrays(self._inference.logs, call, asked.spec, signature, inputs, outputs)
             if sum(array.nbytes for array in outputs.values()) > _LONG_REPLY:

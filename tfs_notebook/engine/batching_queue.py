@@ -133,6 +133,7 @@ class Queue:
             if len(kept) < len(batch.parts):
                 found = True
                 batch.parts, batch.rows = kept, sum(part.rows for part in kept)
+                batch.since = kept[0].request.began if kept else 0.0
                 if not kept and batch is not self._batches[-1]:
                     self._batches.remove(batch)
         return found
