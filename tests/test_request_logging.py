@@ -19,9 +19,12 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
+from tensorflow_serving.apis.inference_pb2 import MultiInferenceRequest
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
 import tfs_notebook
-from tests import saved_models
+from tests import example_models, saved_models
 from tests.serving import ALL, ask, config_text, label, serving_threads, until
 from tfs_notebook import Code, ServingError
 from tfs_notebook.engine.config import parse_config
@@ -216,6 +219,147 @@ def test_a_prefix_below_a_mount_and_one_below_the_current_directory(
     assert [len(records(tmp_path / name)) for name in ("mounted", "here")] == [1, 1]
 
 
+# Classify, regress and several at once
+
+CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
+EXAMPLES = "example_list { examples { features { feature { key: 'x' value { float_list { value: 0.25 } } } } } }"
+WITH_CONTEXT = (
+    "example_list_with_context { context { features { feature { key: 'x' value { float_list { value: 4 } } } } } "
+    "examples { features {} } examples { features { feature { key: 'n' value { int64_list { value: 7 } } } } } }"
+)
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Versions 1 and 2 of signatures that classify and regress tf.train.Examples."""
+    base = tmp_path_factory.mktemp("models") / "heads"
+    for version in ("1", "2"):
+        example_models.heads(base / version)
+    return base
+
+
+def parsed(message_type: Any, text: str) -> Any:
+    return text_format.Parse(text, message_type())
+
+
+def test_every_kind_of_request_over_grpc_is_written_as_it_was_sent(heads: Path, logs: Path) -> None:
+    tasks = "".join(
+        f"tasks {{ method_name: '{method}' model_spec {{ name: 'm' {fields} }} }} "
+        for method, fields in ((REGRESS, "signature_name: 'regress' version { value: 1 }"), (CLASSIFY, ""))
+    )
+    spec = "model_spec { name: 'm' signature_name: 'regress' version_label: 'stable' }"
+    sent = {
+        "Classify": parsed(ClassificationRequest, f"model_spec {{ name: 'm' }} input {{ {WITH_CONTEXT} }}"),
+        "Regress": parsed(RegressionRequest, f"{spec} input {{ {EXAMPLES} }}"),
+        "MultiInference": parsed(MultiInferenceRequest, f"{tasks} input {{ {EXAMPLES} }}"),
+    }
+    with (
+        serving({"m": heads}, {"m": BOTH + logging_to(f"{logs}/")}) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        replies = {method: getattr(stub, method)(message) for method, message in sent.items()}
+    written = records(logs)
+    kinds = {"Classify": "classify_log", "Regress": "regress_log", "MultiInference": "multi_inference_log"}
+    assert [record.WhichOneof("log_type") for record in written] == list(kinds.values())
+    for record, (method, kind) in zip(written, kinds.items(), strict=True):
+        assert getattr(record, kind).request == sent[method]
+        assert getattr(record, kind).response == replies[method]
+    specs = [record.log_metadata.model_spec for record in written]  # of several at once, the first task's
+    assert [(spec.version.value, spec.signature_name) for spec in specs] == [
+        (2, "serving_default"), (1, "regress"), (1, "regress"),
+    ]  # fmt: skip
+    assert {record.log_metadata.sampling_config.sampling_rate for record in written} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "request_type", "expected"),
+    [
+        (
+            "m:classify",
+            {"examples": [{"x": 0.25}]},
+            ClassificationRequest,
+            f"model_spec {{ name: 'm' signature_name: 'serving_default' }} input {{ {EXAMPLES} }}",
+        ),
+        (
+            "m/labels/stable:regress",
+            {"signature_name": "regress", "context": {"x": 4.0}, "examples": [{}, {"n": 7}]},
+            RegressionRequest,
+            f"model_spec {{ name: 'm' signature_name: 'regress' version_label: 'stable' }} input {{ {WITH_CONTEXT} }}",
+        ),
+        (
+            "m/versions/1:regress",
+            {"signature_name": "regress", "examples": [{"x": 0.25}]},
+            RegressionRequest,
+            f"model_spec {{ name: 'm' signature_name: 'regress' version {{ value: 1 }} }} input {{ {EXAMPLES} }}",
+        ),
+    ],
+    ids=["classify", "context", "version"],
+)
+def test_examples_over_rest_are_written_as_the_message_that_asks_the_same(
+    heads: Path, logs: Path, path: str, body: Any, request_type: Any, expected: str
+) -> None:
+    message = parsed(request_type, expected)
+    method = "Classify" if request_type is ClassificationRequest else "Regress"
+    with (
+        serving({"m": heads}, {"m": BOTH + logging_to(f"{logs}/")}) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+    ):
+        assert ask(server, "POST", f"/v1/models/{path}", body).status == 200
+        reply = getattr(prediction_service_pb2_grpc.PredictionServiceStub(channel), method)(message)
+    rest, same = records(logs)
+    kind = rest.WhichOneof("log_type")
+    assert kind == {"Classify": "classify_log", "Regress": "regress_log"}[method]
+    assert getattr(rest, kind).request == message
+    assert getattr(rest, kind).response == reply
+    assert (getattr(same, kind), same.log_metadata.model_spec) == (getattr(rest, kind), rest.log_metadata.model_spec)
+
+
+@pytest.mark.parametrize(("rate", "least", "most"), [(0, 0, 0), (0.5, 30, 90), (1, 120, 120)])
+def test_requests_with_examples_are_picked_by_the_rate_of_their_model(
+    heads: Path, logs: Path, rate: float, least: int, most: int
+) -> None:
+    body = {"signature_name": "regress", "examples": [{"x": 1.0}]}
+    message = parsed(ClassificationRequest, f"model_spec {{ name: 'm' }} input {{ {EXAMPLES} }}")
+    models = {"m": logging_to(f"{logs}/", rate), "other": ""}
+    with (
+        serving({"m": heads, "other": heads}, models) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        for _ in range(60):
+            assert ask(server, "POST", "/v1/models/m:regress", body).status == 200
+            stub.Classify(message)
+        assert ask(server, "POST", "/v1/models/other:regress", body).status == 200
+    assert least <= len(records(logs)) <= most
+    assert {record.log_metadata.model_spec.name for record in records(logs)} <= {"m"}
+
+
+def test_examples_that_are_refused_are_not_written(heads: Path, logs: Path) -> None:
+    refused = parsed(ClassificationRequest, "model_spec { name: 'm' } input { example_list {} }")
+    with (
+        serving({"m": heads}, {"m": logging_to(f"{logs}/")}) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        for message in (refused, parsed(MultiInferenceRequest, "tasks { model_spec { name: 'm' } }")):
+            method = stub.Classify if message is refused else stub.MultiInference
+            with pytest.raises(grpc.RpcError):
+                method(message)
+        assert ask(server, "POST", "/v1/models/m:regress", {"examples": [{"x": 1.0}]}).status == 400
+        assert ask(server, "POST", "/v1/models/m:classify", {"examples": [{"x": 1}]}).status == 400
+    assert records(logs) == []
+
+
+def test_a_place_that_cannot_be_written_to_fails_no_request_with_examples(heads: Path, tmp_path: Path) -> None:
+    (tmp_path / "place").touch()
+    prefix = f"{tmp_path / 'place'}/"
+    with tfs_notebook.serve(config=config_text({"m": heads}, {"m": logging_to(prefix)}), **ANY) as server:
+        until(lambda: server.problems)
+        reply = ask(server, "POST", "/v1/models/m:classify", {"examples": [{"x": 0.25, "word": "cat"}]})
+        assert reply.json == {"results": [[["cat", 0.25], ["other", 0.75]]]}
+
+
 # Changes and faults
 
 
@@ -302,6 +446,30 @@ def test_a_log_of_rest_requests_warms_up_too(models: Models, tmp_path: Path, log
         requests.parent.mkdir(exist_ok=True)
         shutil.copy(next(logs.glob(f"{name}-*.tfrecord")), requests)
     serving(bases, {}, num_request_iterations_for_warmup=2).stop()
+
+
+def test_a_log_of_classify_regress_and_several_at_once_warms_up_too(heads: Path, tmp_path: Path, logs: Path) -> None:
+    """`calls` tells how often the graph of a version has run."""
+    calls = "name: 'm' signature_name: 'calls'"
+    several = f"tasks {{ method_name: '{REGRESS}' model_spec {{ {calls} }} }} input {{ {EXAMPLES} }}"
+    single = {"signature_name": "calls", "examples": [{"x": 1.0}]}
+    with (
+        serving({"m": heads}, {"m": logging_to(f"{logs}/")}) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        stub.Regress(parsed(RegressionRequest, f"model_spec {{ {calls} }} input {{ {EXAMPLES} }}"))
+        stub.MultiInference(parsed(MultiInferenceRequest, several))
+        assert ask(server, "POST", "/v1/models/m:regress", single).json == {"results": [3.0]}
+        assert ask(server, "POST", "/v1/models/m:classify", {"context": {"x": 4.0}, "examples": [{}]}).status == 200
+    assert len(records(logs)) == 4
+    (log,) = logs.iterdir()
+    warm = tmp_path / "warm" / "1"
+    shutil.copytree(heads / "1", warm)
+    (warm / REQUESTS).parent.mkdir(exist_ok=True)
+    shutil.copy(log, warm / REQUESTS)
+    with serving({"m": warm.parent}, {}) as server:
+        assert ask(server, "POST", "/v1/models/m:regress", single).json == {"results": [4.0]}
 
 
 def test_warm_up_can_be_left_out(models: Models, tmp_path: Path) -> None:

@@ -56,6 +56,13 @@ def multi_inference_response(
     return MultiInferenceResponse(results=map(_inference_result, specs, results))
 
 
+def result_response(result: Result) -> ClassificationResponse | RegressionResponse:
+    """The answer to Classify or Regress with `result`, still without the version that gave it."""
+    if isinstance(result, Classes):
+        return ClassificationResponse(result=_classification(result))
+    return RegressionResponse(result=_regression(result))
+
+
 def _inference_result(spec: ModelSpec, result: Result) -> InferenceResult:
     if isinstance(result, Classes):
         return InferenceResult(model_spec=spec, classification_result=_classification(result))

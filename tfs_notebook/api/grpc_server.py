@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from tensorflow_serving.apis import model_pb2
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    from tfs_notebook.api.inference import Inference
+    from tfs_notebook.api.inference import Call, Inference
     from tfs_notebook.api.metrics import Metrics
     from tfs_notebook.channel_arguments import ChannelArguments
     from tfs_notebook.engine.counters import Labels
@@ -256,17 +256,23 @@ class GrpcServer:
 
     def _classify(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._inference.open(_spec(request)) as call:
-            return classification_response(call, request, _time_remaining(context))
+            return self._logged(call, request, classification_response(call, request, _time_remaining(context)))
 
     def _regress(self, request: Any, context: grpc.ServicerContext) -> Any:
         with self._inference.open(_spec(request)) as call:
-            return regression_response(call, request, _time_remaining(context))
+            return self._logged(call, request, regression_response(call, request, _time_remaining(context)))
 
     def _multi_inference(self, request: Any, context: grpc.ServicerContext) -> Any:
         """The first task's model spec decides which version answers all of them."""
         first = request.tasks[0] if request.tasks else None
         with self._inference.open(_spec(first) if first and first.HasField("model_spec") else ModelSpec("")) as call:
-            return multi_inference_response(call, request, _time_remaining(context))
+            return self._logged(call, request, multi_inference_response(call, request, _time_remaining(context)))
+
+    def _logged(self, call: Call, request: Any, reply: Any) -> Any:
+        """`reply`, of which the request log was told."""
+        if self._inference.logs:
+            log_message(self._inference.logs, call, request, reply)
+        return reply
 
     def _metadata(self, request: Any, _context: grpc.ServicerContext) -> Any:
         if not request.metadata_field:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.example.example_pb2 import Example
 from tensorflow.core.example.feature_pb2 import BytesList, Feature, Features, FloatList, Int64List
 
-from tfs_notebook.api.classification import classify, regress
+from tfs_notebook.api.classification import Classes, classify, regress
 from tfs_notebook.api.examples import example_tensor
 from tfs_notebook.api.json_base64 import decode_base64
 from tfs_notebook.api.json_reader import JsonObject
@@ -21,6 +21,7 @@ from tfs_notebook.api.json_writer import encode_classes, encode_values
 from tfs_notebook.errors import ServingError, invalid_argument
 
 if TYPE_CHECKING:
+    from tfs_notebook.api.classification import Result
     from tfs_notebook.api.inference import Call
     from tfs_notebook.api.json_reader import JsonValue
 
@@ -30,13 +31,15 @@ _, _LARGEST = INTEGER_RANGES["int64"]
 class ExamplesBody(JsonBody):
     """A classify or regress request, read as a whole: that takes no model. Raises INVALID_ARGUMENT.
 
-    `examples` is an object array of serialized Examples, the context's features in each, of shape [examples].
+    `examples` is an object array of serialized Examples, the context's features in each, of shape [examples]; `context`
+    and `given` are the context, b"" without one, and the examples without it.
     """
 
     def __init__(self, body: bytes) -> None:
         super().__init__(body)
-        context = _example(self._members[b"context"], "context") if b"context" in self._members else b""
-        self.examples = example_tensor(self._examples(), context)
+        self.context = _example(self._members[b"context"], "context") if b"context" in self._members else b""
+        self.given = self._examples()
+        self.examples = example_tensor(self.given, self.context)
 
     def _examples(self) -> list[bytes]:
         if b"examples" not in self._members:
@@ -49,12 +52,15 @@ class ExamplesBody(JsonBody):
         return [_example(example, f"examples[{index}]") for index, example in enumerate(examples)]
 
 
-def evaluate(call: Call, action: str, parsed: ExamplesBody, timeout: float | None) -> bytes:
-    """The reply to a request for `classify`, or else `regress`; `timeout` in seconds. Raises ServingError."""
-    if action == "classify":
-        classes = classify(call, parsed.signature_name, parsed.examples, timeout=timeout)
-        return encode_classes(classes.labels, classes.scores)
-    return encode_values(regress(call, parsed.signature_name, parsed.examples, timeout=timeout))
+def evaluate(call: Call, action: str, parsed: ExamplesBody, timeout: float | None) -> Result:
+    """What comes of a request for `classify`, or else `regress`; `timeout` in seconds. Raises ServingError."""
+    asked = classify if action == "classify" else regress
+    return asked(call, parsed.signature_name, parsed.examples, timeout=timeout)
+
+
+def encode_result(result: Result) -> bytes:
+    """The reply with `result`."""
+    return encode_classes(result.labels, result.scores) if isinstance(result, Classes) else encode_values(result)
 
 
 def _example(value: JsonValue, where: str) -> bytes:

@@ -7,13 +7,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
+from tensorflow.core.example.example_pb2 import Example
+from tensorflow_serving.apis.classification_pb2 import ClassificationRequest
+from tensorflow_serving.apis.model_pb2 import ModelSpec as ModelSpecMessage
+from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
+from tfs_notebook.api.classification import Classes
 from tfs_notebook.api.classification_messages import (
     classification_response,
     multi_inference_response,
     regression_response,
+    result_response,
 )
 from tfs_notebook.api.inference import Call, check_names, unknown_signature
 from tfs_notebook.api.proto_codec import encode_outputs, from_array, to_array
@@ -25,7 +31,9 @@ from tfs_notebook.errors import Code, ServingError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from tfs_notebook.api.classification import Result
     from tfs_notebook.api.inference import ModelSpec
+    from tfs_notebook.api.json_examples import ExamplesBody
     from tfs_notebook.engine.request_log import ModelLog
     from tfs_notebook.engine.servable import Servable
     from tfs_notebook.engine.signature import Signature
@@ -34,14 +42,21 @@ if TYPE_CHECKING:
 # Written down
 
 
-def log_message(logs: Mapping[str, ModelLog], call: Call, request: PredictRequest, reply: bytes) -> None:
-    """Leave a PredictRequest that `call` answered with `reply` (a PredictResponse) to the log of its model, if that
-    picks it.
+def log_message(logs: Mapping[str, ModelLog], call: Call, request: Any, reply: Any) -> None:
+    """Leave a request that `call` answered with `reply` to the log of its model, if that picks it.
+
+    `request` is one of the messages of PredictionService that ask a model; `reply` is its answer, as a message or
+    serialized. Neither is changed any more. A MultiInferenceRequest is one record, by the model spec of its first task.
     """
     log = logs.get(call.model)
-    if log is not None and log.picks():
-        record = _record(log, call, request.model_spec.signature_name)
-        log.submit(partial(_finish, record, lambda: request, lambda: reply), request.ByteSize() + len(reply))
+    if log is None or not log.picks():
+        return
+    kind = _KINDS[request.DESCRIPTOR.name]
+    spec = request.tasks[0].model_spec if kind == "multi_inference_log" else request.model_spec
+    record = _record(log, call, spec.signature_name)
+    is_bytes = isinstance(reply, bytes)
+    finish = partial(_finish, record, kind, lambda: request, lambda: reply if is_bytes else reply.SerializeToString())
+    log.submit(finish, request.ByteSize() + (len(reply) if is_bytes else reply.ByteSize()))
 
 
 def log_arrays(
@@ -55,7 +70,7 @@ def log_arrays(
     output_filter: Sequence[str] = (),
     shared: bool = False,
 ) -> None:
-    """The same for a request that was no message; it is logged as the one that would have asked the same.
+    """The same for a prediction that was asked for without a message; it is logged as the one that asks the same.
 
     With `shared`, others may change the arrays as soon as this returns.
     """
@@ -66,10 +81,29 @@ def log_arrays(
     if not shared:
         outputs = {alias: _alone(array) for alias, array in outputs.items()}
     request = partial(_request, asked, signature, inputs, output_filter)
-    finish = partial(_finish, record, request, partial(encode_outputs, outputs))
+    finish = partial(_finish, record, "predict_log", request, partial(encode_outputs, outputs))
     if shared:
         finish = partial(bytes, finish())
     log.submit(finish, sum(_size(array) for arrays in (inputs, outputs) for array in arrays.values()))
+
+
+def log_examples(
+    logs: Mapping[str, ModelLog], call: Call, asked: ModelSpec, body: ExamplesBody, result: Result
+) -> None:
+    """The same for a classify or regress request over REST, whose examples came to `result`."""
+    log = logs.get(call.model)
+    if log is None or not log.picks():
+        return
+    record = _record(log, call, body.signature_name)
+    if isinstance(result, Classes):
+        kind, result = "classify_log", Classes(_alone(result.labels), _alone(result.scores))
+        size = _size(result.labels) + result.scores.nbytes
+    else:
+        kind, result = "regress_log", _alone(result)
+        size = result.nbytes
+    request = partial(_examples_request, kind, asked, body)
+    reply = partial(_serialized_result, result)
+    log.submit(partial(_finish, record, kind, request, reply), size + len(body.context) + sum(map(len, body.given)))
 
 
 def _record(log: ModelLog, call: Call, signature_name: str) -> PredictionLog:
@@ -82,26 +116,48 @@ def _record(log: ModelLog, call: Call, signature_name: str) -> PredictionLog:
     return record
 
 
-def _finish(record: PredictionLog, request: Callable[[], PredictRequest], reply: Callable[[], bytes]) -> bytes:
-    record.predict_log.request.CopyFrom(request())
-    response = PredictResponse(model_spec=record.log_metadata.model_spec)
-    response.MergeFromString(reply())
-    record.predict_log.response.CopyFrom(response)
+def _finish(record: PredictionLog, kind: str, request: Callable[[], Any], reply: Callable[[], bytes]) -> bytes:
+    """`record`, serialized, with the request and the reply; who answered is put into a reply that does not tell."""
+    log = getattr(record, kind)
+    log.request.CopyFrom(request())
+    if kind != "multi_inference_log":
+        log.response.model_spec.CopyFrom(record.log_metadata.model_spec)
+    log.response.MergeFromString(reply())
     return bytes(record.SerializeToString())
 
 
 def _request(
     asked: ModelSpec, signature: Signature, inputs: Mapping[str, np.ndarray], output_filter: Sequence[str]
 ) -> PredictRequest:
-    request = PredictRequest(output_filter=output_filter)
-    request.model_spec.name, request.model_spec.signature_name = asked.name, signature.name
-    if asked.version is not None:
-        request.model_spec.version.value = asked.version
-    elif asked.label is not None:
-        request.model_spec.version_label = asked.label
+    request = PredictRequest(model_spec=_asked_spec(asked, signature.name), output_filter=output_filter)
     for alias, array in inputs.items():
         request.inputs[alias].CopyFrom(from_array(array))
     return request
+
+
+def _examples_request(kind: str, asked: ModelSpec, body: ExamplesBody) -> ClassificationRequest | RegressionRequest:
+    request = ClassificationRequest() if kind == "classify_log" else RegressionRequest()
+    request.model_spec.CopyFrom(_asked_spec(asked, body.signature_name or DEFAULT_SIGNATURE))
+    if body.context:
+        examples = request.input.example_list_with_context
+        examples.context.MergeFromString(body.context)
+    else:
+        examples = request.input.example_list
+    examples.examples.extend(map(Example.FromString, body.given))
+    return request
+
+
+def _asked_spec(asked: ModelSpec, signature_name: str) -> ModelSpecMessage:
+    spec = ModelSpecMessage(name=asked.name, signature_name=signature_name)
+    if asked.version is not None:
+        spec.version.value = asked.version
+    elif asked.label is not None:
+        spec.version_label = asked.label
+    return spec
+
+
+def _serialized_result(result: Result) -> bytes:
+    return bytes(result_response(result).SerializeToString())
 
 
 def _alone(array: np.ndarray) -> np.ndarray:
@@ -142,6 +198,13 @@ def _ask_predict(call: Call, request: PredictRequest) -> None:
     call.predict(signature, inputs, output_filter=request.output_filter)
 
 
+_KINDS = {
+    "PredictRequest": "predict_log",
+    "ClassificationRequest": "classify_log",
+    "RegressionRequest": "regress_log",
+    "MultiInferenceRequest": "multi_inference_log",
+}
+"""In which field of PredictionLog a message belongs."""
 _ASK: Mapping[str, Callable[[Call, Any], object]] = {
     "predict_log": _ask_predict,
     "classify_log": classification_response,

@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.api import json_codec, status_messages
-from tfs_notebook.api.json_examples import ExamplesBody, evaluate
-from tfs_notebook.api.request_records import log_arrays
+from tfs_notebook.api.json_examples import ExamplesBody, encode_result, evaluate
+from tfs_notebook.api.request_records import log_arrays, log_examples
 from tfs_notebook.api.rest_body import body_at_hand, read_body
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import invalid_argument
@@ -76,7 +76,10 @@ class RestApi:
             json_codec.check_cost(body, self._most_bytes)
             parsed = ExamplesBody(body)
         with self._inference.open(asked.spec) as call:
-            return evaluate(call, asked.action, parsed, self._server.options.timeout)
+            result = evaluate(call, asked.action, parsed, self._server.options.timeout)
+            if self._inference.logs:
+                log_examples(self._inference.logs, call, asked.spec, parsed, result)
+            return encode_result(result)
 
     def _predict(self, asked: Route, body: bytes) -> bytes | Awaitable[bytes]:
         parsed = json_codec.parse_quickly(body) if len(body) <= _LARGE_BODY else None
