@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -165,9 +166,8 @@ def test_http_itself(server: Server, message: bytes) -> None:
                 reply += piece
         except ConnectionResetError:  # closed with bytes of ours unread
             pass
-    assert reply == b"" or reply.startswith(b"HTTP/1.")
-    assert b"HTTP/1.1 500" not in reply
-    assert b"HTTP/1.0 500" not in reply
+    assert reply == b"" or reply.startswith(b"HTTP/")
+    assert re.search(rb"HTTP/\d\.\d 500", reply) is None
     assert_answers(server)
 
 
