@@ -25,7 +25,6 @@ _STATUS_AND_MESSAGE = {
     "InvalidRange": (416, "The requested range cannot be satisfied"),
     "InvalidSecurityToken": (403, "The security token you provided is invalid."),
     "MalformedXML": (400, "The XML you provided was not well-formed or did not validate against our published schema."),
-    "MissingContentLength": (411, "You must provide the Content-Length HTTP header."),
     "NoSuchBucket": (404, "The specified bucket does not exist."),
     "NoSuchKey": (404, "The specified key does not exist."),
     "NoSuchUpload": (

@@ -1,6 +1,6 @@
 """Faults that tests inject into the OSS server while it runs.
 
-Body faults act `at` a number of bytes of the response's body (at its end, if it is shorter):
+Body faults act `at` a number of bytes of the response's body (at its end, if it is shorter; 0 unless given):
 
 * "cut": the connection is closed there. For PUT and POST: there in the request's body.
 * "stall": nothing more comes, for `seconds` or until released. Without `at`: before the response begins.
@@ -30,8 +30,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-BODY = frozenset({"cut", "stall", "reset", "corrupt", "swap", "slow"})
-NAMES = BODY | {"error", "lost", "checksum", "no_checksum", "skew", "expired", "archived", "empty"}
+_BODY = frozenset({"cut", "corrupt", "slow"})
+_BODY_OR_BEFORE = frozenset({"stall", "reset", "swap"})
+_ANSWER = frozenset({"error", "lost", "checksum", "no_checksum", "skew", "expired", "archived", "empty"})
+NAMES = _BODY | _BODY_OR_BEFORE | _ANSWER
 
 
 @dataclass(eq=False)
@@ -53,8 +55,18 @@ class Fault:
     reached: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
 
+    @property
+    def acts_on_body(self) -> bool:
+        """Whether it acts while the response's body is sent."""
+        return self.name in _BODY or (self.name in _BODY_OR_BEFORE and self.at is not None)
+
+    @property
+    def acts_on_answer(self) -> bool:
+        """Whether it makes another answer of the one the request would have got."""
+        return self.name in _ANSWER or (self.name == "swap" and self.at is None)
+
     def release(self) -> None:
-        """Let a stalled response go on, and those that this fault would stall later."""
+        """Let a stalled or slow response go on, and those that this fault would hold up later."""
         self.released.set()
 
     def stop(self) -> None:

@@ -179,7 +179,7 @@ class OssServer:
         self,
         fault: str,
         *,
-        method: str = "GET",
+        method: str = "",
         key: str | None = None,
         times: int | None = 1,
         after: int = 0,
@@ -192,9 +192,10 @@ class OssServer:
     ) -> Fault:
         """Inject a fault of `tests/oss/faults.py` into `times` requests (None: all) once `after` others have passed.
 
-        `method` (a regular expression) is the HTTP method, or LIST for listings, which GET does not include; `key` is
-        searched for in the object's key, or in a listing's prefix. Raises ValueError for a fault that does not exist.
+        `method`, a regular expression, is GET unless given; listings are LIST, and not GET. `key`, another, is searched
+        for in the object's key, or in a listing's prefix. Raises ValueError for a fault that does not exist.
         """
+        method = method or ("LIST" if fault == "empty" else "GET")
         return self.faults.add(Fault(fault, method, key, times, after, at, seconds, status, code, content, rate))
 
     def heal(self) -> None:

@@ -14,7 +14,7 @@ from uuid import uuid4
 from tests.oss import listing, multipart
 from tests.oss.errors import RefusalError, code_of
 from tests.oss.signature import Account, SignedRequest, verify
-from tests.oss.storage import ARCHIVED, Bucket, Content, OssObject, Part
+from tests.oss.storage import ARCHIVED, Bucket, Content, OssObject, Part, new_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -102,10 +102,10 @@ class Service:
 
     def swap(self, asked: Asked, fault: Fault) -> None:
         """Put other content where the request's object is."""
-        old = self.buckets[asked.bucket].get(asked.key)
-        body = Content.of(fault.content)
-        self.buckets[asked.bucket].put(
-            asked.key, OssObject(body, body.md5.hex().upper(), self.now(), old.storage_class, old.content_encoding)
+        bucket = self.buckets[asked.bucket]
+        old = bucket.objects().get(asked.key)
+        bucket.put(
+            asked.key, new_object(fault.content, self.now(), storage_class=old.storage_class if old else "Standard")
         )
 
     def _authorized(self, asked: Asked, fault: Fault | None) -> Bucket:

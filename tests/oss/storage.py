@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fastcrc import crc64
@@ -140,17 +141,13 @@ class Bucket:
                 raise RefusalError("FileAlreadyExists", Key=key)
             if self.directory is not None:
                 path = self._write(self.directory, key, stored)
-                stored = OssObject(
-                    Content(path, stored.size, stored.body.md5, stored.body.crc64),
-                    stored.etag,
-                    stored.modified,
-                    stored.storage_class,
-                )
+                stored = replace(stored, body=replace(stored.body, source=path))
             self._objects[key] = stored
 
     def delete(self, key: str) -> None:
         """Forget an object; no error when there is none."""
         with self.lock:
+            self._look()
             if self._objects.pop(key, None) and self.directory is not None:
                 (self.directory / key).unlink(missing_ok=True)
                 self._files.pop(key, None)
@@ -171,16 +168,18 @@ class Bucket:
         """Take up what changed in the directory."""
         if self.directory is None:
             return
-        found = {
-            path.relative_to(self.directory).as_posix(): path
-            for path in self.directory.rglob("*")
-            if path.is_file() and not path.name.endswith(".writing")
-        }
+        found: dict[str, tuple[int, int]] = {}
+        for path in self.directory.rglob("*"):
+            key = path.relative_to(self.directory).as_posix()
+            with suppress(FileNotFoundError):  # it may vanish while it is looked at
+                if path.is_file() and not path.name.endswith(".writing"):
+                    stamp = _stamp(path)
+                    if self._files.get(key) != stamp:
+                        self._objects[key] = new_object(path, stamp[0] / 1e9)
+                    found[key] = stamp
         for key in self._files.keys() - found.keys():
-            del self._files[key], self._objects[key]
-        for key, path in found.items():
-            if self._files.get(key) != (stamp := _stamp(path)):
-                self._files[key], self._objects[key] = stamp, new_object(path, stamp[0] / 1e9)
+            self._objects.pop(key, None)
+        self._files = found
 
 
 def _stamp(path: Path) -> tuple[int, int]:

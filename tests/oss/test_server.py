@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -40,6 +43,11 @@ def test_what_was_put_is_read_again(oss: OssServer, bucket: oss2.Bucket) -> None
     assert got.read() == b"123456789"
     assert (got.etag, got.server_crc, got.client_crc) == (put.etag, put.crc, put.crc)
     assert oss.objects["models/modelA/1/saved_model.pb"].content == b"123456789"
+
+
+def test_an_empty_object(oss: OssServer, bucket: oss2.Bucket) -> None:
+    bucket.put_object("a", b"")
+    assert oss.objects["a"].content == bucket.get_object("a").read() == b""
 
 
 def test_a_head_tells_size_etag_type_and_class(oss: OssServer, bucket: oss2.Bucket) -> None:
@@ -93,6 +101,214 @@ def test_a_listing_of_all_pages_is_whole_and_in_order(oss: OssServer, bucket: os
     ]  # fmt: skip
     after = oss2.ObjectIteratorV2(bucket, start_after="a/2/x", max_keys=max_keys)
     assert [entry.key for entry in after] == NAMES[4:]
+
+
+def test_a_range_is_read(oss: OssServer, bucket: oss2.Bucket) -> None:
+    oss.put("a", bytes(range(100)))
+    got = bucket.get_object("a", byte_range=(10, 19), headers={"x-oss-range-behavior": "standard"})
+    assert (got.status, got.read(), got.headers["Content-Range"]) == (206, bytes(range(10, 20)), "bytes 10-19/100")
+    assert bucket.get_object("a", byte_range=(90, 200)).read() == bytes(range(100))
+
+
+def test_a_large_file_is_read_and_uploaded(oss: OssServer, bucket: oss2.Bucket, tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(b"0123456789abcdef" * (1 << 17))
+    oss.put("large", tmp_path / "large")
+    bucket.get_object_to_file("large", str(tmp_path / "read"))  # checks the checksum
+    assert (tmp_path / "read").read_bytes() == (tmp_path / "large").read_bytes()
+    bucket.put_object_from_file("copy", str(tmp_path / "large"))
+    assert oss.objects["copy"].content == (tmp_path / "large").read_bytes()
+    assert oss.objects["copy"].etag == oss.objects["large"].etag
+    assert oss.requests[0].sent == 2 << 20
+
+
+def test_conditions(oss: OssServer, bucket: oss2.Bucket) -> None:
+    etag = oss.put("a", b"1").etag
+    assert bucket.get_object("a", headers={"If-Match": f'"{etag}"'}).read() == b"1"
+    with pytest.raises(oss2.exceptions.NotModified):
+        bucket.get_object("a", headers={"If-None-Match": f'"{etag}"'})
+    oss.put("a", b"2")
+    for ask in (bucket.get_object, bucket.head_object):
+        with pytest.raises(oss2.exceptions.PreconditionFailed):
+            ask("a", headers={"If-Match": f'"{etag}"'})
+
+
+def test_nothing_is_overwritten_when_that_is_forbidden(oss: OssServer, bucket: oss2.Bucket) -> None:
+    oss.put("a", b"1")
+    with pytest.raises(oss2.exceptions.ServerError) as refused:
+        bucket.put_object("a", b"2", headers={"x-oss-forbid-overwrite": "true"})
+    assert (refused.value.status, refused.value.code) == (409, "FileAlreadyExists")
+
+
+def test_an_archived_object_must_be_restored_first(oss: OssServer, bucket: oss2.Bucket) -> None:
+    oss.put("a", b"1", storage_class="Archive")
+    assert bucket.head_object("a").headers["x-oss-storage-class"] == "Archive"
+    with pytest.raises(oss2.exceptions.ServerError) as refused:
+        bucket.get_object("a")
+    assert (refused.value.status, refused.value.code) == (403, "InvalidObjectState")
+
+
+PART = 100 << 10
+
+
+def test_an_upload_in_parts(oss: OssServer, bucket: oss2.Bucket) -> None:
+    upload = bucket.init_multipart_upload("a b", headers={"Content-Type": "text/plain"}).upload_id
+    content = [b"1" * PART, b"2" * PART, b"3"]
+    parts = []
+    for number, piece in enumerate(content, 1):
+        put = bucket.upload_part("a b", upload, number, piece)
+        parts.append(oss2.models.PartInfo(number, put.etag, size=len(piece), part_crc=put.crc))
+    assert "a b" not in oss.objects
+    listed = [entry for page in ("", "2") for entry in bucket.list_parts("a b", upload, page, 2).parts]
+    assert [(part.part_number, part.size, part.etag) for part in listed] == [
+        (part.part_number, part.size, part.etag) for part in parts
+    ]
+    assert [(entry.key, entry.upload_id) for entry in bucket.list_multipart_uploads().upload_list] == [("a b", upload)]
+    done = bucket.complete_multipart_upload("a b", upload, parts)  # compares checksums
+    assert oss.objects["a b"].content == b"".join(content)
+    assert done.etag == oss.objects["a b"].etag
+    assert re.fullmatch("[0-9A-F]{32}-3", done.etag)
+    head = bucket.head_object("a b")
+    assert (head.object_type, head.content_type) == ("Multipart", "text/plain")
+    assert "Content-MD5" not in head.headers
+    assert bucket.list_multipart_uploads().upload_list == []
+
+
+def test_a_resumable_upload(oss: OssServer, bucket: oss2.Bucket, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789" * (PART // 4))
+    store = oss2.ResumableStore(root=str(tmp_path))
+    oss2.resumable_upload(
+        bucket, "a", str(tmp_path / "file"), store=store, multipart_threshold=PART, part_size=PART, num_threads=2
+    )
+    assert oss.objects["a"].content == (tmp_path / "file").read_bytes()
+
+
+def test_an_aborted_upload_is_forgotten(oss: OssServer, bucket: oss2.Bucket) -> None:
+    upload = bucket.init_multipart_upload("a").upload_id
+    bucket.abort_multipart_upload("a", upload)
+    for ask in (bucket.list_parts, bucket.abort_multipart_upload):
+        with pytest.raises(oss2.exceptions.NoSuchUpload):
+            ask("a", upload)
+
+
+def test_parts_that_do_not_fit(bucket: oss2.Bucket) -> None:
+    upload = bucket.init_multipart_upload("a").upload_id
+    one, two = (
+        oss2.models.PartInfo(number, bucket.upload_part("a", upload, number, bytes([number])).etag) for number in (1, 2)
+    )
+    for parts, code in [
+        ([one, two], "EntityTooSmall"),
+        ([oss2.models.PartInfo(1, two.etag)], "InvalidPart"),
+        ([oss2.models.PartInfo(3, one.etag)], "InvalidPart"),
+        ([], "MalformedXML"),
+    ]:
+        with pytest.raises(oss2.exceptions.ServerError) as refused:
+            bucket.complete_multipart_upload("a", upload, parts)
+        assert (refused.value.status, refused.value.code) == (400, code)
+
+
+def test_many_uploads_are_listed_by_pages(bucket: oss2.Bucket) -> None:
+    begun = [(key, bucket.init_multipart_upload(key).upload_id) for key in ("a/1", "a/2", "a/2", "b")]
+    listed = oss2.MultipartUploadIterator(bucket, prefix="a/", max_uploads=1)
+    assert [(entry.key, entry.upload_id) for entry in listed] == sorted(begun[:3])
+
+
+def refusal(bucket: oss2.Bucket) -> tuple[int, str]:
+    with pytest.raises(oss2.exceptions.ServerError) as refused:
+        bucket.get_object("a")
+    return refused.value.status, refused.value.code
+
+
+def test_credentials_that_do_not_do(oss: OssServer) -> None:
+    oss.put("a", b"1")
+    oss.grant("STS.key", "secret", token="token")
+    oss.grant("STS.old", "secret", token="token", expires=time.time() - 1)
+    assert refusal(client(oss, secret="other")) == (403, "SignatureDoesNotMatch")
+    assert refusal(client(oss, key_id="nobody")) == (403, "InvalidAccessKeyId")
+    assert refusal(client(oss, key_id="STS.key", secret="secret")) == (403, "InvalidAccessKeyId")
+    assert refusal(client(oss, key_id="STS.key", secret="secret", token="x")) == (403, "InvalidSecurityToken")
+    assert refusal(client(oss, key_id="STS.old", secret="secret", token="token")) == (403, "SecurityTokenExpired")
+    assert refusal(client(oss, region="cn-beijing")) == (400, "InvalidArgument")
+    assert refusal(oss2.Bucket(oss2.AnonymousAuth(), oss.endpoint, BUCKET)) == (403, "AccessDenied")
+    assert refusal(oss2.Bucket(oss2.Auth(oss.key_id, oss.key_secret), oss.endpoint, BUCKET)) == (403, "AccessDenied")
+    assert client(oss, key_id="STS.key", secret="secret", token="token").get_object("a").read() == b"1"
+
+
+def test_keys_are_rotated(oss: OssServer, bucket: oss2.Bucket) -> None:
+    oss.put("a", b"1")
+    oss.grant("new", "secret")
+    oss.revoke(oss.key_id)
+    assert refusal(bucket) == (403, "InvalidAccessKeyId")
+    assert client(oss, key_id="new", secret="secret").get_object("a").read() == b"1"
+
+
+@pytest.mark.parametrize("offset", [-1000, 1000])
+def test_a_clock_that_is_off(oss: OssServer, bucket: oss2.Bucket, offset: float) -> None:
+    oss.put("a", b"1")
+    oss.clock_offset = offset
+    assert refusal(bucket) == (403, "RequestTimeTooSkewed")
+    oss.clock_offset = 0
+    assert bucket.get_object("a").read() == b"1"
+
+
+def test_a_bucket_that_does_not_exist(oss: OssServer) -> None:
+    assert refusal(client(oss, "other-bucket")) == (404, "NoSuchBucket")
+    with pytest.raises(oss2.exceptions.NoSuchBucket):
+        client(oss, "other-bucket").list_objects_v2()
+
+
+def test_an_anonymous_client_reads_a_public_bucket(oss: OssServer) -> None:
+    oss.add_bucket("public-bucket", public=True)
+    oss.put("a", b"1", bucket="public-bucket")
+    bucket = oss2.Bucket(oss2.AnonymousAuth(), oss.endpoint, "public-bucket")
+    assert bucket.get_object("a").read() == b"1"
+    assert [entry.key for entry in oss2.ObjectIteratorV2(bucket)] == ["a"]
+
+
+def test_a_tree_is_put_and_deleted(oss: OssServer, tmp_path: Path) -> None:
+    for name in ("1/saved_model.pb", "1/variables/variables.index", "2/saved_model.pb"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    oss.put_tree("models/modelA", tmp_path)
+    assert list(oss.objects) == [
+        "models/modelA/1/saved_model.pb",
+        "models/modelA/1/variables/variables.index",
+        "models/modelA/2/saved_model.pb",
+    ]
+    oss.delete("models/modelA/1/")
+    assert list(oss.objects) == ["models/modelA/2/saved_model.pb"]
+
+
+def test_a_bucket_in_a_directory(oss: OssServer, tmp_path: Path) -> None:
+    oss.add_bucket("directory", directory=tmp_path)
+    bucket = client(oss, "directory")
+    (tmp_path / "a").write_bytes(b"1")
+    assert bucket.get_object("a").read() == b"1"
+    bucket.put_object("b/c", b"2")
+    assert (tmp_path / "b/c").read_bytes() == b"2"
+    (tmp_path / "a").write_bytes(b"12")
+    assert [(entry.key, entry.size) for entry in oss2.ObjectIteratorV2(bucket)] == [("a", 2), ("b/c", 1)]
+    (tmp_path / "a").unlink()
+    bucket.delete_object("b/c")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert list(oss2.ObjectIteratorV2(bucket)) == []
+    with pytest.raises(oss2.exceptions.ServerError) as refused:
+        bucket.put_object("../d", b"")
+    assert refused.value.code == "InvalidObjectName"
+
+
+def test_a_server_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    (tmp_path / "a").write_bytes(b"1")
+    command = [sys.executable, "-m", "tests.oss.server", "--directory", str(tmp_path), "--bucket", "other-bucket"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        endpoint = process.stdout.readline().strip()
+        auth = oss2.ProviderAuthV4(oss2.credentials.StaticCredentialsProvider(OssServer.key_id, OssServer.key_secret))
+        bucket = oss2.Bucket(auth, endpoint, "other-bucket", region=OssServer.region)
+        assert bucket.get_object("a").read() == b"1"
+        process.terminate()
+        assert f"export OSS_ENDPOINT={endpoint}\n" in process.stdout.read()
+    assert process.returncode == 0
 
 
 def test_the_server_ends_with_its_connections(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Requests to the OSS server of the tests by hand, signed by `tests/oss/signature.py`, to see what clients hide."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+from tests.oss.server import BUCKET
+from tests.oss.signature import SignedRequest, authorization
+from tests.serving import Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.oss.server import OssServer
+
+
+def signed_headers(
+    server: OssServer, method: str, key: str, query: str = "", headers: Mapping[str, str] | None = None,
+    *, bucket: str = BUCKET, at: float | None = None,
+) -> dict[str, str]:  # fmt: skip
+    """The headers with a signature by the server's account, made at the time `at` (epoch seconds; now)."""
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at))
+    described = {"x-oss-date": moment, "x-oss-content-sha256": "UNSIGNED-PAYLOAD"}
+    described |= {name.lower(): value for name, value in (headers or {}).items()}
+    request = SignedRequest(method, bucket, key, query, described)
+    return described | {"authorization": authorization(request, server.key_id, server.key_secret, server.region)}
+
+
+def connect(server: OssServer) -> http.client.HTTPConnection:
+    """A connection that gives up after 100 seconds."""
+    address = urlsplit(server.endpoint)
+    return http.client.HTTPConnection(address.hostname or "", address.port, timeout=100)
+
+
+def target(key: str, query: str = "", bucket: str = BUCKET) -> str:
+    """The path and query of a request, path style."""
+    return f"/{bucket}/{quote(key, safe='/')}{'?' if query else ''}{query}"
+
+
+def ask(
+    server: OssServer, method: str, key: str = "", query: str = "", headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+) -> Reply:  # fmt: skip
+    """One signed request on a connection of its own."""
+    connection = connect(server)
+    try:
+        connection.request(method, target(key, query), body, signed_headers(server, method, key, query, headers))
+        response = connection.getresponse()
+        return Reply(response.status, response.headers, response.read())
+    finally:
+        connection.close()
