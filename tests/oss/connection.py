@@ -13,7 +13,8 @@ from urllib.parse import unquote
 
 from tests.oss.delivery import Delivery, DisconnectError, reset, stall
 from tests.oss.errors import RefusalError
-from tests.oss.service import Asked, Reply
+from tests.oss.reading import Reply
+from tests.oss.service import Asked
 from tests.oss.storage import PIECE, Content
 
 if TYPE_CHECKING:

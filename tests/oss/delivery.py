@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.oss.faults import Fault
-    from tests.oss.service import Reply
+    from tests.oss.reading import Reply
 
 
 class DisconnectError(Exception):

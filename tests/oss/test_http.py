@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.oss.raw import ask, connect, signed_headers, target
+from tests.oss.clients import ask, connect, signed_headers, target
 from tests.oss.server import BUCKET
 
 if TYPE_CHECKING:

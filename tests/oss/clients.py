@@ -1,4 +1,4 @@
-"""Requests to the OSS server of the tests by hand, signed by `tests/oss/signature.py`, to see what clients hide."""
+"""Clients of the OSS server of the tests: oss2, and HTTP by hand, which shows what oss2 hides."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import http.client
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
+
+import oss2
+import pytest
 
 from tests.oss.server import BUCKET
 from tests.oss.signature import SignedRequest, authorization
@@ -15,6 +18,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.oss.server import OssServer
+
+
+def client(server: OssServer, bucket: str = BUCKET, *, key_id: str = "", secret: str = "", token: str = "",
+           region: str = "", crc: bool = True) -> oss2.Bucket:  # fmt: skip
+    """oss2 as its documentation has one use it."""
+    provider = oss2.credentials.StaticCredentialsProvider(
+        key_id or server.key_id, secret or server.key_secret, token or None
+    )
+    auth = oss2.ProviderAuthV4(provider)
+    made = oss2.Bucket(
+        auth, server.endpoint, bucket, region=region or server.region, enable_crc=crc, connect_timeout=20
+    )
+    made.session.session.auth = lambda request: request  # a default entry in ~/.netrc would replace the signature
+    return made
+
+
+def refusal(bucket: oss2.Bucket) -> tuple[int, str]:
+    """How OSS refuses to read the object `a`."""
+    with pytest.raises(oss2.exceptions.ServerError) as refused:
+        bucket.get_object("a")
+    return refused.value.status, refused.value.code
 
 
 def signed_headers(
