@@ -1,0 +1,96 @@
+"""What a GET brings: the object as its headers describe it, and its bytes, counted and checked.
+
+What is read is what is stored, byte for byte: a stored `Content-Encoding` is not undone on the way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tfs_notebook.oss.checksum import Crc64
+from tfs_notebook.oss.refusal import unreachable
+from tfs_notebook.oss.store import Fault, StoredObject, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tfs_notebook.oss.client import Client
+
+_PIECE = 256 * 1024
+_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
+
+
+def stored_object(key: str, reply: Any) -> StoredObject:
+    """The object that oss2's `reply` to a HEAD or a GET, of all of it or of a part, describes."""
+    headers = reply.headers
+    _, _, total = headers.get("Content-Range", "").partition("/")
+    return StoredObject(
+        key=key,
+        size=int(total or headers["Content-Length"]),
+        etag=reply.etag or "",
+        modified=float(reply.last_modified or 0),
+        storage_class=headers.get("x-oss-storage-class", "Standard"),
+        crc64=reply.server_crc,
+        encoding=headers.get("Content-Encoding", "").lower(),
+    )
+
+
+class OssBody:
+    """The bytes from `start` to before `end` that `reply` brings; the whole object's are checked by its checksum.
+
+    Raises StoreError when the reply is not what was asked for; so does the iteration when the bytes are not.
+    """
+
+    def __init__(self, client: Client, key: str, reply: Any, *, etag: str, start: int, end: int | None) -> None:
+        self._client = client
+        self._where = client.where(key)
+        self.stored = client.ask(key, lambda: stored_object(key, reply))
+        self._raw = reply.resp.response.raw
+        last = self.stored.size if end is None else min(end, self.stored.size)
+        self._length = last - start
+        self._check_reply(etag)
+        if start or end is not None:
+            self._check_range(reply, start, last)
+
+    def __iter__(self) -> Iterator[bytes]:
+        from urllib3.exceptions import HTTPError
+
+        came, crc = 0, Crc64()
+        pieces = self._raw.stream(_PIECE, decode_content=False)
+        while True:
+            try:
+                piece = next(pieces, b"")
+            except (HTTPError, OSError) as error:
+                problem = unreachable(error, self._where, self._client.endpoint)
+                break
+            if not piece:
+                self._check_bytes(came, crc.value)
+                return
+            came += len(piece)
+            crc.update(piece)
+            yield piece
+        raise problem
+
+    def _check_reply(self, etag: str) -> None:
+        if etag and self.stored.etag != etag:
+            raise StoreError(Fault.CHANGED, f"{self._where} has changed: its ETag is {self.stored.etag}, not {etag}")
+        if self.stored.encoding in _COMPRESSED and not self.stored.key.endswith(".gz"):
+            raise StoreError(
+                Fault.REFUSED,
+                f"{self._where} is stored with Content-Encoding: {self.stored.encoding}: its bytes are not the file's",
+                hint="upload it again as it is, uncompressed and without that header",
+            )
+
+    def _check_range(self, reply: Any, start: int, end: int) -> None:
+        expected, told = f"bytes {start}-{end - 1}/{self.stored.size}", reply.headers.get("Content-Range", "all of it")
+        if reply.status != 206 or told != expected:
+            raise StoreError(Fault.DAMAGED, f"{self._where}: {expected} were asked for, but {told} came")
+
+    def _check_bytes(self, came: int, crc: int) -> None:
+        """A body that ends too early, or has other bytes than the service keeps, must not pass for the object."""
+        if came != self._length:
+            raise StoreError(Fault.DAMAGED, f"{self._where}: {came} bytes came instead of {self._length}")
+        if came == self.stored.size and self.stored.crc64 not in (None, crc):
+            raise StoreError(
+                Fault.DAMAGED, f"{self._where} arrived damaged: its CRC-64 is {self.stored.crc64}, not {crc}"
+            )

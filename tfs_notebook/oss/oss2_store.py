@@ -1,0 +1,105 @@
+"""The ObjectStore over oss2, which signs, lists and streams here; its downloads, retries and checksums are not used."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from tfs_notebook.oss.body import OssBody, stored_object
+from tfs_notebook.oss.client import TIMEOUTS, Client
+from tfs_notebook.oss.credentials import EnvironmentProvider, Provider
+from tfs_notebook.oss.endpoint import Endpoint, StoreOptions
+from tfs_notebook.oss.store import Fault, Listing, StoredObject, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def open_store(
+    bucket: str,
+    options: StoreOptions,
+    provider: Provider | None = None,
+    *,
+    timeouts: tuple[float, float] = TIMEOUTS,
+) -> Oss2Store:
+    """The bucket named `bucket`, without asking for it yet; `timeouts` in seconds to connect and between bytes.
+
+    Raises ServingError when the endpoint or the region is not known, or oss2 is not installed.
+    """
+    return Oss2Store(Client(bucket, Endpoint.of(options), provider or EnvironmentProvider(), timeouts))
+
+
+class Oss2Store:
+    """One bucket; see ObjectStore."""
+
+    def __init__(self, client: Client) -> None:
+        self.bucket = client.bucket
+        self._client = client
+
+    def list(self, prefix: str) -> Listing:
+        """Every object whose key begins with `prefix`; a listing that breaks off raises, it is never given in part."""
+        objects: list[StoredObject] = []
+        listed_at, token = 0.0, ""
+        while True:
+            page = self._page(prefix, token)
+            listed_at = listed_at or _date(page.headers.get("Date"))
+            objects += (_listed(item) for item in page.object_list)
+            if not page.is_truncated:
+                return Listing(tuple(objects), listed_at)
+            if page.next_continuation_token in ("", token):
+                raise StoreError(Fault.DAMAGED, f"the listing of {self._client.where(prefix)} repeats its pages")
+            token = page.next_continuation_token
+
+    def head(self, key: str) -> StoredObject:
+        """What the service knows of the object `key`."""
+        return self._client.ask(key, lambda: stored_object(key, self._client.api.head_object(key)))
+
+    @contextmanager
+    def read(self, key: str, *, etag: str = "", start: int = 0, end: int | None = None) -> Iterator[OssBody]:
+        """The bytes from `start` to before `end`; of the whole object they are checked by its checksum, too."""
+        headers = {"x-oss-range-behavior": "standard"}  # else a range beyond the end is answered with the whole object
+        if etag:
+            headers["If-Match"] = f'"{etag}"'
+        if start or end is not None:
+            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        reply = self._client.ask(key, lambda: self._client.api.get_object(key, headers=headers))
+        try:
+            yield OssBody(self._client, key, reply, etag=etag, start=start, end=end)
+        finally:
+            reply.resp.response.close()  # an unread rest would keep the connection for ever
+
+    def read_if_changed(self, key: str, etag: str) -> tuple[bytes, str] | None:
+        """The content and ETag of a small object, None when it still has `etag`."""
+        headers = {"If-None-Match": f'"{etag}"'} if etag else {}
+        reply = self._client.ask(key, lambda: self._get_unless_same(key, headers))
+        if reply is None:
+            return None
+        try:
+            body = OssBody(self._client, key, reply, etag="", start=0, end=None)
+            return b"".join(body), body.stored.etag
+        finally:
+            reply.resp.response.close()
+
+    def _page(self, prefix: str, token: str) -> Any:
+        list_objects = self._client.api.list_objects_v2
+        return self._client.ask(prefix, lambda: list_objects(prefix, continuation_token=token, max_keys=1000))
+
+    def _get_unless_same(self, key: str, headers: dict[str, str]) -> Any:
+        try:
+            return self._client.api.get_object(key, headers=headers)
+        except self._client.oss2.exceptions.NotModified:
+            return None
+
+
+def _listed(item: Any) -> StoredObject:
+    return StoredObject(item.key, item.size, item.etag, float(item.last_modified), item.storage_class)
+
+
+def _date(text: str | None) -> float:
+    """Seconds since the epoch by a Date header, or by this machine's clock where there is none."""
+    try:
+        return parsedate_to_datetime(text or "").timestamp()
+    except (TypeError, ValueError):
+        return time.time()
