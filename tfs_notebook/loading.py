@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tfs_notebook.engine.batch_counts import BatchCounts
-    from tfs_notebook.engine.load_counts import LoadCounts
+    from tfs_notebook.api.metrics import Metrics
     from tfs_notebook.engine.servable import Servable
     from tfs_notebook.options import Options
 
@@ -20,10 +19,12 @@ if TYPE_CHECKING:
 class Loading:
     """Makes the loaders of one server, which share its batching scheduler."""
 
-    def __init__(self, counts: LoadCounts, batches: BatchCounts, wanted: Callable[[], bool]) -> None:
-        """`counts` counts loads, `batches` batches; no warm-up request is begun once `wanted` tells that none is."""
-        self._batching = Batching(batches)
-        self._counts = counts
+    def __init__(self, metrics: Metrics, wanted: Callable[[], bool]) -> None:
+        """`metrics` has what counts loads, batches and warm-ups; no warm-up request is begun once `wanted` tells that
+        none is.
+        """
+        self._batching = Batching(metrics.batches)
+        self._metrics = metrics
         self._wanted = wanted
 
     def loader(self, options: Options) -> Callable[[Path], Servable]:
@@ -46,5 +47,6 @@ class Loading:
             enabled=options.enable_model_warmup,
             iterations=max(options.num_request_iterations_for_warmup, 1),
             wanted=self._wanted,
+            counts=self._metrics.warmups,
         )
-        return CountedLoad(warming, self._counts)
+        return CountedLoad(warming, self._metrics.loads)

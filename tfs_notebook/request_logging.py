@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.inference import Inference
     from tfs_notebook.engine.core import ServerCore
+    from tfs_notebook.engine.counters import Counter
     from tfs_notebook.engine.logging_config import LoggingConfig
     from tfs_notebook.errors import ServingError
 
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 class RequestLogging:
     """Tells `inference` which requests to write down whenever `core` adopts a configuration."""
 
-    def __init__(self, core: ServerCore, inference: Inference, loop: asyncio.AbstractEventLoop) -> None:
-        """`loop` is the serving loop, on which events are published."""
+    def __init__(
+        self, core: ServerCore, inference: Inference, loop: asyncio.AbstractEventLoop, logged: Counter
+    ) -> None:
+        """`loop` is the serving loop, on which events are published; `logged` counts requests by model and status."""
         self._core, self._inference, self._loop = core, inference, loop
-        self._log = RequestLog(self._tell)
+        self._log = RequestLog(self._tell, logged=logged)
         self._end_listening = core.events.listen(self._on_event)
 
     @property

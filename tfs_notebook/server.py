@@ -82,14 +82,14 @@ class Server:
         self.events = EventStream()
         self._metrics = Metrics()
         self._devices = DEVICES
-        self._loading = Loading(self._metrics.loads, self._metrics.batches, lambda: self._running)
+        self._loading = Loading(self._metrics, lambda: self._running)
         self._runtime = Runtime()
         try:
             self._core, self._inference, self._endpoints = self._runtime.call(self._make())
         except BaseException:
             self._runtime.close()
             raise
-        self._logging = RequestLogging(self._core, self._inference, self._runtime.loop)
+        self._logging = RequestLogging(self._core, self._inference, self._runtime.loop, self._metrics.logged)
         self._watcher: asyncio.Task[None] | None = None
         self._running = True
         self._switch_interval: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import threading
 from collections import Counter
@@ -21,6 +22,7 @@ from tensorflow_serving.apis import (
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
+    prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
 
@@ -292,6 +294,73 @@ def test_loads_are_counted_by_path_and_outcome(models: Models, tmp_path: Path, f
         (latency,) = scraped(server)[":tensorflow:cc:saved_model:load_latency"].samples
         assert latency.labels == {"model_path": str(good)}
         assert latency.value > 0
+
+
+def counted(server: Server, name: str) -> dict[tuple[str, ...], int]:
+    """A counter's values by its labels."""
+    return {tuple(s.labels.values()): int(s.value) for s in scraped(server)[f"{SERVING}{name}"].samples}
+
+
+def test_warm_ups_are_counted_by_path_and_status(models: Models, tmp_path: Path, file: str) -> None:
+    good, bad = predict_log([1.0]), predict_log(["no number"])
+    rows = {"warm": [good] * 3, "refused": [good, bad, good], "garbage": [b"no log"], "cold": []}
+    for name, records in rows.items():
+        path = models.copy("half_plus_two", tmp_path / name) / "assets.extra" / "tf_serving_warmup_requests"
+        path.parent.mkdir(exist_ok=True)
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for record in records:
+                writer.write(record)
+        if name == "cold":
+            path.unlink()
+    (tmp_path / "cut").mkdir()
+    shutil.copytree(tmp_path / "warm" / "1", tmp_path / "cut" / "1")
+    cut = tmp_path / "cut" / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    cut.write_bytes(cut.read_bytes()[:-1])
+    text = config_text({name: tmp_path / name for name in (*rows, "cut")})
+    options = {**ANY, "monitoring_config_file": file, "max_num_load_retries": 1, "load_retry_interval_micros": -1}
+    with tfs_notebook.serve(config=text, num_request_iterations_for_warmup=2, **options) as server:
+        until(lambda: len(server.problems) == 3 and all(problem.code for problem in server.problems))
+        expected = {
+            (str(tmp_path / "cut" / "1"), "DATA_LOSS"): (2, 4),
+            (str(tmp_path / "garbage" / "1"), "INVALID_ARGUMENT"): (2, 0),
+            (str(tmp_path / "refused" / "1"), "INVALID_ARGUMENT"): (2, 4),
+            (str(tmp_path / "warm" / "1"), "OK"): (1, 3),
+        }  # loads with a file, and the records that they read: with a retry, what fails is read twice
+        until(lambda: calls(server, "model_warmup_latency") == {key: loads for key, (loads, _) in expected.items()})
+        assert counted(server, "model_warmup_records_read") == {key: read for key, (_, read) in expected.items()}
+        sums = [s for s in scraped(server)[f"{SERVING}model_warmup_latency"].samples if s.name.endswith("_sum")]
+        assert len(sums) == 4
+        assert all(sample.value > 0 for sample in sums)
+
+
+def predict_log(x: Any) -> bytes:
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.inputs["x"].CopyFrom(tf.make_tensor_proto(x))
+    return bytes(log.SerializeToString())
+
+
+# The request log
+
+
+def test_requests_that_are_written_down_are_counted_by_model_and_status(
+    models: Models, tmp_path: Path, file: str
+) -> None:
+    place = tmp_path / "place"
+    place.touch()
+    rows = {"kept": (f"{tmp_path}/logs/", 1), "lost": (f"{place}/", 1), "never": (f"{tmp_path}/logs/", 0)}
+    logging = {
+        name: f"logging_config {{ log_collector_config {{ filename_prefix: '{prefix}' }} "
+        f"sampling_config {{ sampling_rate: {rate} }} }}"
+        for name, (prefix, rate) in rows.items()
+    }
+    base_path = models.path("half_plus_two")
+    text = config_text(dict.fromkeys((*rows, "silent"), base_path), logging)
+    with tfs_notebook.serve(config=text, **ANY, monitoring_config_file=file) as server:
+        for name in (*rows, "silent"):
+            for _ in range(3):
+                assert ask(server, "POST", f"/v1/models/{name}:predict", BODY).status == 200
+            assert ask(server, "POST", f"/v1/models/{name}:predict", {"instances": ["x"]}).status == 400
+        until(lambda: counted(server, "request_log_count") == {("kept", "OK"): 3, ("lost", "UNAVAILABLE"): 3})
 
 
 def test_a_reload_tells_by_how_much_counters_have_grown(models: Models, file: str) -> None:

@@ -11,6 +11,7 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_service_pb2_grpc,
     prediction_service_pb2_grpc,
 )
@@ -30,6 +31,7 @@ PATH = "/monitoring/prometheus/metrics"
 COUNT = ":tensorflow:serving:request_count"
 LATENCY = ":tensorflow:serving:request_latency"
 RUNTIME = ":tensorflow:serving:runtime_latency"
+EXAMPLES = ":tensorflow:serving:request_example_counts"
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +150,36 @@ def test_grpc_calls(server: Server, channel: grpc.Channel) -> None:
         f'{LATENCY}_count{{model_name="heads",API="Classify",entrypoint="GRPC"}}': 1,
         f'{RUNTIME}_count{{model_name="m",API="Predict",runtime="TF1"}}': 1,
         f'{RUNTIME}_count{{model_name="heads",API="Classify",runtime="TF1"}}': 1,
+    }
+
+
+def test_examples_are_counted_of_several_tasks_at_once_and_of_nothing_else(
+    server: Server, channel: grpc.Channel
+) -> None:
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    examples = 3 * [{"features": {}}]
+    regress, classify = (f"tensorflow/serving/{method}" for method in ("regress", "classify"))
+    request = inference_pb2.MultiInferenceRequest(input={"example_list": {"examples": examples}})
+    for method, signature in ((regress, "regress"), (classify, "classify")):
+        request.tasks.add(method_name=method, model_spec={"name": "heads", "signature_name": signature})
+    before = samples(server)
+    stub.MultiInference(request)
+    stub.Predict(predict_request("m", {"x": [1.0, 2.0]}))
+    stub.Classify(classification_pb2.ClassificationRequest(model_spec={"name": "heads"}, input=request.input))
+    ask(server, "POST", "/v1/models/heads:classify", CLASSIFY)
+    refusal(lambda: stub.MultiInference(inference_pb2.MultiInferenceRequest(tasks=request.tasks)))
+    after = samples(server)
+    risen = {
+        name: value - before.get(name, 0)
+        for name, value in after.items()
+        if name.startswith(":tensorflow:serving:request_example") and value > before.get(name, 0)
+    }
+    buckets = {f'{EXAMPLES}_bucket{{model="heads",le="{bound}"}}' for bound in (*(2**k for k in range(2, 15)), "+Inf")}
+    assert risen == {
+        ':tensorflow:serving:request_example_count_total{model="heads"}': 3,
+        f'{EXAMPLES}_sum{{model="heads"}}': 3,
+        f'{EXAMPLES}_count{{model="heads"}}': 1,
+        **dict.fromkeys(buckets, 1),
     }
 
 

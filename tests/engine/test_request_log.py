@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tests.serving import until
 from tfs_notebook.engine.logging_config import LoggingConfig
-from tfs_notebook.engine.request_log import RequestLog
+from tfs_notebook.engine.request_log import RequestLog, log_counter
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ def test_a_record_that_cannot_be_made_stops_no_other(
 def test_what_finds_no_room_is_left_out_and_told_once(
     make_log: Callable[..., RequestLog], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    log = make_log(most_waiting=3)
+    logged = log_counter()
+    log = make_log(most_waiting=3, logged=logged)
     model, gate = log.update(to(tmp_path))["m"], Gate()
     model.submit(gate, 4)
     assert gate.begun.wait(SECONDS)
@@ -161,6 +162,7 @@ def test_what_finds_no_room_is_left_out_and_told_once(
     gate.open.set()
     log.close(SECONDS)
     assert records(tmp_path) == [b"gate", b"0", b"1", b"2"]
+    assert logged.counts() == {("m", "OK"): 4, ("m", "RESOURCE_EXHAUSTED"): 7}
     assert caplog.messages == [
         "Too many requests to model m to write all of them down: some are left out",
         "7 requests to model m were picked but not written down",

@@ -15,7 +15,9 @@ from tfs_notebook.api.rest_body import Refused
 from tfs_notebook.engine.batch_counts import BatchCounts
 from tfs_notebook.engine.counters import Counter, Histogram
 from tfs_notebook.engine.load_counts import LoadCounts
+from tfs_notebook.engine.request_log import log_counter
 from tfs_notebook.engine.stats import BOUNDS_US
+from tfs_notebook.engine.warmup_counts import WarmupCounts
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -29,15 +31,9 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.signature import Signature
 
 _SERVING = "/tensorflow/serving/"
-_UNFED = {
-    f"{_SERVING}mlmd_map": "gauge",
-    f"{_SERVING}model_warmup_latency": "histogram",
-    f"{_SERVING}model_warmup_records_read": "counter",
-    f"{_SERVING}request_example_count_total": "counter",
-    f"{_SERVING}request_example_counts": "histogram",
-    f"{_SERVING}request_log_count": "counter",
-}
-"""Metrics of TensorFlow Serving that have no samples here, so that of each the page shows the type alone."""
+_UNFED = {f"{_SERVING}mlmd_map": "gauge"}
+"""Metrics of TensorFlow Serving that have no samples, here or there, so that the page shows their type alone."""
+_EXAMPLES = tuple(2.0**k for k in range(15))
 
 
 class Metrics:
@@ -46,14 +42,24 @@ class Metrics:
     def __init__(self) -> None:
         self.loads = LoadCounts()
         self.batches = BatchCounts()
+        self.warmups = WarmupCounts()
+        self.logged = log_counter()
         self._requests = Counter(f"{_SERVING}request_count", "model_name", "status")
         self._latency = Histogram(f"{_SERVING}request_latency", "model_name", "API", "entrypoint", bounds=BOUNDS_US)
         self._runtime = Histogram(f"{_SERVING}runtime_latency", "model_name", "API", "runtime", bounds=BOUNDS_US)
-        self._counters = (self.loads.attempts, self.loads.micros, self._requests, self.batches.runs)
+        self._examples = Counter(f"{_SERVING}request_example_count_total", "model")
+        self._example_counts = Histogram(f"{_SERVING}request_example_counts", "model", bounds=_EXAMPLES)
+        self._counters = (
+            self.loads.attempts, self.loads.micros, self.warmups.records, self._requests, self.logged, self._examples,
+            self.batches.runs,
+        )  # fmt: skip
+        self._histograms = (
+            self._latency, self._runtime, self._example_counts, self.warmups.latency, *self.batches.sizes_and_waits,
+        )  # fmt: skip
 
     def text(self) -> str:
         """The page that Prometheus reads. Takes milliseconds with many models; waits for nobody."""
-        return metrics_text((*self._counters, self._latency, self._runtime, *self.batches.sizes_and_waits), _UNFED)
+        return metrics_text((*self._counters, *self._histograms), _UNFED)
 
     def counts(self, name: str) -> dict[Labels, int]:
         """The series of the counter `name` (/tensorflow/serving/…) in their order, empty when there is no such one."""
@@ -66,7 +72,7 @@ class Metrics:
 
     def counted(self, call_type: type[Call]) -> type[Call]:
         """Calls like `call_type` of which those that succeed are counted."""
-        runtime = self._runtime
+        runtime, count_examples = self._runtime, self._count_examples
 
         class CountedCall(call_type):  # type: ignore[misc, valid-type]  # mypy knows no classes of variable base
             __slots__ = ()
@@ -104,12 +110,18 @@ class Metrics:
                 started = time.perf_counter()
                 values = super().predict_together(signatures, inputs, outputs, timeout=timeout)
                 self._count(started)
+                count_examples(self.model, len(next(iter(inputs.values()))))
                 return values  # type: ignore[no-any-return]
 
             def _count(self, started: float) -> None:
                 runtime.record((time.perf_counter() - started) * 1e6, self.model, self.api, "TF1")
 
         return CountedCall
+
+    def _count_examples(self, model: str, count: int) -> None:
+        """As TensorFlow Serving does of MultiInference, and of nothing else."""
+        self._examples.add(model, by=count)
+        self._example_counts.record(count, model)
 
 
 class CountedRequest:

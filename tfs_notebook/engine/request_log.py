@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from tfs_notebook.engine.counters import Counter
 from tfs_notebook.engine.record_files import RecordFiles
 from tfs_notebook.errors import Code, ServingError
 
@@ -30,10 +31,17 @@ MOST_WAITING_BYTES = 64 << 20
 """How much may wait to be written, of all models."""
 
 
+def log_counter() -> Counter:
+    """What TensorFlow Serving counts of the log: requests that were picked, by model and status."""
+    return Counter("/tensorflow/serving/request_log_count", "model_name", "status_code")
+
+
 class ModelLog:
     """The log of one model: picks the requests that are written down. Every thread may use it."""
 
-    def __init__(self, model: str, config: LoggingConfig, files: RecordFiles, queue: _Queue, random: Random) -> None:
+    def __init__(
+        self, model: str, config: LoggingConfig, files: RecordFiles, queue: _Queue, random: Random, logged: Counter
+    ) -> None:
         self.model = model
         self.config = config
         self.files = files
@@ -44,6 +52,7 @@ class ModelLog:
         self.closed = False
         self._queue = queue
         self._random = random.random
+        self._logged = logged
 
     def picks(self) -> bool:
         """Whether the request that asks is one to write down: each is with the probability of `config`."""
@@ -54,12 +63,23 @@ class ModelLog:
 
         Never raises, and never waits for a disk.
         """
-        if not self._queue.offer(self, lambda: self.files.write(make()), size) and not self.closed:
+        if not self._queue.offer(self, lambda: self._write(make), size) and not self.closed:
+            self._logged.add(self.model, Code.RESOURCE_EXHAUSTED.name)
             with self._queue.ready:
                 self.left_out += 1
                 first = self.left_out == 1
             if first:
                 _log.warning("Too many requests to model %s to write all of them down: some are left out", self.model)
+
+    def _write(self, make: Callable[[], bytes]) -> None:
+        """What is to be done on the writing thread. Raises what `make` or the disk does."""
+        status = Code.INTERNAL
+        try:
+            record, status = make(), Code.UNAVAILABLE
+            self.files.write(record)
+            status = Code.OK
+        finally:
+            self._logged.add(self.model, status.name)
 
 
 class _Queue:
@@ -120,13 +140,16 @@ class RequestLog:
         most_waiting: int = MOST_WAITING,
         most_waiting_bytes: int = MOST_WAITING_BYTES,
         random: Random | None = None,
+        logged: Counter | None = None,
     ) -> None:
         """`tell` is called on the writing thread with a model, and why nothing can be written for it, None when it can
-        again. `max_file_bytes` may be replaced; the next `update` takes it over.
+        again. `max_file_bytes` may be replaced; the next `update` takes it over. `logged` counts what was picked, by
+        model and how writing it down ended.
         """
         self.max_file_bytes = max_file_bytes
         self._tell = tell
         self._random = random or Random()  # noqa: S311 - and one that no `random.seed` of the notebook steers
+        self._logged = logged or log_counter()
         self._queue = _Queue(most_waiting, most_waiting_bytes)
         self._logs: Mapping[str, ModelLog] = {}
         self._thread: threading.Thread | None = None
@@ -160,7 +183,7 @@ class RequestLog:
             log.config, log.files.max_bytes = config, self.max_file_bytes
             return log
         files = RecordFiles(config.filename_prefix, model, max_bytes=self.max_file_bytes)
-        log = ModelLog(model, config, files, self._queue, self._random)
+        log = ModelLog(model, config, files, self._queue, self._random, self._logged)
         self._queue.put(log, files.prepare)  # so that a wrong directory is told before the first request
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="tfs-request-log", daemon=True)

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tfs_notebook.engine.record_files import MOST_RECORDS, read_records
+from tfs_notebook.engine.warmup_counts import WarmupCounts
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class WarmingLoader:
     """`load`, and then the warm-up; equal when `load` is, for the version that comes out is the same.
 
     `replay` lets a servable answer the request of a PredictionLog. Each is repeated `iterations` times. No more are
-    begun once `wanted` tells that the version is not.
+    begun once `wanted` tells that the version is not. `counts` counts the warm-ups of versions that have requests.
     """
 
     load: Callable[[Path], Servable]
@@ -45,6 +46,7 @@ class WarmingLoader:
     enabled: bool = field(default=True, compare=False)
     iterations: int = field(default=1, compare=False)
     wanted: Callable[[], bool] = field(default=lambda: True, compare=False)
+    counts: WarmupCounts = field(default_factory=WarmupCounts, compare=False)
 
     def __call__(self, directory: Path) -> Servable:
         """Load the version in `directory` and let it answer its warm-up requests. Raises what `load` or one does."""
@@ -62,19 +64,30 @@ class WarmingLoader:
             _log.info("No warmup data file found at %s", path)
             return
         _log.info("Starting to read warmup data for model at %s", path)
-        started, number = time.monotonic(), 0
-        for number, record in enumerate(_logs(path), 1):
-            try:
-                self._repeat(servable, record)
-            except ServingError as error:
-                raise ServingError(error.code, error.message, where=f"{path}, record {number}", hint=_WITHOUT) from None
-            if number > MOST_RECORDS:
-                raise _refusal(path, f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {path}")
+        started, read, status = time.monotonic(), 0, Code.INTERNAL
+        try:
+            for read, record in enumerate(_logs(path), 1):
+                self._answer(servable, record, path, read)
+            status = Code.OK
+        except ServingError as error:
+            status = error.code
+            raise
+        finally:
+            seconds = time.monotonic() - started
+            self.counts.add(str(path.parent.parent), status.name, read, seconds)
         _log.info(
             "Finished reading warmup data for model at %s. Number of warmup records read: %d. "
             "Elapsed time (microseconds): %d.",
-            path, number, (time.monotonic() - started) * 1e6,
+            path, read, seconds * 1e6,
         )  # fmt: skip
+
+    def _answer(self, servable: Servable, record: PredictionLog, path: Path, number: int) -> None:
+        try:
+            self._repeat(servable, record)
+        except ServingError as error:
+            raise ServingError(error.code, error.message, where=f"{path}, record {number}", hint=_WITHOUT) from None
+        if number > MOST_RECORDS:
+            raise _refusal(path, f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {path}")
 
     def _repeat(self, servable: Servable, record: PredictionLog) -> None:
         for _ in range(self.iterations):
