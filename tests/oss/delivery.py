@@ -96,8 +96,11 @@ class Delivery:
 
     def _drip(self, fault: Fault, file: BinaryIO | None) -> None:
         fault.reached.set()
-        step = max(1, fault.rate // 50)
-        for start in range(0, self.reply.length, step):
-            self._piece(file, start, min(self.reply.length, start + step))
-            if self.closing.wait(0.0 if fault.released.is_set() else step / fault.rate):
+        start, step = 0, max(1, fault.rate // 50)
+        while start < self.reply.length and not fault.released.wait(step / fault.rate):
+            if self.closing.is_set():
                 raise DisconnectError
+            self._piece(file, start, min(self.reply.length, start + step))
+            start += step
+        if start < self.reply.length:
+            self._piece(file, start, self.reply.length)

@@ -72,19 +72,20 @@ class _Listener(ThreadingHTTPServer):
 class OssServer:
     """A started server, to be used in a `with` statement or closed.
 
-    It has one bucket to begin with, `examplebucket`, and one account; requests without a signature are only answered
-    for buckets that were added as public.
+    It has one bucket to begin with, `examplebucket`, and one account, temporary with a security `token`; requests
+    without a signature are only answered for buckets that were added as public.
     """
 
     region = "cn-hangzhou"
     key_id = "LTAI5tExampleKey"
     key_secret = "example-secret"
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, token: str = "") -> None:
+        self.token = token
         self._scratch = tempfile.TemporaryDirectory(prefix="oss-")
         self.service = Service(self.region, Path(self._scratch.name))
         self.faults, self.requests, self.closing = Faults(), list[Request](), threading.Event()
-        self.grant(self.key_id, self.key_secret)
+        self.grant(self.key_id, self.key_secret, token=token)
         self.add_bucket(BUCKET)
         self._listener = _Listener(port, type("ServerConnection", (Connection,), {"host": self}))
         self.endpoint = f"http://127.0.0.1:{self._listener.server_port}"
@@ -117,6 +118,7 @@ class OssServer:
             "OSS_REGION": self.region,
             "OSS_ACCESS_KEY_ID": self.key_id,
             "OSS_ACCESS_KEY_SECRET": self.key_secret,
+            **({"OSS_SESSION_TOKEN": self.token} if self.token else {}),
             "no_proxy": "127.0.0.1",
             "NO_PROXY": "127.0.0.1",
         }
@@ -204,10 +206,11 @@ class OssServer:
 
 
 @contextmanager
-def oss_server() -> Iterator[OssServer]:
+def oss_server(*, token: str = "") -> Iterator[OssServer]:
     """A started server, whose clients in this process and its children find it by their environment."""
-    with OssServer() as server, patch.dict(os.environ, server.environment):
+    with OssServer(token=token) as server, patch.dict(os.environ):
         os.environ.pop("OSS_SESSION_TOKEN", None)
+        os.environ.update(server.environment)
         yield server
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import oss2
 import pytest
 
 from tests.oss.clients import client, refusal
-from tests.oss.server import BUCKET, OssServer
+from tests.oss.server import BUCKET, OssServer, oss_server
 
 
 def test_credentials_that_do_not_do(oss: OssServer) -> None:
@@ -24,6 +25,18 @@ def test_credentials_that_do_not_do(oss: OssServer) -> None:
     assert refusal(oss2.Bucket(oss2.AnonymousAuth(), oss.endpoint, BUCKET)) == (403, "AccessDenied")
     assert refusal(oss2.Bucket(oss2.Auth(oss.key_id, oss.key_secret), oss.endpoint, BUCKET)) == (403, "AccessDenied")
     assert client(oss, key_id="STS.key", secret="secret", token="token").get_object("a").read() == b"1"
+
+
+def test_the_environment_leads_to_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OSS_SESSION_TOKEN", raising=False)
+    with oss_server(token="token") as oss:
+        oss.put("a", b"1")
+        auth = oss2.ProviderAuthV4(oss2.credentials.EnvironmentVariableCredentialsProvider())
+        bucket = oss2.Bucket(auth, os.environ["OSS_ENDPOINT"], BUCKET, region=os.environ["OSS_REGION"])
+        assert bucket.get_object("a").read() == b"1"
+        oss.grant(oss.key_id, oss.key_secret, token="token", expires=time.time() - 1)
+        assert refusal(bucket) == (403, "SecurityTokenExpired")
+    assert "OSS_SESSION_TOKEN" not in os.environ
 
 
 def test_keys_are_rotated(oss: OssServer, bucket: oss2.Bucket) -> None:

@@ -69,6 +69,12 @@ def test_a_connection_serves_many_requests(oss: OssServer) -> None:
     connection.close()
 
 
+def test_a_connection_is_closed_on_demand(oss: OssServer) -> None:
+    oss.put("a", CONTENT)
+    reply = ask(oss, "GET", "a", headers={"Connection": "close"})
+    assert (reply.headers["Connection"], reply.body) == ("close", CONTENT)
+
+
 @pytest.mark.parametrize("standard", [True, False], ids=["standard", "classic"])
 @pytest.mark.parametrize(
     ("asked", "content_range"),

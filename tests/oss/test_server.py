@@ -5,16 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import oss2
 import pytest
 
 from tests.oss.clients import client, refusal
 from tests.oss.server import BUCKET, OssServer, oss_server
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_what_was_put_is_read_again(oss: OssServer, bucket: oss2.Bucket) -> None:
@@ -80,6 +77,7 @@ def test_a_listing_of_all_pages_is_whole_and_in_order(oss: OssServer, bucket: os
     assert [(entry.key, entry.is_prefix()) for entry in below] == [
         ("a/\x07", False), ("a/1", False), ("a/2/", True), ("a/3", False),
     ]  # fmt: skip
+    assert [entry.key for entry in oss2.ObjectIteratorV2(bucket, prefix="a b/ü+", max_keys=max_keys)] == NAMES[:1]
     after = oss2.ObjectIteratorV2(bucket, start_after="a/2/x", max_keys=max_keys)
     assert [entry.key for entry in after] == NAMES[4:]
 
@@ -178,7 +176,7 @@ def test_a_server_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     (tmp_path / "a").write_bytes(b"1")
     command = [sys.executable, "-m", "tests.oss.server", "--directory", str(tmp_path), "--bucket", "other-bucket"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
         assert process.stdout is not None
         endpoint = process.stdout.readline().strip()
         auth = oss2.ProviderAuthV4(oss2.credentials.StaticCredentialsProvider(OssServer.key_id, OssServer.key_secret))
