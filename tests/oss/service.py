@@ -38,7 +38,7 @@ _LISTING = frozenset(
 
 @dataclass(frozen=True)
 class Asked:
-    """A request; `query` as sent, header names in lower case, `body` None when it cannot have one."""
+    """A request; `query` as sent, header names in lower case."""
 
     method: str
     bucket: str
