@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
+import logging
 import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.oss.canned import canned
+from tests.serving import until
+from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.endpoint import StoreOptions
 from tfs_notebook.oss.oss2_store import Oss2Store, open_store
 from tfs_notebook.oss.store import Fault, StoreError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.oss.server import OssServer
 
 KEY = "models/modelA/1/saved_model.pb"
@@ -101,3 +111,123 @@ def test_a_wrong_secret_is_told_without_what_was_signed(oss: OssServer, store: O
         store.list("models/")
     assert refused.value.fault is Fault.FORBIDDEN
     assert "OSS_ACCESS_KEY_SECRET" in refused.value.hint
+    told = f"{refused.value.told} {refused.value!r} {refused.value.__context__!r} {refused.value.__cause__!r}"
+    for secret in ("never-show-this", oss.key_id, "OSS4-HMAC", "aliyun_v4_request"):
+        assert secret not in told
+
+
+def test_damage_on_the_way_is_found_by_the_checksum(oss: OssServer, store: Oss2Store) -> None:
+    oss.fail("corrupt", at=4711)
+    with pytest.raises(StoreError, match="arrived damaged: its CRC-64 is") as refused:
+        read(store)
+    assert refused.value.fault is Fault.DAMAGED
+    oss.fail("checksum")
+    with pytest.raises(StoreError, match="arrived damaged"):
+        store.read_if_changed(KEY, "")
+
+
+def test_without_a_checksum_of_the_service_the_size_must_do(oss: OssServer, store: Oss2Store) -> None:
+    oss.fail("no_checksum", times=2)
+    with store.read(KEY) as body:
+        assert body.stored.crc64 is None
+        assert b"".join(body) == CONTENT
+
+
+def test_another_object_under_the_same_key_does_not_mix_into_a_read(oss: OssServer, store: Oss2Store) -> None:
+    etag = store.head(KEY).etag
+    oss.fail("swap", content=b"other", at=1000)
+    assert read(store, etag=etag) == CONTENT
+    with pytest.raises(StoreError, match="has changed") as refused:
+        read(store, etag=etag)
+    assert refused.value.fault is Fault.CHANGED
+
+
+@pytest.mark.parametrize(
+    ("headers", "fault", "message"),
+    [
+        ({"ETag": '"B"'}, Fault.CHANGED, "its ETag is B, not A"),
+        ({"ETag": '"A"'}, Fault.DAMAGED, "bytes 2-4/10 were asked for, but bytes 0-4/10 came"),
+    ],
+)
+def test_a_cache_on_the_way_that_ignores_what_was_asked_is_found_out(
+    oss: OssServer, headers: dict[str, str], fault: Fault, message: str
+) -> None:
+    with canned(206, b"01234", {**headers, "Content-Range": "bytes 0-4/10"}) as endpoint:
+        store = open_store("examplebucket", StoreOptions(endpoint=endpoint))
+        with pytest.raises(StoreError, match=message) as refused:
+            read(store, etag="A", start=2, end=5)
+    assert refused.value.fault is fault
+
+
+def test_the_whole_object_in_place_of_a_range_is_refused(oss: OssServer) -> None:
+    with canned(200, b"0123456789", {"ETag": '"A"'}) as endpoint:
+        store = open_store("examplebucket", StoreOptions(endpoint=endpoint))
+        with pytest.raises(StoreError, match="but all of it came") as refused:
+            read(store, start=2)
+    assert refused.value.fault is Fault.DAMAGED
+
+
+def test_an_object_stored_compressed_is_refused_with_the_remedy(oss: OssServer, store: Oss2Store) -> None:
+    oss.put(KEY, gzip.compress(CONTENT), content_encoding="gzip")
+    assert store.head(KEY).encoding == "gzip"
+    with pytest.raises(StoreError, match="stored with Content-Encoding: gzip") as refused:
+        read(store)
+    assert refused.value.fault is Fault.REFUSED
+    assert "upload it again" in refused.value.hint
+
+
+def test_an_asset_that_is_compressed_itself_stays_so(oss: OssServer, store: Oss2Store) -> None:
+    vocabulary = gzip.compress(b"words")
+    oss.put("assets/vocabulary.gz", vocabulary, content_encoding="gzip")
+    assert read(store, "assets/vocabulary.gz") == vocabulary
+
+
+def test_reads_that_are_given_up_leave_no_connection_behind(oss: OssServer, store: Oss2Store) -> None:
+    oss.put("large", bytes(8 << 20))
+    for _ in range(40):
+        with store.read("large") as body:
+            assert len(next(iter(body))) <= 256 * 1024
+    assert read(store) == CONTENT
+    until(lambda: sum(thread.name.startswith("Thread-") for thread in threading.enumerate()) < 10)
+
+
+def test_several_threads_read_at_once(oss: OssServer, store: Oss2Store) -> None:
+    parts = [(start, start + 100_000) for start in range(0, len(CONTENT), 100_000)]
+    with ThreadPoolExecutor(8) as pool:
+        pieces = list(pool.map(lambda part: read(store, start=part[0], end=part[1]), parts))
+    assert b"".join(pieces) == CONTENT
+
+
+def test_netrc_does_not_replace_the_signature(
+    oss: OssServer, store: Oss2Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("default login somebody password else\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    assert read(store) == CONTENT
+
+
+def test_nothing_is_logged_that_tells_keys_tokens_or_signatures(
+    oss: OssServer, store: Oss2Store, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    oss.grant("STS.id-of-this-test", "secret-of-this-test", token="token-of-this-test")
+    os.environ |= {
+        "OSS_ACCESS_KEY_ID": "STS.id-of-this-test",
+        "OSS_ACCESS_KEY_SECRET": "secret-of-this-test",
+        "OSS_SESSION_TOKEN": "token-of-this-test",
+    }
+    assert read(store) == CONTENT
+    os.environ["OSS_ACCESS_KEY_SECRET"] = "wrong"
+    with pytest.raises(StoreError, match="SignatureDoesNotMatch"):
+        store.list("")
+    assert "of-this-test" not in caplog.text
+    assert "OSS4-HMAC" not in caplog.text
+    assert capfd.readouterr().err == ""
+
+
+def test_a_missing_package_says_how_to_install_it(oss: OssServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "oss2", None)
+    with pytest.raises(ServingError, match="need the package oss2") as refused:
+        open_store("examplebucket", StoreOptions())
+    assert refused.value.hint == "pip install 'tfs-notebook[oss]'"

@@ -65,12 +65,13 @@ _WORDS = {
 
 def refusal(error: Any, where: str, endpoint: Endpoint) -> StoreError:
     """The StoreError for `error`, an OssError that has an HTTP status, when `where` (`oss://…`) was asked for."""
+    said = error.message or ""
     fault, hint = _BY_CODE.get(error.code, (None, ""))
     if fault is None:
         fault = Fault.UNREACHABLE if error.status >= 500 else _BY_STATUS.get(error.status, Fault.REFUSED)
     if error.details.get("Endpoint"):
         hint = "its bucket answers at {belongs}: set OSS_ENDPOINT or --oss_endpoint to it"
-    elif "region" in error.message.lower():
+    elif "signing region" in said.lower():
         hint = "{region} is not the bucket's region: set OSS_REGION or --oss_region"
     elif not (error.code or error.request_id):
         hint = "the answer is not one of OSS: is {url} the endpoint, and is there a proxy on the way?"
@@ -81,7 +82,7 @@ def refusal(error: Any, where: str, endpoint: Endpoint) -> StoreError:
         url=endpoint.url,
         belongs=error.details.get("Endpoint"),
     )
-    message = f"{where} {_WORDS[fault]}: {error.message.rstrip('.')}" if error.message else f"{where} {_WORDS[fault]}"
+    message = f"{where} {_WORDS[fault]}" + (f": {said.rstrip('.')}" if said else "")
     told = [error.code or f"HTTP {error.status}", f"request {error.request_id}" if error.request_id else ""]
     return StoreError(fault, f"{message} ({', '.join(filter(None, told))})", hint=hint)
 
