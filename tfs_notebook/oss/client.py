@@ -6,7 +6,7 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tfs_notebook.oss.credentials import Keys, Provider, keys_of
+from tfs_notebook.oss.credentials import FixedProvider, Provider, keys_of
 from tfs_notebook.oss.extra import needs
 from tfs_notebook.oss.refusal import refusal, unreachable
 from tfs_notebook.oss.store import Fault, StoreError
@@ -33,6 +33,7 @@ class Client:
     ) -> None:
         self.bucket = bucket
         self.endpoint = endpoint
+        self.provider = provider
         self.oss2 = _import_oss2()
         self.api = self.oss2.Bucket(
             _Signer(provider),
@@ -96,18 +97,7 @@ class _Signer:
             return
         from oss2 import ProviderAuthV4
 
-        ProviderAuthV4(_Given(keys))._sign_request(request, bucket, key)  # noqa: SLF001 (oss2's own protocol)
-
-
-class _Given:
-    """A provider of these keys."""
-
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
-
-    def get_credentials(self) -> Keys:
-        """As oss2 asks."""
-        return self._keys
+        ProviderAuthV4(FixedProvider(keys))._sign_request(request, bucket, key)  # noqa: SLF001 (oss2's own protocol)
 
 
 def _import_oss2() -> Any:

@@ -54,6 +54,17 @@ class Provider(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class FixedProvider:
+    """Always the same keys."""
+
+    keys: Keys
+
+    def get_credentials(self) -> Keys:
+        """These."""
+        return self.keys
+
+
 class EnvironmentProvider:
     """Looks at the environment each time."""
 

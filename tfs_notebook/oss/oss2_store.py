@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
+from dataclasses import asdict
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.oss.body import OssBody, stored_object
 from tfs_notebook.oss.client import TIMEOUTS, Client
-from tfs_notebook.oss.credentials import EnvironmentProvider, Provider
+from tfs_notebook.oss.credentials import EnvironmentProvider, FixedProvider, Keys, Provider, keys_of
 from tfs_notebook.oss.endpoint import Endpoint, StoreOptions
 from tfs_notebook.oss.store import Fault, Listing, StoredObject, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 def open_store(
@@ -51,6 +52,21 @@ class Oss2Store:
             if page.next_continuation_token in ("", token):
                 raise StoreError(Fault.DAMAGED, f"the listing of {self._client.where(prefix)} repeats its pages")
             token = page.next_continuation_token
+
+    def portable(self) -> dict[str, str | bool]:
+        """All that `from_portable` needs in another process: with the keys of this moment, so never for a command line.
+
+        Raises StoreError when there are no credentials.
+        """
+        endpoint, keys = self._client.endpoint, keys_of(self._client.provider)
+        return {"bucket": self.bucket, **asdict(endpoint), **asdict(keys)}
+
+    @classmethod
+    def from_portable(cls, told: Mapping[str, Any]) -> Oss2Store:
+        """The same bucket as the store that told this."""
+        endpoint = Endpoint(told["url"], told["region"], told["cname"])
+        keys = Keys(told["key_id"], told["key_secret"], told["token"])
+        return cls(Client(told["bucket"], endpoint, FixedProvider(keys)))
 
     def head(self, key: str) -> StoredObject:
         """What the service knows of the object `key`."""
