@@ -1,0 +1,183 @@
+"""When is a version in a bucket complete? Never before everything here says so.
+
+* Its files: the graph, and all that the graph names, are listed (`not_uploaded`).
+* Its quiet: the set of (path, size, ETag) was the same in two listings at least one poll apart (`Quiet`).
+* Its marker, when there is to be one: written last, and true to what is listed (`Marker`).
+
+The fourth rule, that the listing still is the same after the download, is the synchronisation's own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tfs_notebook.engine.completeness import GRAPH_FILES, TFLITE_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tfs_notebook.engine.completeness import Parts
+    from tfs_notebook.oss.keys import Content, Tree, Version
+    from tfs_notebook.oss.store import StoredObject
+
+_CLOCK_SECONDS = 1.0
+"""Stores tell times in whole seconds."""
+
+
+def graph_file(files: Mapping[str, StoredObject]) -> str:
+    """The name of the listed graph whose content decides what else is needed, "" when there is none."""
+    return next((name for name in GRAPH_FILES if name in files), "")
+
+
+def not_uploaded(version: Version, parts: Parts | None) -> str:
+    """What of `version` is not listed yet, "" when it is complete; `parts` is what its graph file asks for."""
+    files = version.files
+    graph = graph_file(files)
+    if not graph:
+        if TFLITE_FILE in files:
+            return "" if files[TFLITE_FILE].size else f"{TFLITE_FILE} is empty"
+        return f"{GRAPH_FILES[0]} not uploaded yet"
+    if not files[graph].size:
+        return f"{graph} is empty"
+    if parts is None:
+        return f"{graph} has not been read yet"
+    in_variables = [path.removeprefix("variables/") for path in files if path.startswith("variables/")]
+    missing = next(parts.missing(files.__contains__, lambda: in_variables), "")
+    return f"{missing.removeprefix('variables/')} not uploaded yet" if missing else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A listing, made at `time` by the store's clock; `asked` for and `arrived` on this machine's monotonic clock."""
+
+    tree: Tree
+    time: float
+    asked: float
+    arrived: float
+
+
+@dataclass(slots=True)
+class Quiet:
+    """How long one version has been listed with the same content."""
+
+    content: Content = frozenset()
+    since: float = math.inf
+    """When the first look with this content arrived."""
+    aged: bool = False
+
+    def saw(self, version: Version, look: Look, before: Look | None, poll: float) -> None:
+        """Take note of `version` in `look`; `before` is the look before it, if there was one.
+
+        Two listings one poll apart would agree on files that all are older than that, so they need not be waited for:
+        models that were there before this process started are served by the first listing. The times of objects are
+        believed as long as they agree with the look before: an object that is new since and says that it is older was
+        moved or replicated here together with its time, and its neighbours may still be on their way.
+        """
+        if version.content == self.content:
+            return
+        newest = max(stored.modified for stored in version.files.values())
+        self.aged = look.time - newest >= poll + _CLOCK_SECONDS and (
+            before is None
+            or all(
+                _is_in(before.tree, f"{version.path}/{path}", stored) or stored.modified >= before.time - _CLOCK_SECONDS
+                for path, stored in version.files.items()
+            )
+        )
+        self.content, self.since = version.content, look.arrived
+
+    def lasts(self, look: Look, poll: float) -> bool:
+        """Whether `look`, which shows the same content, proves that it is settled."""
+        return self.aged or look.asked - self.since >= poll
+
+
+def _is_in(tree: Tree, path: str, stored: StoredObject) -> bool:
+    other = tree.files.get(path)
+    return other is not None and (other.size, other.etag) == (stored.size, stored.etag)
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What a marker object says of the files beside it: by path, the size and, where given, the CRC-64 of each.
+
+    An empty marker (`_SUCCESS`) says that all is there, and must not be older than anything it speaks of. Any other is
+    JSON, `{"files": [{"path": "saved_model.pb", "size": 123, "crc64": "11051210869376104954"}, …]}`, and names every
+    file of the version except itself; `crc64` may be left out.
+    """
+
+    files: Mapping[str, tuple[int, int | None]] | None = None
+    unreadable: str = ""
+
+    @classmethod
+    def parse(cls, content: bytes) -> Marker:
+        """The marker with this content; one that cannot be understood says so in `unreadable`."""
+        if not content.strip():
+            return cls()
+        try:
+            return cls(
+                {
+                    str(entry["path"]): (int(entry["size"]), int(entry["crc64"]) if "crc64" in entry else None)
+                    for entry in json.loads(content)["files"]
+                }
+            )
+        except (ValueError, LookupError, TypeError) as error:
+            return cls(unreadable=f"no manifest ({error!r})")
+
+    def mismatch(self, name: str, version: Version) -> str:
+        """What keeps `version` from being what this marker, its file `name`, says; "" when it is that."""
+        if self.unreadable:
+            return f"{name} is {self.unreadable}"
+        others = {path: stored for path, stored in version.files.items() if path != name}
+        if self.files is None:
+            marked = version.files[name].modified
+            newer = next((path for path, stored in others.items() if stored.modified > marked), "")
+            return f"{name} is older than {newer}" if newer else ""
+        for path, (size, _) in self.files.items():
+            if path not in others:
+                return f"{path} not uploaded yet"
+            if others[path].size != size:
+                return f"{path} has {others[path].size} bytes, and {name} says {size}"
+        extra = next((path for path in others if path not in self.files), "")
+        return f"{extra} is not in {name}" if extra else ""
+
+    def crc64(self, path: str) -> int | None:
+        """The checksum that the file `path` must have, None when the marker does not tell."""
+        return self.files[path][1] if self.files is not None and path in self.files else None
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What has been read of one version so far: its graph and its marker, each with the ETag that it was read of."""
+
+    parts: Parts | None = None
+    marker: Marker | None = None
+    etags: dict[str, str] = field(default_factory=dict)
+
+    def forget_changed(self, version: Version, marker: str) -> None:
+        """Drop what was read of objects that are not listed like that any more."""
+        graph = graph_file(version.files)
+        if self.etags.get(graph) != _etag(version, graph):
+            self.parts = None
+        if self.etags.get(marker) != _etag(version, marker):
+            self.marker = None
+
+    def wanted(self, version: Version, marker: str) -> list[str]:
+        """The files that must be read before more can be said."""
+        graph = graph_file(version.files)
+        wanted = [graph] if graph and self.parts is None and version.files[graph].size else []
+        return [*wanted, marker] if marker in version.files and self.marker is None else wanted
+
+    def waits_for(self, version: Version, marker: str) -> str:
+        """What `version` lacks in order to be complete, as far as its files go; "" when it is."""
+        missing = not_uploaded(version, self.parts)
+        if missing or not marker:
+            return missing
+        if marker not in version.files:
+            return f"{marker} not uploaded yet"
+        return self.marker.mismatch(marker, version) if self.marker else f"{marker} has not been read yet"
+
+
+def _etag(version: Version, name: str) -> str | None:
+    return version.files[name].etag if name in version.files else None

@@ -1,0 +1,196 @@
+"""The versions of one root that are on their way: seen in listings, judged, brought, and published.
+
+Everything here happens in the thread of the root's synchronisation, but for the downloads and `transfers`.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.oss.draft import Draft, Step
+from tfs_notebook.oss.plan import base_of, number_of, picks
+from tfs_notebook.oss.store import Fault, StoreError
+from tfs_notebook.oss.transfer import Download
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tfs_notebook.engine.config import VersionPolicy
+    from tfs_notebook.engine.supply import Transfer
+    from tfs_notebook.oss.cache import Cache
+    from tfs_notebook.oss.complete import Look
+    from tfs_notebook.oss.keys import Version
+    from tfs_notebook.oss.store import ObjectStore
+
+_AT_ONCE = 4
+_SPARE = 64 << 20
+"""Bytes that are left free on the disk."""
+
+
+class Intake:
+    """Brings into `cache` what is wanted of `store`; `wake` is called from other threads when a download has ended."""
+
+    def __init__(self, cache: Cache, store: ObjectStore, poll: float, marker: str, wake: Callable[[], None]) -> None:
+        self.wanted: set[str] = set()
+        """The versions that the policies want, as far as is known, by their path from the root."""
+        self.drafts: dict[str, Draft] = {}
+        self.replacing: set[str] = set()
+        """Published versions that are to be brought again, as somebody asked for it."""
+        self.make_room: Callable[[int], ServingError | None] = partial(no_space, cache)
+        """Called before so many bytes are brought: why they cannot be."""
+        self._cache = cache
+        self._store = store
+        self._poll = poll
+        self._marker = marker
+        self._wake = wake
+        self._versions: dict[str, dict[int, Version]] = {}
+        self._leaving: list[tuple[str, Download]] = []
+
+    def saw(self, look: Look, before: Look | None, wants: Mapping[str, tuple[VersionPolicy, ...]]) -> None:
+        """Take note of a listing."""
+        self._versions = {base: look.tree.versions(base) for base in wants}
+        listed = {version.path: version for versions in self._versions.values() for version in versions.values()}
+        self.replacing &= listed.keys()
+        for path, version in listed.items():
+            if path in self._cache.published and path not in self.replacing:
+                continue
+            draft = self.drafts.get(path)
+            if draft is None:
+                draft = self.drafts[path] = Draft(version, self._marker, self._poll, replaces=path in self.replacing)
+            draft.saw(version, look, before)
+        for path in self.drafts.keys() - listed.keys():
+            self._drop(path)
+
+    def _drop(self, path: str) -> None:
+        """The version has vanished: forget it, and what was brought of it."""
+        download = self.drafts.pop(path).download
+        if download is not None:
+            download.cancel()
+            self._leaving.append((path, download))
+        else:
+            self._cache.drop_staging(path)
+
+    def choose(self, wants: Mapping[str, tuple[VersionPolicy, ...]]) -> None:
+        """Find out which versions are wanted, by what is known of them now."""
+        wanted: set[str] = set()
+        for base, policies in wants.items():
+            paths = {number_of(path): path for path in self._cache.published if base_of(path) == base}
+            paths |= {number: version.path for number, version in self._versions.get(base, {}).items()}
+            for policy in policies:
+                counting = {number for number, path in paths.items() if self._counts(path)}
+                wanted |= {paths[number] for number in picks(policy, paths, counting.__contains__)}
+        self.wanted = wanted
+
+    def _counts(self, path: str) -> bool:
+        return path in self._cache.published or (path in self.drafts and self.drafts[path].is_candidate)
+
+    def advance(self) -> list[str]:
+        """Do what can be done now for every wanted version; returns the paths of those that were published.
+
+        Raises StoreError FORBIDDEN: nothing can be brought then.
+        """
+        self._end_downloads()
+        published = []
+        for path in sorted(self.wanted & self.drafts.keys(), key=lambda path: (-number_of(path), path)):
+            draft = self.drafts[path]
+            step = Step.WAIT if draft.download else draft.step(time.monotonic())
+            if step is Step.READ:
+                self._download(path, draft, draft.to_read())
+            elif step is Step.BRING:
+                self._download(path, draft, list(draft.version.files))
+            elif step is Step.PUBLISH and self._publish(path, draft):
+                published.append(path)
+        return published
+
+    def _end_downloads(self) -> None:
+        for leaving in [leaving for leaving in self._leaving if leaving[1].finished.is_set()]:
+            self._leaving.remove(leaving)
+            if leaving[0] not in self.drafts:
+                self._cache.drop_staging(leaving[0])
+        for path, draft in self.drafts.items():
+            if draft.download is None:
+                continue
+            if path not in self.wanted:
+                draft.download.cancel()
+            if not draft.download.finished.is_set():
+                continue
+            draft.finish_download(self._cache.staging(path))
+            error = draft.failure.error if draft.failure is not None else None
+            if isinstance(error, StoreError) and error.fault is Fault.MISSING:
+                self._cache.drop_staging(path)
+            if isinstance(error, StoreError) and error.fault is Fault.FORBIDDEN:
+                raise error
+
+    def _download(self, path: str, draft: Draft, names: list[str]) -> None:
+        at_work = sum(other.download is not None for other in self.drafts.values())
+        if at_work >= _AT_ONCE or any(leaving == path for leaving, _ in self._leaving):
+            return
+        files = draft.files(names)
+        problem = self.make_room(sum(stored.size for stored in files.values()))
+        if problem is not None:
+            draft.fail(problem)
+            return
+        draft.download = Download(path, self._store, files, self._cache.staging(path), self._wake)
+
+    def _publish(self, path: str, draft: Draft) -> bool:
+        try:
+            self._cache.publish(path, draft.version.content, replace=draft.replaces)
+        except (ServingError, OSError) as error:
+            draft.fail(error)
+            return False
+        del self.drafts[path]
+        self.replacing.discard(path)
+        return True
+
+    @property
+    def needs_look(self) -> bool:
+        """Whether a version waits for nothing but another listing."""
+        now = time.monotonic()
+        return any(
+            self.drafts[path].download is None and self.drafts[path].step(now) is Step.CONFIRM
+            for path in self.wanted & self.drafts.keys()
+        )
+
+    def due(self) -> float | None:
+        """When (monotonic) the next failed version is to be tried again."""
+        failures = (draft.failure for path, draft in self.drafts.items() if path in self.wanted and not draft.download)
+        return min((failure.due for failure in failures if failure is not None), default=None)
+
+    def retry_now(self) -> None:
+        """Wait for no pause between attempts."""
+        for draft in self.drafts.values():
+            if draft.failure is not None:
+                draft.failure.due = 0.0
+
+    def transfers(self) -> tuple[Transfer, ...]:
+        """What is being brought; any thread may ask."""
+        downloads = [draft.download for draft in list(self.drafts.values())]
+        return tuple(download.progress() for download in downloads if download is not None)
+
+    def stop(self) -> None:
+        """End all downloads soon; what has arrived is kept."""
+        for draft in self.drafts.values():
+            if draft.download is not None:
+                draft.download.cancel()
+
+    def join(self, deadline: float) -> None:
+        """Wait until (monotonic) `deadline` at most for downloads to end."""
+        downloads = [draft.download for draft in self.drafts.values()] + [download for _, download in self._leaving]
+        for download in downloads:
+            if download is not None:
+                download.join(max(deadline - time.monotonic(), 0.0))
+
+
+def no_space(cache: Cache, size: int) -> ServingError | None:
+    """Why so many bytes more do not fit on the disk, None when they do."""
+    free = cache.free()
+    if size + _SPARE <= free:
+        return None
+    return ServingError(
+        Code.RESOURCE_EXHAUSTED,
+        f"{size / 1e6:,.0f} MB do not fit: {cache.directory} has {free / 1e6:,.0f} MB free",
+        hint="Make room there, or let another directory hold the copies.",
+    )

@@ -1,0 +1,193 @@
+"""All that a server serves from OSS: the base paths, the roots that they are in, and a synchronisation for each root.
+
+Base paths below a mounted root share that root's one listing; any other address in OSS is a root of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from pathlib import PurePosixPath
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from tfs_notebook.engine.supply import Outlook, SourceStatus
+from tfs_notebook.errors import ServingError, invalid_argument
+from tfs_notebook.oss.address import OssAddress, is_oss
+from tfs_notebook.oss.cache import cache_directory, root_directory
+from tfs_notebook.oss.keys import refusal
+from tfs_notebook.oss.sync import MirrorOptions, Sync
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from tfs_notebook.engine.config import ModelConfig, VersionPolicy
+    from tfs_notebook.oss.store import ObjectStore
+
+__all__ = ["Mirror", "MirrorOptions"]
+
+_CLOSE_SECONDS = 0.8
+
+
+class Mirror:
+    """A Supply of what is in OSS.
+
+    `open_store` opens a bucket; it is called from a thread, and may raise ServingError. `changed` is called from a
+    thread with a base path's local directory when something in there, or the outlook on it, has changed. `in_use` tells
+    whether the version of the base path with this local directory is taken up: else it may be deleted.
+    """
+
+    def __init__(
+        self,
+        options: MirrorOptions,
+        open_store: Callable[[str], ObjectStore],
+        changed: Callable[[str], None],
+        in_use: Callable[[str, int], bool] = lambda _directory, _version: False,
+    ) -> None:
+        self.in_use = in_use
+        self._options = options
+        self._cache = cache_directory(options.cache_dir)
+        self._open_store = open_store
+        self._changed = changed
+        self._mounts: dict[str, OssAddress] = {}
+        self._syncs: dict[OssAddress, Sync] = {}
+        self._lock = Lock()
+        self._closed = False
+        self._paused = False
+
+    def mount(self, root: OssAddress, path: str = "") -> None:
+        """Let base paths below `root` share one listing, and base paths below `path`, if given, stand for those."""
+        self._mounts[path] = root.directory
+
+    def directory(self, base_path: str) -> str:
+        """Where the versions of `base_path` appear; a path that is not in OSS is its own directory."""
+        try:
+            place = self._place(base_path)
+        except ServingError:
+            return base_path
+        return base_path if place is None else str(self._directory_of(*place))
+
+    def want(self, models: Mapping[str, ModelConfig]) -> None:
+        """Bring what these models' policies ask for from now on, from no other roots than theirs."""
+        wants: defaultdict[OssAddress, defaultdict[str, list[VersionPolicy]]] = defaultdict(lambda: defaultdict(list))
+        for model in models.values():
+            try:
+                place = self._place(model.base_path)
+            except ServingError:
+                continue
+            if place is not None:
+                wants[place[0]][place[1]].append(model.policy)
+        with self._lock:
+            if self._closed:
+                return
+            ended = [self._syncs.pop(root) for root in self._syncs.keys() - wants.keys()]
+            for root, bases in wants.items():
+                if root not in self._syncs:
+                    self._syncs[root] = self._sync(root)
+                self._syncs[root].want({base: tuple(policies) for base, policies in bases.items()})
+        for sync in ended:
+            sync.stop()
+
+    def _sync(self, root: OssAddress) -> Sync:
+        sync = Sync(
+            root,
+            self._root_directory(root),
+            self._options,
+            self._open_store,
+            lambda base: self._changed(str(self._directory_of(root, base))),
+            lambda base, number: self.in_use(str(self._directory_of(root, base)), number),
+        )
+        if self._paused:
+            sync.pause()
+        return sync
+
+    def outlook(self, base_path: str) -> Outlook:
+        """What is known of `base_path` now."""
+        try:
+            place = self._place(base_path)
+        except ServingError as error:
+            return Outlook(problem=error)
+        sync = self._syncs.get(place[0]) if place is not None else None
+        return sync.outlook(place[1]) if sync is not None and place is not None else Outlook()
+
+    def status(self) -> tuple[SourceStatus, ...]:
+        """Every root, by its address."""
+        with self._lock:
+            syncs = sorted(self._syncs.items())
+        return tuple(sync.status() for _, sync in syncs)
+
+    def sync_now(self) -> None:
+        """Look at every root at once, also at those that had stopped, and try again what failed."""
+        for sync in self._all():
+            sync.now()
+
+    def pause(self) -> None:
+        """Neither look at any root nor bring anything until `resume`."""
+        self._paused = True
+        for sync in self._all():
+            sync.pause()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._paused = False
+        for sync in self._all():
+            sync.resume()
+
+    def replace(self, base_path: str, version: int) -> None:
+        """Bring a published version again, whose content in the bucket has changed since.
+
+        Raises ServingError when `base_path` is not in OSS, or not kept in step.
+        """
+        place = self._place(base_path)
+        sync = self._syncs.get(place[0]) if place is not None else None
+        if place is None or sync is None:
+            raise invalid_argument(f"{base_path} is not kept in step with anything in OSS")
+        sync.replace(place[1], version)
+
+    def close(self) -> None:
+        """End all threads and processes; what has been brought stays."""
+        with self._lock:
+            self._closed = True
+            syncs = list(self._syncs.values())
+            self._syncs.clear()
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        for sync in syncs:
+            sync.stop()
+        for sync in syncs:
+            sync.join(deadline)
+
+    def _all(self) -> list[Sync]:
+        with self._lock:
+            return list(self._syncs.values())
+
+    # Addresses
+
+    def _place(self, base_path: str) -> tuple[OssAddress, str] | None:
+        """The root of `base_path` and the rest of it, None when it is not in OSS. Raises ServingError."""
+        address = self._address(base_path)
+        if address is None:
+            return None
+        address = OssAddress(address.bucket, address.key.rstrip("/"))
+        if address.key and (reason := refusal(address.key)):
+            raise invalid_argument(f"{address} cannot be a base path: it {reason}")
+        roots = [root for root in self._mounts.values() if address.below(root) is not None]
+        root = max(roots, key=lambda root: len(root.key), default=address.directory)
+        return root, address.below(root) or ""
+
+    def _address(self, base_path: str) -> OssAddress | None:
+        if is_oss(base_path):
+            return OssAddress.parse(base_path)
+        asked = PurePosixPath(base_path)
+        for path, root in self._mounts.items():
+            if path and asked.is_relative_to(path):
+                rest = asked.relative_to(path).as_posix()
+                return root if rest == "." else root.join(rest)
+        return None
+
+    def _root_directory(self, root: OssAddress) -> Path:
+        return root_directory(self._cache, self._options.endpoint, root)
+
+    def _directory_of(self, root: OssAddress, base: str) -> Path:
+        directory = self._root_directory(root)
+        return directory.joinpath(*base.split("/")) if base else directory
