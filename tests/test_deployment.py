@@ -99,7 +99,7 @@ def test_an_empty_list_is_a_config_that_serves_nothing() -> None:
     assert served("", "model_config_list {}") == {}
 
 
-@pytest.mark.parametrize("path", ["gs://bucket/m", "oss://bucket/models/modelA"])
+@pytest.mark.parametrize("path", ["gs://bucket/m", "s3://bucket/models/modelA"])
 def test_a_uri_is_not_taken_for_a_relative_path(path: str) -> None:
     with pytest.raises(ServingError, match=f"Could not find base path {path} for servable model") as caught:
         plan(path, "", {})

@@ -5,18 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from tfs_notebook.oss.address import OssAddress, is_oss
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """Base paths below `path` are found in `root`; an empty `path` leaves every path as it is, but for a `file://`."""
+    """Base paths below `path` are found in `root`, a directory or a prefix in OSS.
+
+    An empty `path` leaves every path as it is, but for a `file://`.
+    """
 
     path: str
     root: str
 
     def resolve(self, base_path: str) -> str:
-        """The directory that `base_path` stands for."""
+        """The directory, or the address in OSS, that `base_path` stands for."""
         base_path = base_path.removeprefix("file://")
         asked = PurePosixPath(base_path)
         if not self.path or not asked.is_relative_to(self.path):
             return base_path
-        return str(Path(self.root) / asked.relative_to(self.path))
+        rest = asked.relative_to(self.path)
+        if is_oss(self.root):
+            below = rest.as_posix().removeprefix(".")
+            return str(OssAddress.parse(self.root).join(f"{below}/" if below and base_path.endswith("/") else below))
+        return str(Path(self.root) / rest)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.events import Event, Kind
 from tfs_notebook.engine.request_log import RequestLog
+from tfs_notebook.oss.address import is_oss
 
 if TYPE_CHECKING:
     import asyncio
@@ -53,9 +54,11 @@ class RequestLogging:
             self._inference.logs = self._log.update(wanted)
 
     def _placed(self, config: LoggingConfig) -> LoggingConfig:
-        """`config` with the place that its prefix stands for: a mount, or below the current directory."""
+        """`config` with the place that its prefix stands for: a mounted directory, or below the current one."""
         given = config.filename_prefix
-        prefix = os.path.abspath(os.path.expanduser(self._core.resolve(given)))  # noqa: PTH100, PTH111 - keeps links
+        place = self._core.resolve(given)
+        place = given if is_oss(place) else place  # nothing is written into a bucket
+        prefix = os.path.abspath(os.path.expanduser(place))  # noqa: PTH100, PTH111 - keeps links
         return replace(config, filename_prefix=prefix + os.sep * given.endswith("/"))
 
     def _tell(self, model: str, problem: ServingError | None) -> None:

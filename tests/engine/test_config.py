@@ -190,7 +190,7 @@ def test_labels_and_the_last_of_a_label_given_twice() -> None:
     assert models(f"config {{ {A} {labels} }}")["a"].labels == {"x": 3, "y": -2}
 
 
-@pytest.mark.parametrize("base_path", ["/", "/a b", "gs://bucket/a", "hdfs://host:1/a", "s3://b", "oss://b/a/"])
+@pytest.mark.parametrize("base_path", ["/", "/a b", "gs://bucket/a", "hdfs://host:1/a", "s3://b", "oss://bucket/a/"])
 def test_absolute_paths_and_uris_are_accepted(base_path: str) -> None:
     validated = models(f"config {{ name: 'a' base_path: '{base_path}' model_platform: 'tensorflow' }}")
     assert validated["a"].base_path == base_path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,11 @@ _log = logging.getLogger(__name__)
 class ConfigFile:
     """The file at `path`; remembers the content that it gave out last."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, fetch: Callable[[], str] | None = None) -> None:
+        """`fetch` gives the content now, or raises ServingError, for what is not a file on this machine."""
         self.path = path
+        self._fetch = fetch or partial(_read_file, path)
+        self._asked = asyncio.Event()
         self._content: str | None = None
         self._unreadable: ServingError | None = None
         self._refused = False
@@ -54,25 +58,33 @@ class ConfigFile:
 
     def _read_text(self) -> str:
         try:
-            return Path(self.path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            return self._fetch()
+        except ServingError:
             if self._refused:
                 self._content = None  # when it is there again it is refused again, and told again
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise not_found(f"{self.path}; {reason}", hint="--model_config_file names a file in text format.") from None
+            raise
+
+    def look_now(self) -> None:
+        """Let `watch` look at once. Called on its loop."""
+        self._asked.set()
 
     async def watch(
         self, period: float, apply: Callable[[ModelServerConfig], Awaitable[None]], events: EventStream
     ) -> None:
         """Look at the file every `period` seconds and `apply` it when it changed; what is refused is told once.
 
-        A change is applied though an earlier one is still waiting for its models.
+        With a `period` of 0 or less it is only looked at when `look_now` asks for it. A change is applied though an
+        earlier one is still waiting for its models.
         """
         loop = asyncio.get_running_loop()
         told, applying = "", None
         try:
             while True:
-                await asyncio.sleep(period)
+                waking = loop.call_later(period, self._asked.set) if period > 0 else None
+                await self._asked.wait()
+                self._asked.clear()
+                if waking is not None:
+                    waking.cancel()
                 try:
                     config = await loop.run_in_executor(None, self.read_if_changed)
                 except ServingError as error:
@@ -100,3 +112,11 @@ class ConfigFile:
             _log.warning("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error)
         except Exception:
             _log.exception("%s could not be applied", self.path)
+
+
+def _read_file(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise not_found(f"{path}; {reason}", hint="--model_config_file names a file in text format.") from None

@@ -9,23 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.completeness import missing_part
-from tfs_notebook.engine.config import ModelConfig, validate_config
+from tfs_notebook.engine.config import AllVersions, ModelConfig, Specific, validate_config
 from tfs_notebook.engine.events import Event, EventStream, Kind, State
 from tfs_notebook.engine.labels import assign
 from tfs_notebook.engine.lookout import Lookout
 from tfs_notebook.engine.manager import Manager
 from tfs_notebook.engine.status import ModelStatus
 from tfs_notebook.engine.storage import SETTLE_SECONDS, Fingerprint, Scan
+from tfs_notebook.engine.supply import Directories, Outlook, Supply
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
-    from pathlib import Path
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
@@ -58,8 +59,11 @@ class ServerCore:
         options: CoreOptions | None = None,
         *,
         resolve: Callable[[str], str] = str,
+        supply: Supply | None = None,
     ) -> None:
-        """`resolve` turns a configured base path into the directory it stands for (a mount); it may be replaced."""
+        """`resolve` turns a configured base path into the directory or address it stands for (a mount), and `supply`
+        that into a directory; both may be replaced, and hold for the configurations that are applied afterwards.
+        """
         self.manager = manager
         self.events = events
         self.configs: Mapping[str, ModelConfig] = {}
@@ -67,6 +71,7 @@ class ServerCore:
         """Why the last configuration was refused, so that the one before is in force; None when it was not."""
         self.options = options or CoreOptions()
         self.resolve = resolve
+        self.supply: Supply = supply or Directories()
         self._lookouts: dict[str, Lookout] = {}
         self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="tfs-disk")
         self._closed = False
@@ -86,8 +91,8 @@ class ServerCore:
 
         `patient`, as TensorFlow Serving, waits for models that did not serve yet: until failing loads have used up
         their retries, and for directories that have no complete version yet. Otherwise all that changed is waited for,
-        and a first failure is an outcome. `afresh` also tries again what had failed, and exchanges served versions for
-        what has since been written under their number.
+        what is on its way here too, and a first failure is an outcome. `afresh` also tries again what had failed, and
+        exchanges served versions for what has since been written under their number.
 
         Raises ServingError with the reason of every model that did not become available or whose labels were refused;
         what could be applied stays applied. An invalid configuration changes nothing.
@@ -123,6 +128,8 @@ class ServerCore:
     def _adopt(self, models: Mapping[str, ModelConfig]) -> set[str]:
         """Make `models` the configuration in force; the names of those that are not as they were, or lack a label."""
         before, self.configs = self.configs, models
+        places = {name: self.resolve(model.base_path) for name, model in models.items()}
+        self.supply.want({name: replace(model, base_path=places[name]) for name, model in models.items()})
         for name in models.keys() - before.keys():
             _log.info("(Re-)adding model: %s", name)
         self._set_labels(models.keys() | before.keys())
@@ -131,12 +138,12 @@ class ServerCore:
             self.manager.aspire(name, {})
         changed = {name for name, model in models.items() if before.get(name) != model or self._label_problem(name)}
         for name, model in models.items():
-            base_path = self.resolve(model.base_path)
+            base_path = self.supply.directory(places[name])
             if name not in self._lookouts:
                 self._lookouts[name] = self._lookout(model, base_path)
             if self._lookouts[name].base_path != base_path:
                 changed.add(name)
-            self._lookouts[name].turn_to(model, base_path, prefer_tflite=self.options.prefer_tflite)
+            self._lookouts[name].turn_to(model, base_path, name=places[name], prefer_tflite=self.options.prefer_tflite)
         self.events.publish(Event(Kind.CONFIG))
         return changed
 
@@ -148,6 +155,7 @@ class ServerCore:
             disk=self._disk,
             known=partial(self._known, config.name),
             take_up=partial(self._take_up, config.name),
+            outlook=partial(self._outlook, config.name),
         )
         lookout.keep_looking(lambda: self.options.poll_seconds)
         return lookout
@@ -187,6 +195,30 @@ class ServerCore:
         """Look at every base path once and aspire what stands there."""
         await asyncio.gather(*(lookout.look() for lookout in self._lookouts.values()))
 
+    def look_again(self, directory: str) -> None:
+        """What was brought to `directory` changed, or the outlook on it: see `Supply`. Called on the serving loop."""
+        for name, lookout in self._lookouts.items():
+            if lookout.base_path == directory and not self._closed:
+                lookout.begin_look()
+                self.events.publish(Event(Kind.SUPPLY, name, error=self._outlook(name).problem))
+
+    def in_use(self, base_path: str, number: int) -> bool:
+        """Whether version `number` of a supply's `base_path` is loaded, or on its way to or from it, as any model's.
+
+        Any thread may ask.
+        """
+        path = Path(self.supply.directory(base_path))
+        return any(
+            version.number == number and version.path.parent == path and version.state is not State.END
+            for name in self.manager.models
+            for version in self.manager.versions(name)
+        )
+
+    def _outlook(self, name: str) -> Outlook:
+        """What is on its way to the base path of a model, and what is not."""
+        lookout = self._lookouts.get(name)
+        return self.supply.outlook(lookout.name) if lookout is not None else Outlook()
+
     def _known(self, name: str) -> tuple[set[int], Mapping[int, Fingerprint | None]]:
         return self.manager.taken_up(name), {version.number: version.files for version in self.manager.failed(name)}
 
@@ -196,12 +228,13 @@ class ServerCore:
         for version in self.manager.failed(name):
             if version.number in scan.repaired:
                 self.manager.retry(version)
-        if _outlook(scan) != _outlook(before):
+        if _prospect(scan) != _prospect(before):
             for number, reason in scan.waiting.items():
                 _log.warning("waiting for version %d of %s: %s", number, name, reason)
-            if scan.problem is not None:
-                _log.warning("%s", scan.problem.message)
-            self.events.publish(Event(Kind.STORAGE, name, error=scan.problem))
+            problem = _problem(scan, self._lookouts[name].outlook)
+            if problem is not None:
+                _log.warning("%s", problem.message)
+            self.events.publish(Event(Kind.STORAGE, name, error=problem))
         self._lookouts[name].changed.set()
 
     # Settling
@@ -221,16 +254,19 @@ class ServerCore:
         """Whether nothing more is to be waited for: see `apply`."""
         if not lookout.looked:
             return False
-        scan, aspired = lookout.scan, lookout.scan.aspired.keys()
+        scan, aspired, coming = lookout.scan, lookout.scan.aspired.keys(), lookout.outlook.coming
         settled = {
             number
             for number, state, error in self.manager.states(lookout.config.name, aspired)
             if state is State.AVAILABLE or (error is not None and (state is State.END or not patient))
         }
         if not patient:
-            return scan.settles_in is None and settled == aspired
+            lacks = coming and _asks_for_more(lookout.config, settled)
+            return scan.settles_in is None and settled == aspired and not lacks
         labelled = set(lookout.config.labels.values())
         if not labelled & aspired <= settled or (scan.settles_in is not None and labelled & scan.waiting.keys()):
+            return False
+        if coming and not labelled <= settled:
             return False
         return bool(settled) or not must_serve
 
@@ -302,11 +338,13 @@ class ServerCore:
     def _why_nothing(self, name: str) -> str:
         scan, lookout = self._scan(name), self._lookouts[name]
         if not lookout.looked:
-            return f"DEADLINE_EXCEEDED: {lookout.base_path} has not answered yet"
-        if scan.problem is not None:
-            return str(scan.problem)
-        reasons = "; ".join(f"version {number}: {why}" for number, why in scan.waiting.items())
-        return f"DEADLINE_EXCEEDED: {reasons or 'still loading'}"
+            return f"DEADLINE_EXCEEDED: {lookout.name} has not answered yet"
+        outlook = self._outlook(name)
+        if (problem := _problem(scan, outlook)) is not None:
+            return str(problem)
+        reasons = "; ".join(f"version {number}: {why}" for number, why in _waiting(scan, outlook).items())
+        coming = f"{lookout.name} is still being fetched" if outlook.coming else "still loading"
+        return f"DEADLINE_EXCEEDED: {reasons or coming}"
 
     def status(self) -> tuple[ModelStatus, ...]:
         """Every configured model, and those that were and still have a history, by name. Any thread may ask."""
@@ -314,15 +352,15 @@ class ServerCore:
 
     def model_status(self, name: str) -> ModelStatus:
         """What is known about one model; empty for one never heard of. Any thread may ask."""
-        lookout, scan = self._lookouts.get(name), self._scan(name)
+        lookout, scan, outlook = self._lookouts.get(name), self._scan(name), self._outlook(name)
         has_settled = lookout is not None and self._has_settled(lookout, patient=False)
         return ModelStatus(
             name=name,
             config=self.configs.get(name),
             versions=tuple(self.manager.versions(name)),
             labels=self.manager.registry.labels.get(name, {}),
-            waiting=scan.waiting,
-            problem=scan.problem,
+            waiting=_waiting(scan, outlook),
+            problem=_problem(scan, outlook),
             label_problem=self._label_problem(name) if has_settled else None,
         )
 
@@ -342,5 +380,23 @@ def _fingerprints(paths: Mapping[int, Path]) -> dict[int, Fingerprint]:
     return {number: Fingerprint.of(path) for number, path in paths.items()}
 
 
-def _outlook(scan: Scan) -> tuple[object, ...]:
+def _problem(scan: Scan, outlook: Outlook) -> ServingError | None:
+    """Why nothing was found: nothing can be, as long as it is still on its way."""
+    return outlook.problem or (None if outlook.coming or outlook.waiting else scan.problem)
+
+
+def _waiting(scan: Scan, outlook: Outlook) -> dict[int, str]:
+    """Why versions are not taken up; of one that is not here, whatever brings it knows best."""
+    return {**scan.waiting, **outlook.waiting}
+
+
+def _asks_for_more(config: ModelConfig, numbers: Collection[int]) -> bool:
+    """Whether more versions may have to be served than `numbers`, by the policy and labels of `config`."""
+    policy, labelled = config.policy, set(config.labels.values())
+    if isinstance(policy, Specific):
+        return not labelled | set(policy.versions) <= set(numbers)
+    return isinstance(policy, AllVersions) or len(numbers) < policy.num_versions or not labelled <= set(numbers)
+
+
+def _prospect(scan: Scan) -> tuple[object, ...]:
     return scan.waiting, scan.problem and scan.problem.message, scan.settles_in is None

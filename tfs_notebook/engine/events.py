@@ -40,6 +40,8 @@ class Kind(Enum):
     """A served version was exchanged for another copy of the same number."""
     STORAGE = "storage"
     """What stands in a model's base path changed the model's outlook."""
+    SUPPLY = "supply"
+    """What is brought to a model's base path from elsewhere changed, or the outlook on it (`error`: none can be)."""
     CONFIG = "config"
     """A configuration was applied, or refused (then `error` is set)."""
     LABELS = "labels"

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.storage import Scan, Storage
+from tfs_notebook.engine.supply import Outlook
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -35,13 +36,19 @@ class Lookout:
         disk: Executor,
         known: Callable[[], tuple[set[int], Mapping[int, Fingerprint | None]]],
         take_up: Callable[[Scan, Scan], None],
+        outlook: Callable[[], Outlook] = Outlook,
     ) -> None:
         """`known` tells which versions were taken up, and which of them could not be loaded; `take_up` is given the
-        scan and the one before. Both are called on the loop; the looks themselves run on `disk`.
+        scan and the one before; `outlook` tells what is on its way to the base path. They are called on the loop; the
+        looks themselves run on `disk`.
         """
         self.config = config
         self.base_path = base_path
+        self.name = base_path
+        """What people know the base path by: an address where it is a copy of something that is elsewhere."""
         self.scan = Scan()
+        self.outlook = Outlook()
+        """What was on its way when the look for `scan` began: what has arrived since is found by a later look."""
         self.looked = False
         """Whether `scan` is of this `config` and this `base_path`."""
         self.changed = asyncio.Event()
@@ -51,14 +58,15 @@ class Lookout:
         self._disk = disk
         self._known = known
         self._take_up = take_up
+        self._outlook = outlook
         self._under_way: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
-    def turn_to(self, config: ModelConfig, base_path: str, *, prefer_tflite: bool = False) -> None:
-        """From now on look for what `config` asks for, in `base_path`; see `Storage.prefer_tflite`."""
-        self._storage.prefer_tflite = prefer_tflite
+    def turn_to(self, config: ModelConfig, base_path: str, *, name: str = "", prefer_tflite: bool = False) -> None:
+        """From now on look for what `config` asks for, in `base_path`, known as `name`; see `Storage.prefer_tflite`."""
+        self._storage.prefer_tflite, self.name = prefer_tflite, name or base_path
         if (config, base_path) != (self.config, self.base_path):
             self.config, self.base_path, self.looked = config, base_path, False
 
@@ -77,18 +85,19 @@ class Lookout:
             await asyncio.wait([other])
         self._under_way, self._following = self._following, None
         config, base_path, (known, failed) = self.config, self.base_path, self._known()
+        outlook, name = self._outlook(), "" if self.name == base_path else self.name
         loop = asyncio.get_running_loop()
         try:
             scan = await loop.run_in_executor(
-                self._disk, self._storage.scan, config.name, base_path, config.policy, known, failed
+                self._disk, self._storage.scan, config.name, base_path, config.policy, known, failed, name
             )
         except Exception as error:
             _log.exception("a look at %s failed", base_path)
-            message = f"Could not look at base path {base_path} for servable {config.name}: {error!r}"
+            message = f"Could not look at base path {self.name} for servable {config.name}: {error!r}"
             scan = Scan(problem=ServingError(Code.INTERNAL, message), readable=False)
         if self.closed or (config, base_path) != (self.config, self.base_path):
             return
-        before, self.scan, self.looked = self.scan, scan, True
+        before, self.scan, self.looked, self.outlook = self.scan, scan, True, outlook
         self._take_up(scan, before)
         self._woken.set()
 

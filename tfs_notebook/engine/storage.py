@@ -122,15 +122,21 @@ class Storage:
         policy: VersionPolicy,
         known: Collection[int] = (),
         failed: Mapping[int, Fingerprint | None] | None = None,
+        copy_of: str = "",
     ) -> Scan:
         """Select the versions of model `name` under `base_path`.
 
         `known` are numbers that were taken up before: they stay selected while their directory exists, whatever
         happens inside it (TensorFlow Serving does not reload a number it has loaded). `failed` are those that could not
-        be loaded, with what their files were then.
+        be loaded, with what their files were then. `copy_of` is the address that messages name where `base_path` is a
+        copy of what is kept elsewhere; until there is something in that copy it is empty.
         """
         try:
-            return self._scan(name, base_path, policy, known, failed or {})
+            return self._scan(name, base_path, policy, known, failed or {}, copy_of)
+        except FileNotFoundError as error:
+            if copy_of:
+                return Scan(problem=_nothing_at(name, copy_of, policy), readable=False)
+            return Scan(problem=_unreadable(name, base_path, error), readable=False)
         except (OSError, ValueError) as error:
             return Scan(problem=_unreadable(name, base_path, error), readable=False)
 
@@ -141,6 +147,7 @@ class Storage:
         policy: VersionPolicy,
         known: Collection[int],
         failed: Mapping[int, Fingerprint | None],
+        copy_of: str,
     ) -> Scan:
         found = list_versions(Path(base_path))
         selected: dict[int, Path] = {}
@@ -159,9 +166,13 @@ class Storage:
             selected[number] = path
             if isinstance(policy, Latest) and len(selected) >= max(policy.num_versions, 1):
                 break
-        problem = None if selected or waiting else _nothing_found(name, base_path, policy, found)
+        problem = None
+        if not (selected or waiting):
+            nothing = _nothing_at(name, copy_of, policy) if copy_of else None
+            problem = nothing or _nothing_found(name, base_path, policy, found)
         if isinstance(policy, Specific):
-            waiting |= {number: f"{base_path} does not hold it" for number in policy.versions if number not in found}
+            where = copy_of or base_path
+            waiting |= {number: f"{where} does not hold it" for number in policy.versions if number not in found}
         repaired = frozenset(
             number for number in failed if number in selected and self._is_repaired(selected[number], failed[number])
         )
@@ -225,6 +236,15 @@ def _unreadable(name: str, base_path: str, error: OSError | ValueError) -> Servi
         hint = hints.for_file(Path(base_path))
     return not_found(
         f"Could not find base path {base_path} for servable {name} with error {reason or error}", hint=hint
+    )
+
+
+def _nothing_at(name: str, address: str, policy: VersionPolicy) -> ServingError:
+    """Nothing that the policy asks for has come from `address`; whatever brings it may know why."""
+    asked = f" that the policy asks for ({policy})" if isinstance(policy, Specific) else ""
+    return not_found(
+        f"No versions of servable {name} found under base path {address}{asked}.",
+        hint="Versions are uploaded below it under a number, like 1/saved_model.pb.",
     )
 
 

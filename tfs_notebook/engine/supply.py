@@ -61,7 +61,11 @@ class SourceStatus:
 
 
 class Supply(Protocol):
-    """Brings what base paths name into directories."""
+    """Brings what base paths name into directories.
+
+    Base paths are given as a mount resolves them. Whenever a directory or the outlook on it has changed, the supply
+    tells `ServerCore.look_again`.
+    """
 
     def directory(self, base_path: str) -> str:
         """The directory that `base_path` stands for; quick, never raises for a path that is not its own."""
@@ -78,3 +82,25 @@ class Supply(Protocol):
     def status(self) -> tuple[SourceStatus, ...]:
         """Every source; any thread may ask."""
         ...
+
+
+class Directories:
+    """The supply of base paths that are directories themselves: there is nothing to bring."""
+
+    def directory(self, base_path: str) -> str:
+        """The base path."""
+        return base_path
+
+    def want(self, models: Mapping[str, ModelConfig]) -> None:
+        """Nothing has to be brought."""
+
+    def outlook(self, base_path: str) -> Outlook:  # noqa: ARG002
+        """Nothing more is coming."""
+        return _NOTHING_COMING
+
+    def status(self) -> tuple[SourceStatus, ...]:
+        """There are no sources."""
+        return ()
+
+
+_NOTHING_COMING = Outlook()
