@@ -14,6 +14,7 @@ from google.protobuf import text_format
 
 from tfs_notebook.engine.pace import Pace
 from tfs_notebook.engine.session import CALLING_THREAD, Runner, load_into
+from tfs_notebook.engine.session_overrides import override
 from tfs_notebook.engine.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
 
@@ -77,7 +78,9 @@ def load_saved_model(directory: Path, options: SessionOptions | None = None) -> 
             f"(should have a file called `saved_model.pb`)\nSpecified file path: {directory}"
         )
     options = options or SessionOptions()
-    session = tf.compat.v1.Session(graph=tf.Graph(), config=options.config())
+    config = options.config()
+    override(config, directory)
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
     try:
         with session.graph.as_default():
             meta_graph = load_into(session, options.tags, str(directory))
