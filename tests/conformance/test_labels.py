@@ -129,16 +129,41 @@ def test_labels_that_are_refused(base_path: Path, flag: bool, old: str, new: str
             assert asked(server, "/labels/a") == 1  # as it was
 
 
-def test_a_label_stays_when_its_version_goes(models: Models, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flag", [False, True])
+def test_a_label_stays_when_its_version_goes_and_only_the_flag_lets_it_be_given_again(
+    base_path: Path, flag: bool
+) -> None:
+    without_it = versions(2) + label("a", 1)
+    path, body = "/v1/models/m/labels/a:predict", {"instances": [0.0]}
+    gone = 404, "Servable not found for request: Specific(m, 1)"
+    again = ("OK", "") if flag else ("FAILED_PRECONDITION", UNAVAILABLE.format(1))
+    allowed = {"allow_version_labels_for_unavailable_models": flag}
+    with serving(base_path, versions(1, 2) + label("a", 1), **allowed) as server:
+        assert reload(server, base_path, without_it) == ("OK", "")  # it is available at that moment
+        until(lambda: ask(server, "POST", path, body).status == 404)
+        for _ in range(2):
+            assert reload(server, base_path, without_it) == again
+            assert refused(server, "POST", path, body) == gone
+        assert [problem.message for problem in server.problems] == ([] if flag else [UNAVAILABLE.format(1)])
+        assert reload(server, base_path, versions(2) + label("a", 2)) == ("OK", "")
+        assert asked(server, "/labels/a") == 2
+        assert server.problems == []
+
+
+def test_a_label_of_a_version_that_left_the_disk_is_refused_until_it_is_back(models: Models, tmp_path: Path) -> None:
     for version in (1, 2):
         models.copy("half_plus_two", tmp_path, version)
-    text = config_text({"m": tmp_path}, {"m": versions(1, 2) + label("a", 1)})
-    with tfs_notebook.serve(config=text, allow_version_labels_for_unavailable_models=True, **ANY) as server:
-        assert reload(server, tmp_path, versions(2) + label("a", 1))[0] == "OK"
-        gone = 404, "Servable not found for request: Specific(m, 1)"
+    fields = ALL + label("a", 1)
+    with serving(tmp_path, fields) as server:
+        away = (tmp_path / "1").rename(tmp_path / "1.away")
         path, body = "/v1/models/m/labels/a:predict", {"instances": [0.0]}
         until(lambda: ask(server, "POST", path, body).status == 404)
-        assert refused(server, "POST", path, body) == gone
+        assert server.problems == []  # nobody asked for anything new
+        assert reload(server, tmp_path, fields) == ("FAILED_PRECONDITION", UNAVAILABLE.format(1))
+        away.rename(tmp_path / "1")
+        until(lambda: ask(server, "POST", path, body).status == 200)
+        until(lambda: server.problems == [])
+        assert reload(server, tmp_path, fields) == ("OK", "")
 
 
 def test_status_ignores_labels_and_metadata_does_not(base_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfs_notebook.engine.labels import assign
+from tfs_notebook.engine.labels import Assignment, assign
 from tfs_notebook.errors import Code
 
 
@@ -27,13 +27,16 @@ from tfs_notebook.errors import Code
 )  # fmt: skip
 def test_table(current: dict[str, int], available: list[int], *, without_flag: bool, with_flag: bool) -> None:
     for allow, accepted in ((False, without_flag), (True, with_flag)):
-        labels, error = assign("m", {"canary": 2}, current=current, available=available, allow_unavailable=allow)
-        assert (error is None) is accepted
-        assert labels == ({"canary": 2} if accepted else {name: n for name, n in current.items() if name == "canary"})
+        came = assign("m", {"canary": 2}, given={}, current=current, available=available, allow_unavailable=allow)
+        kept = {name: n for name, n in current.items() if name == "canary"}
+        assert (came.refusal is None) is accepted
+        assert came.in_force == ({"canary": 2} if accepted else kept)
+        assert came.given == ({"canary": 2} if accepted else {})
 
 
 def test_the_text_is_tensorflow_servings_and_the_hint_names_what_is_there() -> None:
-    _, error = assign("m", {"stable": 1, "canary": 7}, current={}, available=[2, 1], allow_unavailable=False)
+    wanted = {"stable": 1, "canary": 7}
+    error = assign("m", wanted, given={}, current={}, available=[2, 1], allow_unavailable=False).refusal
     assert error is not None
     assert error.code is Code.FAILED_PRECONDITION
     assert error.message == (
@@ -45,19 +48,26 @@ def test_the_text_is_tensorflow_servings_and_the_hint_names_what_is_there() -> N
 
 
 def test_the_hint_does_not_advise_the_flag_that_is_set() -> None:
-    _, error = assign("m", {"x": 2}, current={"x": 1}, available=[], allow_unavailable=True)
+    error = assign("m", {"x": 2}, given={}, current={"x": 1}, available=[], allow_unavailable=True).refusal
     assert error is not None
     assert error.hint.strip() == "Available versions of m: none."
 
 
 def test_no_labels_are_always_fine() -> None:
-    assert assign("m", {}, current={"x": 1}, available=[], allow_unavailable=False) == ({}, None)
+    came = assign("m", {}, given={}, current={"x": 1}, available=[], allow_unavailable=False)
+    assert came == Assignment({}, {}, None)
+
+
+@pytest.mark.parametrize("allow", [False, True])
+def test_a_label_that_was_given_stays_though_its_version_has_gone(allow: bool) -> None:
+    came = assign("m", {"x": 1}, given={"x": 1}, current={"x": 1}, available=[2], allow_unavailable=allow)
+    assert came == Assignment({"x": 1}, {"x": 1}, None)
 
 
 def test_each_label_moves_on_its_own() -> None:
-    labels, error = assign(
-        "m", {"stable": 2, "canary": 3}, current={"stable": 1, "canary": 2}, available=[1, 2], allow_unavailable=False
-    )
-    assert labels == {"stable": 2, "canary": 2}
-    assert error is not None
-    assert "version 3 of model m" in error.message
+    wanted, current = {"stable": 2, "canary": 3}, {"stable": 1, "canary": 2}
+    came = assign("m", wanted, given={}, current=current, available=[1, 2], allow_unavailable=False)
+    assert came.in_force == {"stable": 2, "canary": 2}
+    assert came.given == {"stable": 2}
+    assert came.refusal is not None
+    assert "version 3 of model m" in came.refusal.message

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from tfs_notebook.engine.completeness import missing_part
 from tfs_notebook.engine.config import AllVersions, ModelConfig, Specific, validate_config
 from tfs_notebook.engine.events import Event, EventStream, Kind, State
-from tfs_notebook.engine.labels import assign
+from tfs_notebook.engine.labels import Assignment, assign
 from tfs_notebook.engine.lookout import Lookout
 from tfs_notebook.engine.manager import Manager
 from tfs_notebook.engine.status import ModelStatus
@@ -73,6 +73,8 @@ class ServerCore:
         self.resolve = resolve
         self.supply: Supply = supply or Directories()
         self._lookouts: dict[str, Lookout] = {}
+        self._given_labels: dict[str, Mapping[str, int]] = {}
+        """The labels that the configuration in force has been given, by model; they stay when their versions go."""
         self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="tfs-disk")
         self._closed = False
         self._end_listening = events.listen(self._on_event)
@@ -132,6 +134,7 @@ class ServerCore:
         self.supply.want({name: replace(model, base_path=places[name]) for name, model in models.items()})
         for name in models.keys() - before.keys():
             _log.info("(Re-)adding model: %s", name)
+        self._given_labels = {}
         self._set_labels(models.keys() | before.keys())
         for name in before.keys() - models.keys():
             self._lookouts.pop(name).close()
@@ -277,7 +280,8 @@ class ServerCore:
         registry = self.manager.registry
         before, labels = registry.labels, dict(registry.labels)
         for name in names:
-            labels[name] = self._assigned(name)[0]
+            assigned = self._assigned(name)
+            labels[name], self._given_labels[name] = assigned.in_force, assigned.given
         registry.set_labels(labels)
         for name in names:
             wanted, in_force = self._wanted_labels(name), registry.labels.get(name, {})
@@ -289,11 +293,12 @@ class ServerCore:
         config = self.configs.get(name)
         return config.labels if config is not None else {}
 
-    def _assigned(self, name: str) -> tuple[dict[str, int], ServingError | None]:
+    def _assigned(self, name: str) -> Assignment:
         registry = self.manager.registry
         return assign(
             name,
             self._wanted_labels(name),
+            given=self._given_labels.get(name, {}),
             current=registry.labels.get(name, {}),
             available=registry.serving.get(name, {}).keys(),
             allow_unavailable=self.options.allow_labels_for_unavailable,
@@ -301,9 +306,7 @@ class ServerCore:
 
     def _label_problem(self, name: str) -> ServingError | None:
         """Why the labels of a model are not those of its configuration."""
-        if self._wanted_labels(name) == self.manager.registry.labels.get(name, {}):
-            return None
-        return self._assigned(name)[1]
+        return self._assigned(name).refusal
 
     # Outcome
 
