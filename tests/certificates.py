@@ -27,9 +27,9 @@ class Authority:
         builder = _builder(self._name, self._name, self._key.public_key()).add_extension(constraints, critical=True)
         self.certificate = _pem(builder.sign(self._key, hashes.SHA256()))
 
-    def issue(self, name: str) -> tuple[str, str]:
-        """A new key, and the certificate of `name` for it; good for localhost."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def issue(self, name: str, curve: ec.EllipticCurve | None = None) -> tuple[str, str]:
+        """A new key, by default on P-256, and the certificate of `name` for it; good for localhost."""
+        key = ec.generate_private_key(curve or ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         builder = _builder(subject, self._name, key.public_key())
         builder = builder.add_extension(x509.SubjectAlternativeName(_HOSTS), critical=False)

@@ -18,7 +18,7 @@ from tfs_notebook.batching_options import waiting_threads
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.grpc_place import GrpcPlace
 from tfs_notebook.monitoring import metrics_path
-from tfs_notebook.ports import check_number, refusal
+from tfs_notebook.ports import PortTakenError, check_number, refusal
 from tfs_notebook.transport import Transport, read_transport
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class Endpoints:
         self._socket = GrpcPlace(make, self._close_aside, _DRAIN_SECONDS)
         self.transport = Transport()
         """What gRPC speaks through at the moment."""
+        self.lost: dict[str, ServingError] = {}
+        """What was to go on listening and cannot, by flag: a change failed, and somebody else was quicker."""
+        self._lost_ports: dict[str, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -63,12 +66,23 @@ class Endpoints:
         """The port gRPC listens on, None when it is off."""
         return self._port.server.port if self._port.server is not None else None
 
+    @property
+    def ports(self) -> dict[str, int]:
+        """Their ports by flag; also what is `lost`, so that the next change tries it again."""
+        listening = {"port": self.grpc_port, "rest_api_port": self.rest_port}
+        return self._lost_ports | {flag: port for flag, port in listening.items() if port is not None}
+
+    @property
+    def socket_path(self) -> str:
+        """The path of the socket gRPC listens on, "" when there is none."""
+        return self.transport.socket_path if self._socket.server is not None else ""
+
     async def open(self, options: Options) -> None:
         """Listen where `options` say; not to be cancelled on the way.
 
         What listens there already goes on with the new settings; what moves opens its new port before it closes the old
-        one, and answers on the old connections what is under way. Raises PortTakenError, or ServingError for a bad
-        monitoring config file, and then everything is as it was.
+        one, and answers on the old connections what is under way. Raises PortTakenError or ServingError, and then
+        everything is as it was, but for what is `lost`.
         """
         if self._closed:
             raise ServingError(Code.UNAVAILABLE, "The server has been stopped")
@@ -88,11 +102,12 @@ class Endpoints:
                 await place.open(asked)
         except BaseException:
             for place in begun:
-                await place.back()
+                await self._back(place)
             if rest is not old_rest:
                 await self._back_to_old_rest(rest)
             raise
         self._rest, self.transport = rest, transport
+        self.lost, self._lost_ports = {}, {}
         if rest is not None:
             rest.options = replace(_rest_options(options), port=rest.options.port, metrics_path=metrics)
             rest.resize()
@@ -109,12 +124,35 @@ class Endpoints:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
+    async def _back(self, place: GrpcPlace) -> None:
+        """Let `place` listen as before; what it cannot have any more is `lost`."""
+        old = place.before
+        try:
+            await place.back()
+        except (PortTakenError, ServingError) as error:
+            self._lose("port" if place is self._port else "grpc_socket_path", old.port if old else 0, error)
+
     async def _back_to_old_rest(self, new: RestServer | None) -> None:
-        """Give up the REST server that was just opened, and listen again where the old one did."""
+        """Give up the REST server that was just opened, and listen again where the old one did, or it is `lost`."""
         if new is not None:
             await new.close()
-        if self._rest is not None and not self._rest.listening:
-            await self._rest.listen()
+        old = self._rest
+        if old is not None and not old.listening:
+            try:
+                await old.listen()
+            except OSError as error:
+                self._rest = None
+                self._close_aside(old.close(_DRAIN_SECONDS))
+                self._lose("rest_api_port", old.port, refusal("rest_api_port", old.options.host, old.port, error))
+
+    def _lose(self, flag: str, port: int, error: Exception) -> None:
+        if port:
+            self._lost_ports[flag] = port
+        self.lost[flag] = ServingError(
+            Code.UNAVAILABLE,
+            f"Nothing answers there any more: somebody else took the place while a change of it failed. {error}",
+            hint="The next change tries it again.",
+        )
 
     async def _open_rest(self, options: Options) -> RestServer | None:
         if options.rest_api_port == 0:

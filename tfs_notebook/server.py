@@ -43,7 +43,7 @@ class ServerStatus:
 
     `host` is the interface it listens on; `needs_token` tells whether requests must carry `Server.token`.
     `config_problem` is why the last configuration that was read or sent was refused; the one before is in force then.
-    `logging_problems` are why requests are not logged.
+    `logging_problems` are why requests are not logged, `listening_problems` why it does not answer where it was to.
     """
 
     running: bool
@@ -55,12 +55,14 @@ class ServerStatus:
     needs_token: bool = False
     config_problem: ServingError | None = None
     logging_problems: tuple[ServingError, ...] = ()
+    listening_problems: tuple[ServingError, ...] = ()
 
     @property
     def problems(self) -> list[ServingError]:
         """Why what is served is not what was asked for; empty when all is well."""
         refused = [self.config_problem] if self.config_problem is not None else []
-        return [*refused, *(problem for model in self.models for problem in model.problems), *self.logging_problems]
+        of_models = [problem for model in self.models for problem in model.problems]
+        return [*self.listening_problems, *refused, *of_models, *self.logging_problems]
 
 
 class _NotAllServedError(Exception):
@@ -170,8 +172,9 @@ class Server:
         """Go on with other options and another configuration, without an unanswered request.
 
         What is served under an unchanged number is exchanged when its files changed, and what failed is tried again.
-        Raises ServingError for an invalid configuration and PortTakenError for a taken port; nothing changes then. What
-        does not come up within `timeout` seconds is told by `problems`; Ctrl-C ends only the wait for it.
+        Raises ServingError for an invalid configuration and PortTakenError for a taken port; nothing changes then, but
+        for a port that somebody else took meanwhile. `problems` tells that, and what does not come up within `timeout`
+        seconds; Ctrl-C ends only the wait for it.
         """
         from tfs_notebook.engine.config import validate_config
 
@@ -198,7 +201,12 @@ class Server:
         """Make everything as it is to be but the models, for which the returned task waits."""
         complete = self._complete(options)
         load = self._loading.loader(complete)
-        await self._endpoints.open(complete)
+        try:
+            await self._endpoints.open(complete)
+        except BaseException:
+            for problem in self._endpoints.lost.values():
+                self.events.publish(Event(Kind.SERVER, error=problem, message="stopped listening"))
+            raise
         self._take(options, complete)
         self._configure(load)
         self._set_switch_interval()
@@ -290,7 +298,7 @@ class Server:
     @property
     def grpc_socket_target(self) -> str | None:
         """Where gRPC answers on a Unix socket, like `unix:/tmp/grpc`; None when there is none."""
-        path = self._endpoints.transport.socket_path
+        path = self._endpoints.socket_path
         return f"unix:{quote(path)}" if path and self._running else None
 
     @property
@@ -310,9 +318,7 @@ class Server:
         )  # fmt: skip
         transport = self._endpoints.transport
         paths = {"grpc_socket_path": transport.socket_path, "ssl_config_file": transport.ssl_config_path}
-        ports = {"port": self._endpoints.grpc_port, "rest_api_port": self._endpoints.rest_port}
-        stance = {name: getattr(self._asked, name) for name in kept} | paths
-        return stance | {name: port for name, port in ports.items() if port is not None}
+        return {name: getattr(self._asked, name) for name in kept} | paths | self._endpoints.ports
 
     @property
     def token(self) -> str:
@@ -331,6 +337,7 @@ class Server:
             needs_token=bool(self.token),
             config_problem=self._core.config_problem,
             logging_problems=self._logging.problems,
+            listening_problems=tuple(self._endpoints.lost.values()),
         )
 
     @property

@@ -42,6 +42,7 @@ from tfs_notebook.api.classification_messages import (
     multi_inference_response,
     regression_response,
 )
+from tfs_notebook.api.grpc_tls import credentials
 from tfs_notebook.api.health import HEALTH, Health
 from tfs_notebook.api.inference import ModelSpec, check_names, unknown_signature
 from tfs_notebook.api.pool import Pool
@@ -159,7 +160,7 @@ class GrpcServer:
             if tls is None:
                 bound = self._server.add_insecure_port(address)
             else:
-                bound = self._server.add_secure_port(address, _credentials(tls))
+                bound = self._server.add_secure_port(address, credentials(tls))
         except RuntimeError as error:
             raise OSError(str(error)) from None
         self.port = 0 if options.socket_path else bound
@@ -323,15 +324,6 @@ class _Services(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
         if token and not _authorized(details.invocation_metadata, token):
             return self._open_methods.get(details.method) or _UNAUTHORIZED
         return self._methods.get(details.method)
-
-
-def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    ca = tls.ca.encode() or None
-    return grpc.ssl_server_credentials(
-        [(tls.key.encode(), tls.certificate.encode())],
-        root_certificates=ca,
-        require_client_auth=tls.client_verify,
-    )
 
 
 def _refuse(_messages: Any, context: grpc.ServicerContext) -> Any:

@@ -49,7 +49,7 @@ class Kind(Enum):
     LOGGING = "logging"
     """The requests to a model cannot be written down any more (`error` is set), or can again."""
     SERVER = "server"
-    """The server's ports opened or closed."""
+    """The server's ports opened or closed; one of them against its will when `error` is set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,8 @@ def _duration(micros: float) -> str:
 def problems(status: ServerStatus) -> list[str]:
     """Why what is served is not what was asked for, each with what to do about it."""
     refused = status.config_problem
-    told = [f"The running configuration stays, the new one was refused: {refused.told}"] if refused else []
+    told = [problem.told for problem in status.listening_problems]
+    told += [f"The running configuration stays, the new one was refused: {refused.told}"] if refused else []
     told += [problem.told for model in status.models for problem in model.problems]
     return [*told, *(problem.told for problem in status.logging_problems)]
 
