@@ -20,6 +20,7 @@ import tfs_notebook
 from tests import saved_models
 from tests.serving import ALL, ask, ask_on, config_text, connect, serving_threads, until
 from tfs_notebook import ServingError
+from tfs_notebook.notebook.table import as_text
 from tfs_notebook.server import Server
 
 if TYPE_CHECKING:
@@ -152,6 +153,23 @@ def test_a_long_reply_and_a_long_request(models: Models, tmp_path: Path) -> None
         body = {"instances": [0.5] * 900, "padding": " " * 100_000}
         reply = ask(server, "POST", "/v1/models/half_plus_two:predict", body)
         assert reply.json == {"predictions": [2.25] * 900}
+
+
+def test_the_status_tells_of_batches(models: Models, parameters: Callable[[str], str]) -> None:
+    file = parameters(f"max_batch_size {{ value: 4 }} {WHEN_FULL}")
+    paths = {"m": models.path("half_plus_two")}
+    with (
+        serving(paths, file) as server,
+        ThreadPoolExecutor(1) as client,
+        serving(paths, enable_batching=False) as alone,
+    ):
+        server.predict("m", [1.0] * 4)
+        waits = client.submit(server.predict, "m", [1.0])
+        until(lambda: "Batching · m 1: 4.0 rows a batch, 1 waiting" in as_text(server.status()).splitlines())
+        assert server.predict("m", [1.0] * 3).array.tolist() == [2.5] * 3
+        assert waits.result().array.tolist() == [2.5]
+        assert repr(server) == f"<tfs_notebook.Server REST {server.rest_url}, gRPC {server.grpc_target}, batching: m>"
+        assert "atching" not in repr(alone) + as_text(alone.status())
 
 
 def test_a_local_call_is_batched_too(models: Models) -> None:

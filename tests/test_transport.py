@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -155,6 +156,18 @@ def test_a_change_to_tls_that_cannot_be_used_changes_nothing(path: str, tls: str
             deployment.change(server, path, "", {"ssl_config_file": file})
         assert (server.options, server.rest_url, server.grpc_target) == before
         assert securely(server.grpc_target) == [2.5]
+
+
+def test_the_status_names_the_socket_and_whose_certificate_it_is(path: str, tls: str, tmp_path: Path) -> None:
+    with tfs_notebook.serve(path, grpc_socket_path=str(tmp_path / "grpc"), ssl_config_file=tls, **ANY) as server:
+        until = dt.datetime.now(dt.timezone.utc) + dt.timedelta(days=1)
+        security = f"TLS: server, until {until:%Y-%m-%d}"
+        targets = f"{server.grpc_target} and unix:{tmp_path}/grpc"
+        assert server.status().addresses == [f"REST {server.rest_url}", f"gRPC {targets} ({security})"]
+        assert repr(server) == f"<tfs_notebook.Server REST {server.rest_url}, gRPC {targets} ({security}): model>"
+        deployment.change(server, path, "", {"grpc_socket_path": "", "ssl_config_file": ""})
+        assert repr(server) == f"<tfs_notebook.Server REST {server.rest_url}, gRPC {server.grpc_target}: model>"
+    assert server.status().addresses == []
 
 
 # The socket

@@ -44,6 +44,7 @@ class ServerStatus:
     `host` is the interface it listens on; `needs_token` tells whether requests must carry `Server.token`.
     `config_problem` is why the last configuration that was read or sent was refused; the one before is in force then.
     `logging_problems` are why requests are not logged, `listening_problems` why it does not answer where it was to.
+    `security` is `TLS` with whose certificate it is and until when, "" when gRPC speaks plainly.
     """
 
     running: bool
@@ -56,6 +57,15 @@ class ServerStatus:
     config_problem: ServingError | None = None
     logging_problems: tuple[ServingError, ...] = ()
     listening_problems: tuple[ServingError, ...] = ()
+    grpc_socket_target: str | None = None
+    security: str = ""
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it answers, protocol by protocol."""
+        grpc = " and ".join(filter(None, (self.grpc_target, self.grpc_socket_target)))
+        security = f" ({self.security})" if self.security else ""
+        return [f"REST {self.rest_url}"] * bool(self.rest_url) + [f"gRPC {grpc}{security}"] * bool(grpc)
 
     @property
     def problems(self) -> list[ServingError]:
@@ -338,6 +348,8 @@ class Server:
             config_problem=self._core.config_problem,
             logging_problems=self._logging.problems,
             listening_problems=tuple(self._endpoints.lost.values()),
+            grpc_socket_target=self.grpc_socket_target,
+            security=self._endpoints.transport.security,
         )
 
     @property
@@ -392,12 +404,8 @@ class Server:
     def __repr__(self) -> str:
         if not self._running:
             return "<tfs_notebook.Server, stopped>"
-        addresses = [
-            f"REST {self.rest_url}" if self.rest_url else "",
-            f"gRPC {self.grpc_target}" if self.grpc_target else "",
-        ]
-        models = sorted(self._core.configs)
-        return f"<tfs_notebook.Server {', '.join(filter(None, addresses))}: {', '.join(models) or 'no model'}>"
+        parts = [*self.status().addresses, *["batching"] * self.options.enable_batching]
+        return f"<tfs_notebook.Server {', '.join(parts)}: {', '.join(sorted(self._core.configs)) or 'no model'}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         from tfs_notebook.notebook.display import mimebundle

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tfs_notebook.certificate import Certificate, read_certificate
 from tfs_notebook.channel_arguments import ChannelArguments, parse_channel_arguments
 from tfs_notebook.mount import Mount
 from tfs_notebook.ports import check_ports
@@ -18,22 +19,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """The socket's path, the key material with its file, and the arguments; paths are absolute, "" is none."""
+    """The socket's path, the key material with its file, and the arguments; paths are absolute, "" is none.
+
+    `certificate` is whose the server's is, None when that cannot be read.
+    """
 
     socket_path: str = ""
     ssl_config_path: str = ""
     tls: Tls | None = None
     arguments: ChannelArguments = ()
+    certificate: Certificate | None = None
+
+    @property
+    def security(self) -> str:
+        """`TLS` and what is known of the certificate, "" when gRPC speaks plainly."""
+        if self.tls is None:
+            return ""
+        return f"TLS: {self.certificate}" if self.certificate else "TLS"
 
 
 def read_transport(options: Options) -> Transport:
     """What `options` name, read anew. Raises ServingError for what cannot be used."""
     file = _absolute(Mount(options.mount, options.model_root).resolve(options.ssl_config_file))
+    tls = read_tls(file) if file else None
     return Transport(
         socket_path=_absolute(options.grpc_socket_path),
         ssl_config_path=file,
-        tls=read_tls(file) if file else None,
+        tls=tls,
         arguments=parse_channel_arguments(options.grpc_channel_arguments),
+        certificate=read_certificate(tls.certificate) if tls else None,
     )
 
 

@@ -13,6 +13,7 @@ from tests.serving import until
 from tfs_notebook.engine.batched_model import BatchedModel, BatchingLoader
 from tfs_notebook.engine.batching import Scheduler
 from tfs_notebook.engine.batching_parameters import BatchingParameters
+from tfs_notebook.engine.batching_status import BatchingStatus
 from tfs_notebook.engine.savedmodel import SavedModel, load_saved_model
 from tfs_notebook.errors import Code, ServingError
 
@@ -150,6 +151,29 @@ def test_an_output_filter_has_a_queue_of_its_own_whatever_its_order(load: Load, 
     both = [clients.submit(call, model, inputs, outputs=order) for order in orders]
     assert [list(future.result()) for future in both] == [*orders]
     assert len(model._queues) == 2
+
+
+def test_it_tells_how_full_its_batches_are_and_how_many_wait(load: Load, clients: ThreadPoolExecutor) -> None:
+    model = load("together", max_batch_size=4, batch_timeout_micros=WHEN_FULL, allowed_batch_sizes=(4,))
+    assert (model.batching(), model.batching().mean_rows) == (BatchingStatus(0, 0, 0), 0.0)
+    call(model, {"seconds": np.zeros(4, np.float32)})
+    waits = together(clients, model, *({"seconds": np.zeros(n, np.float32)} for n in (1, 2)))
+    assert model.batching() == BatchingStatus(batches=1, rows=4, waiting=2)
+    model.hurry()
+    assert [future.result()["rows"][0] for future in waits] == [4, 4]
+    assert model.batching() == BatchingStatus(batches=2, rows=7, waiting=0)  # the row that fills it up is not asked for
+    assert model.batching().mean_rows == 3.5
+
+
+def test_a_request_that_is_split_waits_once(load: Load, clients: ThreadPoolExecutor) -> None:
+    options = {"enable_large_batch_splitting": True, "max_execution_batch_size": 4}
+    model = load("gated", max_batch_size=10, batch_timeout_micros=WHEN_FULL, **options)
+    future = clients.submit(call, model, {"x": np.arange(10, dtype=np.float32)})
+    until(lambda: model.batching() == BatchingStatus(batches=2, rows=8, waiting=1))
+    for _ in range(3):
+        call(model._model, {"one": floats(1)}, "let_in")
+    model.hurry()
+    assert future.result()["y"].tolist() == list(range(10))
 
 
 def test_signatures_do_not_run_together(load: Load) -> None:

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfs_notebook.engine.batching_status import BatchingStatus
 from tfs_notebook.engine.config import AllVersions, Latest, ModelConfig, Specific
 from tfs_notebook.engine.events import State
 from tfs_notebook.engine.stats import CallStats
@@ -59,6 +60,8 @@ class Page(HTMLParser):
             self.rows[-1][-1] += data
         elif self.tags[-1] == "tfs-headline":
             self.headline += data
+        elif self.tags[-1] == "tfs-batching":
+            self.batching = data
         elif self.tags[-1] == "tfs-problem":
             self.notes[-1] += data
 
@@ -178,6 +181,38 @@ def test_the_headline_says_where_to_ask() -> None:
         "TensorFlow Serving in this kernel · REST http://localhost:8501 · gRPC localhost:8500 · on 0.0.0.0 · "
         "token needed: server.token (server = %tfs_status) · CPU:0"
     )
+
+
+def test_the_headline_names_the_socket_and_the_certificate() -> None:
+    start = "TensorFlow Serving in this kernel · REST http://localhost:8501 · gRPC "
+    socket = {"grpc_socket_target": "unix:/tmp/x"}
+    tls = {"security": "TLS: server, until 2027-01-31"}
+    assert headline(status(**socket)) == f"{start}localhost:8500 and unix:/tmp/x · CPU:0"
+    assert headline(status(**tls)) == f"{start}localhost:8500 (TLS: server, until 2027-01-31) · CPU:0"
+    without_port = ServerStatus(True, None, None, ("CPU:0",), (), **socket, **tls)
+    assert headline(without_port) == (
+        "TensorFlow Serving in this kernel · gRPC unix:/tmp/x (TLS: server, until 2027-01-31) · CPU:0"
+    )
+
+
+def test_a_line_for_what_is_batched() -> None:
+    b = model("b", version(2, batching=BatchingStatus(3, 10, waiting=4)), version(1, batching=BatchingStatus()))
+    a = model("<a>", version(1, batching=BatchingStatus(1, 8)))
+    told = "Batching · <a> 1: 8.0 rows a batch · b 2: 3.3 rows a batch, 4 waiting"
+    assert as_text(status(b, a, model("alone", version(1)))).splitlines()[-1] == told
+    assert Page(as_html(status(b, a))).batching == told
+    first = model("a", version(1, batching=BatchingStatus(waiting=1)))
+    assert as_text(status(first)).splitlines()[-1] == "Batching · a 1: 0.0 rows a batch, 1 waiting"
+    idle = model("a", version(1, batching=BatchingStatus()), problem=BROKEN)
+    assert as_text(status(idle)).splitlines()[-3] == "Batching · no request yet"
+    assert "Batching" not in as_text(EVERYTHING) + as_html(EVERYTHING)
+
+
+def test_a_place_that_was_lost_is_told_first() -> None:
+    lost = ServingError(Code.UNAVAILABLE, "Nothing answers there", hint="The next change tries it again.")
+    shown = as_text(status(listening_problems=(lost,), config_problem=BROKEN)).splitlines()[2:]
+    assert shown[:2] == ["UNAVAILABLE: Nothing answers there", "The next change tries it again."]
+    assert status(listening_problems=(lost,)).problems == [lost]
 
 
 def test_a_server_without_models_is_a_table_without_rows() -> None:

@@ -14,6 +14,7 @@ from tfs_notebook.engine.batch_counts import BatchCounts
 from tfs_notebook.engine.batching import Scheduler, expired
 from tfs_notebook.engine.batching_parameters import BatchingParameters, parameters_of_version
 from tfs_notebook.engine.batching_request import Part, Request
+from tfs_notebook.engine.batching_status import BatchingStatus, BatchTally
 from tfs_notebook.engine.batching_tensors import count_rows, joined, merged, split
 from tfs_notebook.errors import Code, ServingError
 
@@ -43,6 +44,7 @@ class BatchedModel:
         self._parameters = parameters
         self._scheduler = scheduler
         self._counts = counts
+        self._tally = BatchTally()
         self._queues: dict[object, Queue] = {}
         self._queue_of: dict[tuple[str, frozenset[str] | None], Queue] = {}
         self._opening = threading.Lock()
@@ -119,6 +121,7 @@ class BatchedModel:
         rows = sum(part.rows for part in parts)
         rounded = self._rounded(rows)
         self._counts.add(parts, rounded)
+        self._tally.add(rows)
         pad = self._parameters.pad_variable_length_inputs
         inputs = {
             alias: merged(parts, alias, spec.name, rows=rounded, pad=pad) for alias, spec in signature.inputs.items()
@@ -135,6 +138,10 @@ class BatchedModel:
         if not rounded:
             _log.warning("Maximum batch size greater than largest allowed size; ignoring allowed sizes constraint")
         return rounded or rows
+
+    def batching(self) -> BatchingStatus:
+        """How it is batched at this moment. Any thread may ask."""
+        return self._tally.status(sum(queue.count_waiting() for queue in list(self._queues.values())))
 
     def hurry(self) -> None:
         """From now on, as no more requests come, let batches wait for nothing but a thread."""

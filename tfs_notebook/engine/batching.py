@@ -70,6 +70,11 @@ class Scheduler:
             self._waiting.remove(queue)
             self._emptied.notify_all()
 
+    def count_waiting(self, queue: Queue) -> int:
+        """See `Queue.count_waiting`."""
+        with self._changed:
+            return len(queue.waiting)
+
     def hurry(self, queue: Queue) -> None:
         """See `Queue.hurry`."""
         with self._changed:

@@ -38,7 +38,8 @@ class Queue:
     """The batches of one function of one model.
 
     A queue's last batch is open: it takes requests until it is full, or until it has waited long enough and a thread is
-    free. `submit`, `give_up`, `hurry` and `close` take the scheduler's lock; for all else it must be held.
+    free. `submit`, `give_up`, `count_waiting`, `hurry` and `close` take the scheduler's lock; for all else it must be
+    held.
     """
 
     def __init__(self, scheduler: Scheduler, parameters: BatchingParameters, run: Run) -> None:
@@ -121,6 +122,11 @@ class Queue:
         return self._batches.popleft().parts
 
     @property
+    def waiting(self) -> set[Request]:
+        """The requests that wait, or a part of them."""
+        return {part.request for batch in self._batches for part in batch.parts}
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing waits."""
         return len(self._batches) == 1 and not self._batches[0].parts
@@ -141,6 +147,10 @@ class Queue:
     def give_up(self, request: Request) -> bool:
         """`discard`, for those without the lock."""
         return self._scheduler.give_up(self, request)
+
+    def count_waiting(self) -> int:
+        """How many requests wait, for those without the lock."""
+        return self._scheduler.count_waiting(self)
 
     def hurry(self) -> None:
         """From now on let batches wait for nothing but a thread."""

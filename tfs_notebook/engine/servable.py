@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from tfs_notebook.engine.batching_status import BatchingStatus
     from tfs_notebook.engine.signature import Signature
 
 
@@ -62,6 +63,8 @@ class Loaded:
         self._hurry: Callable[[], None] | None = getattr(servable, "hurry", None)
         self.begin: Any = getattr(servable, "begin", None)
         """`BatchedModel.begin`, for who does not want to wait in `Servable.run`; None for a servable without."""
+        self.batching: Callable[[], BatchingStatus] | None = getattr(servable, "batching", None)
+        """`BatchedModel.batching`, None for a servable without."""
         self.stats: dict[str, CallStats] = {name: CallStats() for name in servable.signatures}
         self._lock = threading.Lock()
         self._pins = 0

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from tfs_notebook.engine.batching_status import BatchingStatus
     from tfs_notebook.engine.servable import Loaded, Servable
     from tfs_notebook.engine.stats import CallStats, CallSummary
     from tfs_notebook.engine.storage import Fingerprint
@@ -25,7 +26,7 @@ class VersionStatus:
 
     `error` is the load error of a version in END, or of the last attempt of one that is still retrying;
     `exchange_error` is why a version that serves could not be exchanged for what now stands on disk. `since` is seconds
-    since the epoch; `load_seconds` is None until it has loaded.
+    since the epoch; `load_seconds` is None until it has loaded; `batching` is None unless it serves and is batched.
     """
 
     number: int
@@ -38,6 +39,7 @@ class VersionStatus:
     load_seconds: float | None
     calls: dict[str, CallSummary]
     exchange_error: ServingError | None = None
+    batching: BatchingStatus | None = None
 
     @property
     def error_code(self) -> Code:
@@ -89,4 +91,5 @@ class Version:
             load_seconds=self.load_seconds,
             calls={name: calls.summary() for name, calls in stats.items()},
             exchange_error=self.exchange_error if self.state is State.AVAILABLE else None,
+            batching=loaded.batching() if loaded is not None and loaded.batching is not None else None,
         )

@@ -17,6 +17,7 @@ from tfs_notebook.engine.events import State
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tfs_notebook.engine.batching_status import BatchingStatus
     from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.engine.version import VersionStatus
     from tfs_notebook.server import ServerStatus
@@ -30,7 +31,7 @@ _STYLE = """<style>
 .tfs-server{font-size:var(--jp-ui-font-size1,13px);line-height:1.5;overflow-x:auto}
 .tfs-server{padding:2px 0 2px var(--jp-code-padding,5px)}
 .tfs-server table{border-collapse:collapse;margin:2px 0 4px}
-.tfs-server .tfs-headline{padding:2px 0;overflow-wrap:anywhere}
+.tfs-server .tfs-headline,.tfs-server .tfs-batching{padding:2px 0;overflow-wrap:anywhere}
 .tfs-server th,.tfs-server td{padding:3px 16px 3px 0;text-align:left;white-space:nowrap}
 .tfs-server th,.tfs-server td{border-bottom:1px solid var(--jp-border-color2,rgba(128,128,128,.4))}
 .tfs-server th{font-weight:600}
@@ -57,8 +58,7 @@ def headline(status: ServerStatus) -> str:
         return "TensorFlow Serving in this kernel: stopped"
     parts = [
         "TensorFlow Serving in this kernel",
-        f"REST {status.rest_url}" if status.rest_url else "",
-        f"gRPC {status.grpc_target}" if status.grpc_target else "",
+        *status.addresses,
         "" if is_loopback(status.host) else f"on {status.host}",
         "token needed: server.token (server = %tfs_status)" if status.needs_token else "",
         ", ".join(status.devices),
@@ -140,6 +140,22 @@ def _duration(micros: float) -> str:
     )
 
 
+def batching(status: ServerStatus) -> str:
+    """How full the batches of each version are and what waits for one, in one line; "" when nothing is batched."""
+    of = {
+        f"{model.name} {version.number}": version.batching
+        for model in sorted(status.models, key=lambda model: model.name)
+        for version in model.versions
+        if version.batching is not None
+    }
+    told = [f"{name}: {_batches(of[name])}" for name in of if of[name].batches or of[name].waiting]
+    return f"Batching · {' · '.join(told) or 'no request yet'}" if of else ""
+
+
+def _batches(batching: BatchingStatus) -> str:
+    return f"{batching.mean_rows:.1f} rows a batch" + (f", {batching.waiting} waiting" if batching.waiting else "")
+
+
 def problems(status: ServerStatus) -> list[str]:
     """Why what is served is not what was asked for, each with what to do about it."""
     refused = status.config_problem
@@ -154,7 +170,7 @@ def as_text(status: ServerStatus) -> str:
     lines = [HEADER, *(row.cells for row in rows(status))]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
     table = ["  ".join(map(_padded, HEADER, line, widths)).rstrip() for line in lines]
-    return "\n".join([headline(status), *table, *problems(status)])
+    return "\n".join([headline(status), *table, *filter(None, [batching(status)]), *problems(status)])
 
 
 def _padded(title: str, cell: str, width: int) -> str:
@@ -165,10 +181,11 @@ def as_html(status: ServerStatus) -> str:
     """The table for a page."""
     head = "".join(f'<th scope="col"{_number(title)}>{title}</th>' for title in HEADER)
     body = "".join(_html_row(row) for row in rows(status))
+    batches = f'<div class="tfs-batching">{escape(batching(status))}</div>' if batching(status) else ""
     notes = "".join(f'<div class="tfs-problem">{escape(text)}</div>' for text in problems(status))
     return (
         f'{_STYLE}<div class="tfs-server"><div class="tfs-headline">{escape(headline(status))}</div>'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{batches}{notes}</div>"
     )
 
 
