@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from email.utils import parsedate_to_datetime
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.oss.body import OssBody, stored_object
@@ -13,9 +15,11 @@ from tfs_notebook.oss.client import TIMEOUTS, Client
 from tfs_notebook.oss.credentials import EnvironmentProvider, FixedProvider, Keys, Provider, keys_of
 from tfs_notebook.oss.endpoint import Endpoint, StoreOptions
 from tfs_notebook.oss.store import Fault, Listing, StoredObject, StoreError
+from tfs_notebook.oss.upload import PART_SIZE, Upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
 
 def open_store(
@@ -24,20 +28,23 @@ def open_store(
     provider: Provider | None = None,
     *,
     timeouts: tuple[float, float] = TIMEOUTS,
+    part_size: int = PART_SIZE,
 ) -> Oss2Store:
     """The bucket named `bucket`, without asking for it yet; `timeouts` in seconds to connect and between bytes.
 
+    Files of more than `part_size` bytes are uploaded in parts of that size, OSS wants 100 KB at least.
     Raises ServingError when the endpoint or the region is not known, or oss2 is not installed.
     """
-    return Oss2Store(Client(bucket, Endpoint.of(options), provider or EnvironmentProvider(), timeouts))
+    return Oss2Store(Client(bucket, Endpoint.of(options), provider or EnvironmentProvider(), timeouts), part_size)
 
 
 class Oss2Store:
     """One bucket; see ObjectStore."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, part_size: int = PART_SIZE) -> None:
         self.bucket = client.bucket
         self._client = client
+        self._part_size = part_size
 
     def list(self, prefix: str) -> Listing:
         """Every object whose key begins with `prefix`; a listing that breaks off raises, it is never given in part."""
@@ -97,6 +104,21 @@ class Oss2Store:
             return b"".join(body), body.stored.etag
         finally:
             reply.resp.response.close()
+
+    def put(self, key: str, path: Path, *, sent: Callable[[int], None], overwrite: bool = False) -> StoredObject:
+        """Upload the file `path`; see Upload."""
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return Upload(self._client, key, file, size, sent, overwrite, self._part_size).send()
+
+    def put_bytes(self, key: str, content: bytes, *, overwrite: bool = False) -> StoredObject:
+        """Upload `content`."""
+        size = len(content)
+        return Upload(self._client, key, BytesIO(content), size, lambda _: None, overwrite, size).send()
+
+    def delete(self, key: str) -> None:
+        """Delete the object `key`, if it is there."""
+        self._client.ask(key, lambda: self._client.api.delete_object(key))
 
     def _page(self, prefix: str, token: str) -> Any:
         list_objects = self._client.api.list_objects_v2

@@ -104,9 +104,17 @@ class ObjectStore(Protocol):
         ...
 
     def put(self, key: str, path: Path, *, sent: Callable[[int], None], overwrite: bool = False) -> StoredObject:
-        """Upload the file `path`, in parts and resumable when it is large; `sent` is told the bytes as they go."""
+        """Upload the file `path`, in parts and resumable when it is large; raises EXISTS unless it may `overwrite`.
+
+        `sent` is told the bytes as they go, and a negative number of them when they must go again. The key may be taken
+        by this very upload, whose answer was lost: compare `crc64`.
+        """
         ...
 
     def put_bytes(self, key: str, content: bytes, *, overwrite: bool = False) -> StoredObject:
-        """Upload a small object."""
+        """Upload a small object; as `put`."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Delete an object, if it is there."""
         ...
