@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator, Mapping
 
 
@@ -19,11 +20,20 @@ def error_xml(code: str, message: str, more: str = "") -> bytes:
 
 
 @contextmanager
-def canned(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Iterator[str]:
-    """The endpoint of such a server. A Content-Length is added unless `headers` has one."""
+def canned(
+    status: int,
+    body: bytes = b"",
+    headers: Mapping[str, str] | None = None,
+    *,
+    targets: list[str] | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[str]:
+    """The endpoint of such a server, which can be a proxy, too; `targets` gets what each request asks for."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if targets is not None:
+                targets.append(self.path)
             self.send_response(status)
             for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
                 self.send_header(name, value)
@@ -37,10 +47,13 @@ def canned(status: int, body: bytes = b"", headers: Mapping[str, str] | None = N
             """Nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+            server.handle_error = lambda *_: None  # type: ignore[method-assign]
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

@@ -226,6 +226,27 @@ def test_nothing_is_logged_that_tells_keys_tokens_or_signatures(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("options", "target"),
+    [
+        (
+            StoreOptions("http://oss-cn-hangzhou.aliyuncs.com"),
+            "http://examplebucket.oss-cn-hangzhou.aliyuncs.com/a%2Fb",
+        ),
+        (StoreOptions("http://models.example.com", "cn-hangzhou", cname=True), "http://models.example.com/a%2Fb"),
+    ],
+)
+def test_the_bucket_is_part_of_the_host_unless_the_host_is_its_own(
+    oss: OssServer, monkeypatch: pytest.MonkeyPatch, options: StoreOptions, target: str
+) -> None:
+    targets: list[str] = []
+    with canned(200, targets=targets) as proxy:
+        for name in ("http_proxy", "HTTP_PROXY"):
+            monkeypatch.setenv(name, proxy)
+        open_store("examplebucket", options).head("a/b")
+    assert targets == [target]
+
+
 def test_a_missing_package_says_how_to_install_it(oss: OssServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "oss2", None)
     with pytest.raises(ServingError, match="need the package oss2") as refused:

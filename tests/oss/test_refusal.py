@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.certificates import Authority
 from tests.oss.canned import canned, error_xml
 from tfs_notebook.oss.endpoint import StoreOptions
 from tfs_notebook.oss.oss2_store import Oss2Store, open_store
@@ -15,6 +17,7 @@ from tfs_notebook.oss.store import Fault, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.oss.server import OssServer
 
@@ -215,3 +218,12 @@ def test_a_password_of_the_proxy_is_not_told(oss: OssServer, monkeypatch: pytest
             monkeypatch.setenv(name, f"http://user:s3cret@127.0.0.1:{held.getsockname()[1]}")
         error = refused(lambda: at("http://oss-cn-hangzhou.aliyuncs.com").head(KEY), Fault.UNREACHABLE, "refused")
     assert "s3cret" not in error.told
+
+
+def test_a_certificate_that_is_not_known_is_told(oss: OssServer, tmp_path: Path) -> None:
+    key, certificate = Authority().issue("proxy")
+    (tmp_path / "pem").write_text(key + certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "pem")
+    with canned(200, tls=context) as endpoint:
+        refused(lambda: at(endpoint).head(KEY), Fault.UNREACHABLE, "CERTIFICATE_VERIFY_FAILED", "REQUESTS_CA_BUNDLE")

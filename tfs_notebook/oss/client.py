@@ -103,12 +103,13 @@ class _Signer:
 def _import_oss2() -> Any:
     with needs("oss2"):
         import oss2
-    # A handler, or logging would write to the cell; never below WARNING, where it tells what was signed, and tokens.
+    # Without a handler logging would write to the cell. What oss2 logs as an error is raised, too; below that it tells
+    # what was signed, and tokens.
     logger = logging.getLogger("oss2")
     if logger.level == logging.NOTSET:
         logger.addHandler(logging.NullHandler())
-        logger.setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", r"datetime\.datetime\.utcnow", DeprecationWarning)
+        logger.setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", r"datetime\.datetime\.utcnow", DeprecationWarning, r"oss2\.auth")
     return oss2
 
 

@@ -89,10 +89,13 @@ def refusal(error: Any, where: str, endpoint: Endpoint) -> StoreError:
 
 def unreachable(error: BaseException, where: str, endpoint: Endpoint) -> StoreError:
     """The StoreError for what the network did to a request for `where`, or to its reply."""
+    reason = _reason(error)
     hint = f"can this machine reach {endpoint.url} (HTTPS_PROXY, NO_PROXY)?"
-    if "-internal." in endpoint.url:
+    if "CERTIFICATE_VERIFY_FAILED" in reason:
+        hint = "if a proxy signs for it, set REQUESTS_CA_BUNDLE to a file with that proxy's certificate authority"
+    elif "-internal." in endpoint.url:
         hint = f"{endpoint.url} can only be reached from inside Alibaba Cloud, in the same region"
-    return StoreError(Fault.UNREACHABLE, f"{where} cannot be reached: {_reason(error)}", hint=hint)
+    return StoreError(Fault.UNREACHABLE, f"{where} cannot be reached: {reason}", hint=hint)
 
 
 def _reason(error: BaseException) -> str:
