@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import logging
 import os
 import sys
@@ -252,3 +253,32 @@ def test_a_missing_package_says_how_to_install_it(oss: OssServer, monkeypatch: p
     with pytest.raises(ServingError, match="need the package oss2") as refused:
         open_store("examplebucket", StoreOptions())
     assert refused.value.hint == "pip install 'tfs-notebook[oss]'"
+
+
+def test_a_closed_store_ends_what_is_under_way_and_asks_nothing_more(oss: OssServer, store: Oss2Store) -> None:
+    fault = oss.fail("stall", at=1000)
+    errors: list[StoreError] = []
+
+    def read_it() -> None:
+        try:
+            read(store)
+        except StoreError as error:
+            errors.append(error)
+
+    reader = threading.Thread(target=read_it)
+    reader.start()
+    assert fault.reached.wait(20)
+    store.close()
+    reader.join(4)
+    assert not reader.is_alive()
+    assert errors
+    asked = len(oss.requests)
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.list("")
+    assert len(oss.requests) == asked
+
+
+def test_a_store_can_be_opened_elsewhere_with_the_keys_of_this_moment(oss: OssServer, store: Oss2Store) -> None:
+    told = json.loads(json.dumps(store.portable()))
+    os.environ["OSS_ACCESS_KEY_SECRET"] = "not it"
+    assert read(Oss2Store.from_portable(told)) == CONTENT

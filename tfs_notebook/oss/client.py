@@ -14,6 +14,7 @@ from tfs_notebook.oss.store import Fault, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tfs_notebook.oss.connections import EndableAdapter
     from tfs_notebook.oss.endpoint import Endpoint
 
 T = TypeVar("T")
@@ -35,16 +36,21 @@ class Client:
         self.endpoint = endpoint
         self.provider = provider
         self.oss2 = _import_oss2()
+        self._adapter = _adapter()
         self.api = self.oss2.Bucket(
             _Signer(provider),
             endpoint.url,
             bucket,
             is_cname=endpoint.cname,
-            session=_session(self.oss2),
+            session=_session(self.oss2, self._adapter),
             connect_timeout=timeouts,
             enable_crc=False,
             region=endpoint.region,
         )
+
+    def close(self) -> None:
+        """End every request under way, and ask nothing any more."""
+        self._adapter.end()
 
     def where(self, key: str) -> str:
         """`key`'s address, as messages name it."""
@@ -113,9 +119,10 @@ def _import_oss2() -> Any:
     return oss2
 
 
-def _session(oss2: Any) -> Any:
-    from requests.adapters import HTTPAdapter
+def _adapter() -> EndableAdapter:
     from urllib3.util import Retry
+
+    from tfs_notebook.oss.connections import EndableAdapter
 
     retry = Retry(
         total=4,
@@ -125,6 +132,10 @@ def _session(oss2: Any) -> Any:
         raise_on_status=False,
         respect_retry_after_header=False,  # it may say hours, and a caller is waiting
     )
-    session = oss2.Session(adapter=HTTPAdapter(max_retries=retry, pool_maxsize=16))
+    return EndableAdapter(max_retries=retry, pool_maxsize=16)
+
+
+def _session(oss2: Any, adapter: EndableAdapter) -> Any:
+    session = oss2.Session(adapter=adapter)
     session.session.auth = lambda request: request  # else ~/.netrc replaces the signature
     return session

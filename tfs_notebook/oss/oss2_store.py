@@ -60,6 +60,10 @@ class Oss2Store:
                 raise StoreError(Fault.DAMAGED, f"the listing of {self._client.where(prefix)} repeats its pages")
             token = page.next_continuation_token
 
+    def close(self) -> None:
+        """End every request under way, in whatever thread; later ones raise StoreError."""
+        self._client.close()
+
     def portable(self) -> dict[str, str | bool]:
         """All that `from_portable` needs in another process: with the keys of this moment, so never for a command line.
 
