@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.serving import until
 from tfs_notebook.engine.completeness import missing_part
@@ -55,3 +59,18 @@ def test_a_model_in_the_bucket_appears_in_its_directory_and_is_complete(
         assert missing_part(Path(made.directory("/models/modelA")) / "1") == ""
         until(lambda: made.status()[0].state == "in step")
         assert not made.outlook("/models/modelA").coming
+
+
+@pytest.mark.parametrize("stalled", ["LIST", "GET"])
+def test_closing_does_not_wait_for_an_answer_that_does_not_come(
+    oss: OssServer, models: Models, tmp_path: Path, stalled: str
+) -> None:
+    oss.put_tree("models/tf_serving/modelA/1", models.path("half_plus_two") / "1")
+    fault = oss.fail("stall", method=stalled, times=None)
+    before = set(threading.enumerate())
+    with mirror(tmp_path, model("modelA")) as made:
+        assert fault.reached.wait(20)
+        begun = time.monotonic()
+        made.close()
+        assert time.monotonic() - begun < 5.0
+        until(lambda: not [thread for thread in set(threading.enumerate()) - before if "tfs-" in thread.name])

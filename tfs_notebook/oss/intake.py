@@ -6,45 +6,52 @@ Everything here happens in the thread of the root's synchronisation, but for the
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
-from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.draft import Draft, Step
 from tfs_notebook.oss.plan import base_of, number_of, picks
 from tfs_notebook.oss.store import Fault, StoreError
 from tfs_notebook.oss.transfer import Download
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from tfs_notebook.engine.config import VersionPolicy
     from tfs_notebook.engine.supply import Transfer
     from tfs_notebook.oss.cache import Cache
     from tfs_notebook.oss.complete import Look
+    from tfs_notebook.oss.holdings import MirrorOptions
     from tfs_notebook.oss.keys import Version
     from tfs_notebook.oss.store import ObjectStore
 
 _AT_ONCE = 4
-_SPARE = 64 << 20
-"""Bytes that are left free on the disk."""
 
 
 class Intake:
-    """Brings into `cache` what is wanted of `store`; `wake` is called from other threads when a download has ended."""
+    """Brings into `cache` what is wanted of `store`.
 
-    def __init__(self, cache: Cache, store: ObjectStore, poll: float, marker: str, wake: Callable[[], None]) -> None:
+    `make_room` is called before so many bytes are brought, and says why they cannot be; `wake` is called from other
+    threads when a download has ended.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        store: ObjectStore,
+        options: MirrorOptions,
+        make_room: Callable[[int], ServingError | None],
+        wake: Callable[[], None],
+    ) -> None:
         self.wanted: set[str] = set()
         """The versions that the policies want, as far as is known, by their path from the root."""
         self.drafts: dict[str, Draft] = {}
         self.replacing: set[str] = set()
         """Published versions that are to be brought again, as somebody asked for it."""
-        self.make_room: Callable[[int], ServingError | None] = partial(no_space, cache)
-        """Called before so many bytes are brought: why they cannot be."""
         self._cache = cache
         self._store = store
-        self._poll = poll
-        self._marker = marker
+        self._options = options
+        self._make_room = make_room
         self._wake = wake
         self._versions: dict[str, dict[int, Version]] = {}
         self._leaving: list[tuple[str, Download]] = []
@@ -59,7 +66,9 @@ class Intake:
                 continue
             draft = self.drafts.get(path)
             if draft is None:
-                draft = self.drafts[path] = Draft(version, self._marker, self._poll, replaces=path in self.replacing)
+                draft = self.drafts[path] = Draft(
+                    version, self._options.marker, self._options.poll_seconds, replaces=path in self.replacing
+                )
             draft.saw(version, look, before)
         for path in self.drafts.keys() - listed.keys():
             self._drop(path)
@@ -73,6 +82,10 @@ class Intake:
         else:
             self._cache.drop_staging(path)
 
+    def replace(self, versions: Collection[tuple[str, int]]) -> None:
+        """Bring published versions again, each given as its base path and its number, from the next look on."""
+        self.replacing |= {path for path in self._cache.published if (base_of(path), number_of(path)) in versions}
+
     def choose(self, wants: Mapping[str, tuple[VersionPolicy, ...]]) -> None:
         """Find out which versions are wanted, by what is known of them now."""
         wanted: set[str] = set()
@@ -83,6 +96,10 @@ class Intake:
                 counting = {number for number, path in paths.items() if self._counts(path)}
                 wanted |= {paths[number] for number in picks(policy, paths, counting.__contains__)}
         self.wanted = wanted
+        self._cache.keep_staging([*wanted, *self.replacing, *(path for path, _ in self._leaving), *self._at_work()])
+
+    def _at_work(self) -> list[str]:
+        return [path for path, draft in self.drafts.items() if draft.download is not None]
 
     def _counts(self, path: str) -> bool:
         return path in self._cache.published or (path in self.drafts and self.drafts[path].is_candidate)
@@ -94,7 +111,7 @@ class Intake:
         """
         self._end_downloads()
         published = []
-        for path in sorted(self.wanted & self.drafts.keys(), key=lambda path: (-number_of(path), path)):
+        for path in sorted(self._wanted_drafts(), key=lambda path: (-number_of(path), path)):
             draft = self.drafts[path]
             step = Step.WAIT if draft.download else draft.step(time.monotonic())
             if step is Step.READ:
@@ -105,6 +122,9 @@ class Intake:
                 published.append(path)
         return published
 
+    def _wanted_drafts(self) -> set[str]:
+        return (self.wanted | self.replacing) & self.drafts.keys()
+
     def _end_downloads(self) -> None:
         for leaving in [leaving for leaving in self._leaving if leaving[1].finished.is_set()]:
             self._leaving.remove(leaving)
@@ -113,7 +133,7 @@ class Intake:
         for path, draft in self.drafts.items():
             if draft.download is None:
                 continue
-            if path not in self.wanted:
+            if path not in self._wanted_drafts():
                 draft.download.cancel()
             if not draft.download.finished.is_set():
                 continue
@@ -125,11 +145,10 @@ class Intake:
                 raise error
 
     def _download(self, path: str, draft: Draft, names: list[str]) -> None:
-        at_work = sum(other.download is not None for other in self.drafts.values())
-        if at_work >= _AT_ONCE or any(leaving == path for leaving, _ in self._leaving):
+        if len(self._at_work()) >= _AT_ONCE or any(leaving == path for leaving, _ in self._leaving):
             return
         files = draft.files(names)
-        problem = self.make_room(sum(stored.size for stored in files.values()))
+        problem = self._make_room(sum(stored.size for stored in files.values()))
         if problem is not None:
             draft.fail(problem)
             return
@@ -151,12 +170,13 @@ class Intake:
         now = time.monotonic()
         return any(
             self.drafts[path].download is None and self.drafts[path].step(now) is Step.CONFIRM
-            for path in self.wanted & self.drafts.keys()
+            for path in self._wanted_drafts()
         )
 
     def due(self) -> float | None:
         """When (monotonic) the next failed version is to be tried again."""
-        failures = (draft.failure for path, draft in self.drafts.items() if path in self.wanted and not draft.download)
+        drafts = [self.drafts[path] for path in self._wanted_drafts()]
+        failures = (draft.failure for draft in drafts if draft.download is None)
         return min((failure.due for failure in failures if failure is not None), default=None)
 
     def retry_now(self) -> None:
@@ -172,25 +192,15 @@ class Intake:
 
     def stop(self) -> None:
         """End all downloads soon; what has arrived is kept."""
-        for draft in self.drafts.values():
+        for draft in list(self.drafts.values()):
             if draft.download is not None:
                 draft.download.cancel()
 
     def join(self, deadline: float) -> None:
         """Wait until (monotonic) `deadline` at most for downloads to end."""
-        downloads = [draft.download for draft in self.drafts.values()] + [download for _, download in self._leaving]
+        downloads = [draft.download for draft in list(self.drafts.values())] + [
+            download for _, download in self._leaving
+        ]
         for download in downloads:
             if download is not None:
                 download.join(max(deadline - time.monotonic(), 0.0))
-
-
-def no_space(cache: Cache, size: int) -> ServingError | None:
-    """Why so many bytes more do not fit on the disk, None when they do."""
-    free = cache.free()
-    if size + _SPARE <= free:
-        return None
-    return ServingError(
-        Code.RESOURCE_EXHAUSTED,
-        f"{size / 1e6:,.0f} MB do not fit: {cache.directory} has {free / 1e6:,.0f} MB free",
-        hint="Make room there, or let another directory hold the copies.",
-    )

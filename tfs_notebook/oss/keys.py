@@ -46,13 +46,13 @@ class Tree:
 
     def has(self, base: str) -> bool:
         """Whether anything stands below the directory `base`, "" being the whole tree."""
-        return next(self._below(base), None) is not None
+        return next(self.below(base), None) is not None
 
     def versions(self, base: str) -> dict[int, Version]:
         """The versions in the directory `base` by number; of several spellings of one number the last in byte order."""
         start = f"{base}/" if base else ""
         files: defaultdict[str, dict[str, StoredObject]] = defaultdict(dict)
-        for path in self._below(base):
+        for path in self.below(base):
             name, slash, rest = path[len(start) :].partition("/")
             if slash and parse_version(name) is not None:
                 files[name][rest] = self.files[path]
@@ -62,7 +62,8 @@ class Tree:
             if (number := parse_version(name)) is not None
         }
 
-    def _below(self, base: str) -> Iterator[str]:
+    def below(self, base: str) -> Iterator[str]:
+        """The paths in the directory `base`, sorted."""
         start = f"{base}/" if base else ""
         return takewhile(lambda path: path.startswith(start), islice(self.paths, bisect_left(self.paths, start), None))
 

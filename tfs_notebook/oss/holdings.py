@@ -1,0 +1,137 @@
+"""What of one root stands published: kept as the bucket has it, within the room that there is for it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.oss.plan import base_of, number_of, superfluous
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+    from pathlib import Path
+
+    from tfs_notebook.oss.address import OssAddress
+    from tfs_notebook.oss.cache import Cache
+    from tfs_notebook.oss.complete import Look
+
+_log = logging.getLogger(__name__)
+_SPARE = 64 << 20
+"""Bytes that are left free on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorOptions:
+    """How copies of what is in OSS are kept.
+
+    `poll_seconds` lie between two listings of a root. `cache_dir` ("": under the user's cache directory) holds the
+    copies, apart for each `endpoint`, as one bucket name may mean two. `marker` is the name of a file that has to be in
+    a version before it is complete (see `complete.Marker`), "" for none. Of versions that no policy wants the
+    `keep_versions` newest of each base path stay (None: all), while all published versions of a root have at most
+    `disk_budget` bytes (None: no limit).
+    """
+
+    poll_seconds: float = 30.0
+    cache_dir: str = ""
+    marker: str = ""
+    keep_versions: int | None = 2
+    disk_budget: int | None = None
+    endpoint: str = ""
+
+
+class Holdings:
+    """The published versions in `cache`. `changed` is called with a base path whose versions have become others."""
+
+    def __init__(
+        self,
+        root: OssAddress,
+        cache: Cache,
+        options: MirrorOptions,
+        changed: Callable[[str], None],
+        in_use: Callable[[str, int], bool],
+    ) -> None:
+        self.wanted: set[str] = set()
+        """The versions that policies want; they are not pruned."""
+        self._root = root
+        self._cache = cache
+        self._options = options
+        self._changed = changed
+        self._in_use = in_use
+        self._absent: dict[str, float] = {}
+
+    def compare(self, look: Look, replacing: Collection[str]) -> Iterator[str]:
+        """Withdraw what was gone from two looks, one poll apart, while its model still lists something.
+
+        Returns warnings about what else differs, and stays as it is; `replacing` is about to be exchanged.
+        """
+        self._cache.notice_losses()
+        bases = {base_of(path) for path in self._cache.published}
+        listed = {version.path: version for base in bases for version in look.tree.versions(base).values()}
+        bereft = set()
+        for path, published in sorted(self._cache.published.items()):
+            base = base_of(path)
+            if look.tree.has(path) or any(key.startswith(f"{path}/") for key in look.tree.refused):
+                self._absent.pop(path, None)
+                if path in listed and listed[path].content != published.content and path not in replacing:
+                    yield f"{path} was written again in the bucket: what was brought first stays in place"
+            elif not look.tree.has(base):
+                bereft.add(base)
+            elif look.asked - self._absent.setdefault(path, look.arrived) >= self._options.poll_seconds:
+                del self._absent[path]
+                self._withdraw(path, "is gone from the bucket")
+        for base in sorted(bereft):
+            yield f"nothing is listed below {self._root.join(base)} any more: what was brought stays in place"
+
+    def _withdraw(self, path: str, why: str) -> None:
+        self._cache.withdraw(path)
+        _log.warning("%s %s: withdrawn", self._root.join(path), why)
+        self._changed(base_of(path))
+
+    def prune(self, size: int = 0) -> None:
+        """Withdraw what no policy wants and nothing uses, so that `size` bytes more keep to the budget."""
+        budget = self._options.disk_budget
+        over = self._cache.size + size - budget if budget is not None else 0
+        may_go = {
+            path: published
+            for path, published in self._cache.published.items()
+            if path in self.wanted or not self._is_in_use(path)
+        }
+        for path in list(superfluous(may_go, self.wanted, self._options.keep_versions, over)):
+            self._withdraw(path, "is not wanted any more")
+
+    def empty_trash(self) -> None:
+        """Delete the withdrawn versions that nothing uses any more."""
+        self._cache.empty_trash(self._is_in_use)
+
+    def _is_in_use(self, path: str) -> bool:
+        return self._in_use(base_of(path), number_of(path))
+
+    def make_room(self, size: int) -> ServingError | None:
+        """Make room for so many bytes; why that cannot be done, None when there is room."""
+        budget = self._options.disk_budget
+        if budget is not None:
+            self.prune(size)
+            if self._cache.size + size > budget:
+                return ServingError(
+                    Code.RESOURCE_EXHAUSTED,
+                    f"{_mb(size)} do not fit: {_mb(self._cache.size)} of the disk budget of {_mb(budget)} are wanted "
+                    "or in use",
+                    hint="Serve fewer versions, or raise the budget.",
+                )
+        return _no_space(self._cache.directory, self._cache.free(), size)
+
+
+def _no_space(directory: Path, free: int, size: int) -> ServingError | None:
+    if size + _SPARE <= free:
+        return None
+    return ServingError(
+        Code.RESOURCE_EXHAUSTED,
+        f"{_mb(size)} do not fit: {directory} has {_mb(free)} free",
+        hint="Make room there, or let another directory hold the copies.",
+    )
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

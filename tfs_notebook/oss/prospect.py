@@ -1,0 +1,66 @@
+"""What is to be expected of a base path, in words, from what was last listed and what is on its way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfs_notebook.engine.config import Specific
+from tfs_notebook.engine.supply import Outlook
+from tfs_notebook.errors import ServingError, not_found
+from tfs_notebook.oss.plan import base_of, number_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tfs_notebook.engine.config import VersionPolicy
+    from tfs_notebook.oss.address import OssAddress
+    from tfs_notebook.oss.intake import Intake
+    from tfs_notebook.oss.keys import Tree
+
+_SHOWN = 8
+
+
+def outlook(
+    address: OssAddress,
+    base: str,
+    policies: Iterable[VersionPolicy],
+    tree: Tree,
+    intake: Intake,
+    published: Iterable[str],
+) -> Outlook:
+    """The outlook on the base path `base`, which is `address` in OSS, as `tree` lists it."""
+    drafts = {number_of(path): intake.drafts[path] for path in intake.wanted if path in intake.drafts}
+    drafts = {number: draft for number, draft in sorted(drafts.items()) if base_of(draft.version.path) == base}
+    waiting = {number: draft.told() for number, draft in drafts.items()}
+    there = {number_of(path) for path in published if base_of(path) == base}
+    for policy in policies:
+        if isinstance(policy, Specific):
+            absent = set(policy.versions) - there - drafts.keys()
+            waiting |= dict.fromkeys(sorted(absent), f"{address} does not hold it")
+    return Outlook(
+        coming=any(draft.failure is None and (draft.to_read() or not draft.waits_for) for draft in drafts.values()),
+        waiting=waiting,
+        problem=None if waiting or there else _nothing(address, base, tree),
+    )
+
+
+def _nothing(address: OssAddress, base: str, tree: Tree) -> ServingError | None:
+    """Why there is no version below `base`, None when there is one."""
+    if tree.versions(base):
+        return None
+    if tree.has(base):
+        start = len(base) + 1 if base else 0
+        return not_found(
+            f"No versions found under {address}. Did you forget to name your leaf directory as a number (eg. '/1/')?",
+            hint=f"It holds {_first_parts(path[start:] for path in tree.below(base))}.",
+        )
+    return not_found(
+        f"Nothing is below {address}.",
+        hint=f"Beside it there are {_first_parts(tree.paths)}." if base and tree.paths else "Is the address right?",
+    )
+
+
+def _first_parts(paths: Iterable[str]) -> str:
+    names = sorted({path.partition("/")[0] for path in paths})
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
