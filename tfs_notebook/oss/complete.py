@@ -73,19 +73,14 @@ class Quiet:
 
         Two listings one poll apart would agree on files that all are older than that, so they need not be waited for:
         models that were there before this process started are served by the first listing. The times of objects are
-        believed as long as they agree with the look before: an object that is new since and says that it is older was
-        moved or replicated here together with its time, and its neighbours may still be on their way.
+        believed as long as they agree with the look before. An object that is new since and says that it is older was
+        moved or replicated here together with its time, and its neighbours may still be on their way; and when one was
+        removed since, nothing tells when.
         """
         if version.content == self.content:
             return
         newest = max(stored.modified for stored in version.files.values())
-        self.aged = look.time - newest >= poll + _CLOCK_SECONDS and (
-            before is None
-            or all(
-                _is_in(before.tree, f"{version.path}/{path}", stored) or stored.modified >= before.time - _CLOCK_SECONDS
-                for path, stored in version.files.items()
-            )
-        )
+        self.aged = look.time - newest >= poll + _CLOCK_SECONDS and (before is None or _agrees(version, before))
         self.content, self.since = version.content, look.arrived
 
     def lasts(self, look: Look, poll: float) -> bool:
@@ -93,9 +88,17 @@ class Quiet:
         return self.aged or look.asked - self.since >= poll
 
 
-def _is_in(tree: Tree, path: str, stored: StoredObject) -> bool:
-    other = tree.files.get(path)
-    return other is not None and (other.size, other.etag) == (stored.size, stored.etag)
+def _agrees(version: Version, before: Look) -> bool:
+    """Whether the times of the objects explain why `before` showed others, if it did."""
+    start, tree = len(version.path) + 1, before.tree
+    if any(path[start:] not in version.files for path in tree.below(version.path)):
+        return False
+    for path, stored in version.files.items():
+        other = tree.files.get(f"{version.path}/{path}")
+        is_new = other is None or (other.size, other.etag) != (stored.size, stored.etag)
+        if is_new and stored.modified < before.time - _CLOCK_SECONDS:
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
