@@ -28,6 +28,8 @@ PART = 16 << 20
 """Bytes of one range, and the size from which an object is read in ranges."""
 AT_ONCE = 4
 _RESUMPTIONS = 8
+_FRUITLESS = 2
+"""Answers in a row that may bring nothing: a connection that is reset can lose all that was on its way."""
 
 
 class Source(Protocol):
@@ -159,8 +161,8 @@ class _Download:
 
     def _read(self, descriptor: int, start: int, end: int, crc64: Crc64) -> None:
         """Write the bytes from `start` to before `end` where they belong, asking again when an answer is cut short."""
-        at = start
-        for attempt in range(_RESUMPTIONS):
+        at, fruitless = start, 0
+        for _ in range(_RESUMPTIONS):
             if at == end and end:
                 return
             before = at
@@ -168,13 +170,11 @@ class _Download:
                 at = self._read_once(descriptor, at, end, crc64)
             except _CutShortError as cut:
                 at = cut.at
-                if at == before or self._stop.is_set() or attempt == _RESUMPTIONS - 1:
+                fruitless = fruitless + 1 if at == before else 0
+                if fruitless > _FRUITLESS or self._stop.is_set():
                     raise cut.error from cut
-            else:
-                if at == end:
-                    return
-                if at == before:
-                    break
+            if at == end:
+                return
         raise StoreError(Fault.UNREACHABLE, f"{self._name} ends at {at} of {end} bytes, again and again")
 
     def _read_once(self, descriptor: int, at: int, end: int, crc64: Crc64) -> int:
