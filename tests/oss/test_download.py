@@ -93,7 +93,7 @@ def test_an_answer_that_ends_early_is_continued(
     told = bring(store, tmp_path)
     assert (tmp_path / "content" / PATH).read_bytes() == content
     assert (told.files, told.size) == ({PATH: True}, len(content))
-    if content is SMALL:
+    if content is SMALL and fault != "reset":  # which may lose all that was on its way
         assert asked(oss)[0] == ""
         assert 0 < int(asked(oss)[1].removeprefix("bytes=").split("-")[0]) <= 700_001
 
