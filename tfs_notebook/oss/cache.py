@@ -57,17 +57,21 @@ def _plain(text: str) -> str:
     return name
 
 
-def write_atomically(path: Path, content: bytes, *, lasting: bool = False) -> None:
-    """Replace `path`, whole or not at all; a `lasting` file survives a loss of power from here on."""
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path`, whole or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_bytes(content)
+    new.replace(path)
+
+
+def _write_lasting(path: Path, content: bytes) -> Path:
+    """A file beside `path`, to be renamed to it, that survives a loss of power."""
     new = path.with_name(f"{path.name}.new")
     with new.open("wb") as file:
         file.write(content)
-        if lasting:
-            file.flush()
-            os.fsync(file.fileno())
-    new.replace(path)
-    if lasting:
-        sync_directory(path.parent)
+        file.flush()
+        os.fsync(file.fileno())
+    return new
 
 
 def sync_directory(directory: Path) -> None:
@@ -156,27 +160,32 @@ class Cache:
         for directory, _, _ in os.walk(source, topdown=False):
             sync_directory(Path(directory))
         target.parent.mkdir(parents=True, exist_ok=True)
-        replaced = self.withdraw(path) if replace else None
-        write_atomically(self._record(path), _write_record(path, content), lasting=True)
+        new_record = _write_lasting(self._record(path), _write_record(path, content))
+        if replace:
+            trash = self._trash_for(path)
+            target.rename(trash)
+        new_record.replace(self._record(path))
+        if not replace:  # else nothing stands there, and every moment counts
+            sync_directory(self.private / "published")
         source.rename(target)
         sync_directory(target.parent)
         self.published[path] = Published(content)
         self.drop_staging(path)
-        if replaced is not None:
-            self._trash.pop(replaced, "")
-            shutil.rmtree(replaced, ignore_errors=True)
+        if replace:
+            shutil.rmtree(trash, ignore_errors=True)
 
-    def withdraw(self, path: str) -> Path:
-        """Take the version `path` away from where the engine looks, in one rename; where it is until it is deleted."""
-        trash = self.private / "trash" / f"v{_plain('/' + path)}~{next(self._numbers)}"
-        target = self.directory_of(path)
+    def _trash_for(self, path: str) -> Path:
+        return self.private / "trash" / f"v{_plain('/' + path)}~{next(self._numbers)}"
+
+    def withdraw(self, path: str) -> None:
+        """Take the version `path` away from where the engine looks, in one rename; it is deleted later."""
+        trash, target = self._trash_for(path), self.directory_of(path)
         if target.is_dir():
             target.rename(trash)
             sync_directory(target.parent)
             self._trash[trash] = path
         self._record(path).unlink(missing_ok=True)
         self.published.pop(path, None)
-        return trash
 
     def notice_losses(self) -> None:
         """Forget versions whose directory somebody else took away, so that they are brought again."""

@@ -48,6 +48,8 @@ class Intake:
         self.drafts: dict[str, Draft] = {}
         self.replacing: set[str] = set()
         """Published versions that are to be brought again, as somebody asked for it."""
+        self.unverified: dict[str, str] = {}
+        """What is to be said of versions whose content could not be compared by checksums."""
         self._cache = cache
         self._store = store
         self._options = options
@@ -86,8 +88,8 @@ class Intake:
         """Bring published versions again, each given as its base path and its number, from the next look on."""
         self.replacing |= {path for path in self._cache.published if (base_of(path), number_of(path)) in versions}
 
-    def choose(self, wants: Mapping[str, tuple[VersionPolicy, ...]]) -> None:
-        """Find out which versions are wanted, by what is known of them now."""
+    def choose(self, wants: Mapping[str, tuple[VersionPolicy, ...]]) -> set[str]:
+        """Find out which versions are wanted, by what is known of them now; also kept as `wanted`."""
         wanted: set[str] = set()
         for base, policies in wants.items():
             paths = {number_of(path): path for path in self._cache.published if base_of(path) == base}
@@ -97,6 +99,7 @@ class Intake:
                 wanted |= {paths[number] for number in picks(policy, paths, counting.__contains__)}
         self.wanted = wanted
         self._cache.keep_staging([*wanted, *self.replacing, *(path for path, _ in self._leaving), *self._at_work()])
+        return wanted
 
     def _at_work(self) -> list[str]:
         return [path for path, draft in self.drafts.items() if draft.download is not None]
@@ -162,6 +165,10 @@ class Intake:
             return False
         del self.drafts[path]
         self.replacing.discard(path)
+        self.unverified.pop(path, None)
+        if draft.by_size_only:
+            files = f"{len(draft.by_size_only)} of {len(draft.version.files)} files"
+            self.unverified[path] = f"{path} was verified by size only in {files}: the store tells no checksum of them"
         return True
 
     @property

@@ -230,11 +230,10 @@ class Sync:
             self._take_up(intake, wants)
         elif wants != self._all_wants:
             self._take_up(intake, wants)
-        intake.choose(wants)
+        self._holdings.wanted = intake.choose(wants)
         for path in intake.advance():
             self._notify(base_of(path))
-        intake.choose(wants)
-        self._holdings.wanted = intake.wanted
+        self._holdings.wanted = intake.choose(wants)
         self._holdings.prune()
         self._holdings.empty_trash()
         if intake.needs_look and not self._is_empty:
@@ -256,7 +255,11 @@ class Sync:
         self._all_wants = wants
         if self._look is None:
             return
-        warnings = [*told(self._look.tree.refused), *self._holdings.compare(self._look, intake.replacing)]
+        warnings = [
+            *told(self._look.tree.refused),
+            *self._holdings.compare(self._look, intake.replacing),
+            *intake.unverified.values(),
+        ]
         if self._is_empty:
             warnings.append(f"the last listing of {self.root} was empty: nothing is changed because of it")
         for warning in warnings:

@@ -1,0 +1,113 @@
+"""Parts for the tests of the synchronisation: a mirror of a bucket, what it has published, and SavedModels uploaded."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfs_notebook.engine.completeness import missing_part
+from tfs_notebook.engine.config import Latest, ModelConfig, VersionPolicy
+from tfs_notebook.engine.storage import parse_version
+from tfs_notebook.oss.address import OssAddress
+from tfs_notebook.oss.endpoint import StoreOptions
+from tfs_notebook.oss.mirror import Mirror, MirrorOptions
+from tfs_notebook.oss.oss2_store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Models
+    from tests.oss.server import OssServer
+    from tfs_notebook.engine.supply import Outlook, SourceStatus
+    from tfs_notebook.oss.store import ObjectStore
+
+PREFIX = "models/tf_serving"
+ROOT = OssAddress.parse(f"oss://examplebucket/{PREFIX}/")
+POLL = 0.05
+FILES = (
+    "saved_model.pb",
+    "variables/variables.index",
+    "variables/variables.data-00000-of-00001",
+    "assets/vocabulary.txt",
+    "fingerprint.pb",
+)
+"""Those of the model `vocabulary`."""
+
+
+def model(name: str = "modelA", policy: VersionPolicy | None = None, base_path: str = "") -> ModelConfig:
+    return ModelConfig(name, base_path or f"/models/{name}", policy=policy or Latest())
+
+
+def upload(oss: OssServer, models: Models, version: str, *names: str, model: str = "vocabulary") -> None:
+    """Upload a SavedModel as `modelA/1`, or only those of its files that are named."""
+    directory = models.path(model) / "1"
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory).as_posix()
+        if path.is_file() and (not names or name in names):
+            oss.put(f"{PREFIX}/{version}/{name}", path)
+
+
+def open_impatiently(bucket: str) -> ObjectStore:
+    """The bucket, with the patience of a test."""
+    return open_store(bucket, StoreOptions(), timeouts=(5, 1))
+
+
+@dataclass
+class Watched:
+    """A mirror with the root mounted at /models; `changes` are the directories that it told a change of."""
+
+    mirror: Mirror
+    changes: list[str] = field(default_factory=list)
+
+    def directory(self, name: str = "modelA") -> Path:
+        return Path(self.mirror.directory(f"/models/{name}"))
+
+    def versions(self, name: str = "modelA") -> list[str]:
+        """The published versions, each of which is checked to be complete."""
+        directory = self.directory(name)
+        if not directory.is_dir():
+            return []
+        found = sorted(path.name for path in directory.iterdir() if parse_version(path.name) is not None)
+        for version in found:
+            assert missing_part(directory / version) in ("", f"{version} is not a directory"), version
+        return found
+
+    def outlook(self, name: str = "modelA") -> Outlook:
+        return self.mirror.outlook(f"/models/{name}")
+
+    @property
+    def status(self) -> SourceStatus:
+        (status,) = self.mirror.status()
+        return status
+
+    @property
+    def warnings(self) -> str:
+        return "\n".join(self.status.warnings)
+
+    @property
+    def problem(self) -> str:
+        problem = self.status.problem
+        return problem.told if problem is not None else ""
+
+
+@contextmanager
+def watched(tmp_path: Path, *models: ModelConfig, in_use: Any = None, **options: Any) -> Iterator[Watched]:
+    """A mirror for `models` until the end of the block."""
+    settings = MirrorOptions(**{"poll_seconds": POLL, "cache_dir": str(tmp_path / "cache"), **options})
+    changes: list[str] = []
+    mirror = Mirror(settings, open_impatiently, changes.append)
+    if in_use is not None:
+        mirror.in_use = in_use
+    mirror.mount(ROOT, "/models")
+    try:
+        mirror.want({each.name: each for each in models or (model(),)})
+        yield Watched(mirror, changes)
+    finally:
+        mirror.close()
+
+
+def listings(oss: OssServer) -> int:
+    """How many listings were answered so far."""
+    return sum(request.operation == "LIST" and request.status == 200 for request in oss.requests)
