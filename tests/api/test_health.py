@@ -98,15 +98,9 @@ def test_health_is_off_unless_asked_for(path: str) -> None:
         target = server.grpc_target
         deployment.change(server, path, "", {"enable_grpc_healthcheck_service": True})
         assert server.grpc_target == target
-        until(lambda: check_if_connected(channel) == SERVING)
-
-
-def check_if_connected(channel: grpc.Channel) -> int | None:
-    try:
-        return check(channel)
-    except grpc.RpcError as error:
-        assert error.code() == grpc.StatusCode.UNAVAILABLE  # noqa: PT017 - the old connection ends
-        return None
+        own_connection = [("grpc.use_local_subchannel_pool", 1)]  # the other one ends with the server that had it
+        with grpc.insecure_channel(target, own_connection) as fresh:
+            assert check(fresh) == SERVING
 
 
 def test_probes_need_no_token_and_get_nothing_else(path: str) -> None:

@@ -288,10 +288,10 @@ def test_what_cannot_be_batched(load: Load, name: str, signature: str, inputs: I
     assert str(refused(load(name, max_batch_size=4), inputs, signature=signature)) == message
 
 
-def test_an_output_without_a_row_for_each_row(load: Load) -> None:
-    model = load("together", max_batch_size=4)
-    model._model.run = lambda *_: {"rows": np.zeros(3, np.int32), "echo": floats(0)}  # type: ignore[method-assign]
-    assert str(refused(model, {"seconds": floats(0)})) == (
+@pytest.mark.parametrize("signature", ["none_of", "unequal"])
+def test_an_output_without_a_row_for_each_row(load: Load, signature: str) -> None:
+    model = load("echoes", max_batch_size=4)
+    assert str(refused(model, {"x": floats(1, 2)}, signature=signature)) == (
         "FAILED_PRECONDITION: Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes "
         "of the input tensors"
     )

@@ -267,17 +267,18 @@ def test_a_directory_in_place_of_the_file(version: Path) -> None:
 
 def test_a_failed_warm_up_frees_the_version(version: Path) -> None:
     write(version, [predict_log(signature_name="other")])
-    closed = []
+    sessions = []
 
     def load(directory: Path) -> Servable:
         servable = load_saved_model(directory)
-        close = servable.close
-        servable.close = lambda: closed.append(close())  # type: ignore[method-assign]
+        sessions.append(servable._runner._session)
         return servable
 
     with pytest.raises(ServingError):
         WarmingLoader(load, replay)(version)
-    assert closed == [None]
+    (session,) = sessions
+    with pytest.raises(RuntimeError, match="Attempted to use a closed Session"):
+        session.run(session.graph.get_operations()[0])
 
 
 def test_a_version_that_is_no_longer_wanted_answers_no_more(version: Path) -> None:
