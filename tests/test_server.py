@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import shutil
 import signal
 import socket
@@ -24,6 +26,8 @@ import tfs_notebook
 from tests import saved_models
 from tests.serving import ALL, ask, config_text, label, serving_threads, until
 from tfs_notebook import Code, ServingError, deployment
+from tfs_notebook.engine import config_file
+from tfs_notebook.engine.config import parse_config
 from tfs_notebook.ports import PortTakenError
 from tfs_notebook.server import Server
 
@@ -619,6 +623,38 @@ def test_the_config_file_is_followed(models: Models, tmp_path: Path) -> None:
         write(config_text({"a": base_path, "b": base_path}))
         until(lambda: configured() == {"a", "b"})
         until(lambda: server.problems == [])
+
+
+def test_a_config_file_that_does_not_answer_is_told_and_holds_up_nothing(
+    models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe that nobody writes to is like a file on a network file system that is gone."""
+    monkeypatch.setattr(config_file, "PATIENCE_SECONDS", 0.2)
+    file, pipe, other_name = (tmp_path / name for name in ("model_config.pbtxt", "pipe", "other"))
+    base_path = models.path("half_plus_two")
+    file.write_text(config_text({"a": base_path}))
+    with tfs_notebook.serve(model_config_file=str(file), model_config_file_poll_wait_seconds=1, **ANY) as server:
+        os.mkfifo(pipe)
+        os.link(pipe, other_name)
+        pipe.replace(file)
+        until(lambda: server.problems)
+        (problem,) = server.problems
+        assert re.fullmatch(rf"{re.escape(str(file))} has not answered for [\d.]+ s", problem.message)
+        assert predictions(server, "a") == [2.5]
+        server.reload(parse_config(config_text({"b": base_path})))
+        assert predictions(server, "b") == [2.5]
+    assert not server.running  # nor does stopping wait for it
+    os.close(os.open(other_name, os.O_WRONLY | os.O_NONBLOCK))
+
+
+def test_a_config_file_that_does_not_answer_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deployment, "_FIRST_READ_SECONDS", 0.2)
+    pipe = tmp_path / "model_config.pbtxt"
+    os.mkfifo(pipe)
+    with pytest.raises(ServingError) as caught:
+        tfs_notebook.serve(model_config_file=str(pipe), **ANY)
+    assert (caught.value.code, caught.value.message) == (Code.UNAVAILABLE, f"{pipe} has not answered for 0.2 s")
+    os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
 
 
 def test_a_config_file_that_is_not_there(tmp_path: Path) -> None:

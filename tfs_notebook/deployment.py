@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from concurrent import futures  # Python 3.10 has three TimeoutErrors
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.accepted_flags import KNOWN_FLAGS, without_accepted
 from tfs_notebook.batching_options import batching_parameters
+from tfs_notebook.engine.aside import aside
 from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
 from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.engine.storage import nothing_to_serve
@@ -16,7 +18,7 @@ from tfs_notebook.errors import invalid_argument
 from tfs_notebook.monitoring import metrics_path
 from tfs_notebook.mount import Mount
 from tfs_notebook.options import ANY_PORT, NOTEBOOK_DEFAULTS, Options
-from tfs_notebook.runtime import import_aside, without_tensorflow_remarks
+from tfs_notebook.runtime import import_aside, result_of, without_tensorflow_remarks
 from tfs_notebook.transport import check_listening
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
     from tfs_notebook.server import Server
+
+_FIRST_READ_SECONDS = 60.0
+"""How long a config file may take to answer at the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +59,18 @@ def deployment(options: Options, text: str = "", source: str = "model config") -
         return Deployment(options, parse_config(text, source))
     if options.model_config_file:
         file = ConfigFile(Mount(options.mount, options.model_root).resolve(options.model_config_file))
-        return Deployment(options, file.read(), file)
+        return Deployment(options, _first_read(file), file)
     if options.model_base_path:
         return Deployment(options, single_model(options.model_name, options.model_base_path))
     raise invalid_argument("Both server_options.model_base_path and server_options.model_config_file are empty!")
+
+
+def _first_read(file: ConfigFile) -> ModelServerConfig:
+    """The configuration in `file`. Raises ServingError, also UNAVAILABLE for one that does not answer."""
+    try:
+        return result_of(aside(file.read, "tfs-config-file"), _FIRST_READ_SECONDS)
+    except futures.TimeoutError:
+        raise file.silence(_FIRST_READ_SECONDS) from None
 
 
 def notebook_options(given: Mapping[str, Any]) -> Options:

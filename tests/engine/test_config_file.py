@@ -3,17 +3,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import re
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.engine.parts import Recorder, until
+from tfs_notebook.engine import config_file
 from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.engine.events import EventStream, Kind
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
@@ -236,3 +240,62 @@ async def test_a_refused_configuration_is_logged_and_the_next_one_is_applied(
         await until(lambda: watched.applied[-1] == ["c"])
     assert "INVALID_ARGUMENT: not like this" in caplog.text
     assert watched.applied == [["b"], ["c"]]
+
+
+# A file that does not answer: a pipe that nobody writes to is like one on a network file system that is gone
+
+
+@pytest.fixture
+def hanging(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Path]]:
+    """Makes the file one whose reading hangs until somebody writes to the path that it returns."""
+    monkeypatch.setattr(config_file, "PATIENCE_SECONDS", 0.05)
+    pipe, other_name = path.with_suffix(".pipe"), path.with_suffix(".other")
+
+    def hang() -> Path:
+        os.mkfifo(pipe)
+        os.link(pipe, other_name)
+        pipe.replace(path)
+        return other_name
+
+    yield hang
+    with contextlib.suppress(OSError):  # nobody reads
+        os.close(os.open(other_name, os.O_WRONLY | os.O_NONBLOCK))
+
+
+def silences(recorder: Recorder, path: Path) -> list[float]:
+    """For how long, in seconds, the file was told not to have answered."""
+    told = [event.error for event in recorder.of(Kind.CONFIG) if event.error is not None]
+    matches = [re.fullmatch(rf"{re.escape(str(path))} has not answered for ([\d.]+) s", one.message) for one in told]
+    return [float(match[1]) for match in matches if match is not None]
+
+
+async def test_a_file_that_does_not_answer_is_told_ever_more_rarely_until_it_does(
+    path: Path, events: EventStream, recorder: Recorder, hanging: Callable[[], Path]
+) -> None:
+    watched = Watched(path, events)
+    async with watched.watching():
+        answer = hanging()
+        await until(lambda: len(silences(recorder, path)) >= 3)
+        assert silences(recorder, path)[:3] == [0.05, 0.1, 0.2]
+        error = recorder.of(Kind.CONFIG)[0].error
+        assert error is not None
+        assert (error.code, "within reach" in error.hint) == (Code.UNAVAILABLE, True)
+        assert [thread.name for thread in threading.enumerate()].count("tfs-config-file") == 1
+        put(path, naming("b"))
+        answer.write_text(naming("b"))
+        await until(lambda: watched.applied == [["b"]])
+        assert recorder.of(Kind.CONFIG)[-1].error is None  # all is well again
+        put(path, naming("c"))
+        await until(lambda: watched.applied == [["b"], ["c"]])
+
+
+async def test_watching_a_file_that_does_not_answer_ends_at_once_and_the_default_executor_is_free(
+    path: Path, events: EventStream, recorder: Recorder, hanging: Callable[[], Path]
+) -> None:
+    watched = Watched(path, events)
+    async with watched.watching():
+        hanging()
+        await until(lambda: silences(recorder, path))
+    await asyncio.get_running_loop().shutdown_default_executor()
+    (reader,) = (thread for thread in threading.enumerate() if thread.name == "tfs-config-file")
+    assert reader.daemon  # the process does not wait for it either

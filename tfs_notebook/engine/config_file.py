@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfs_notebook.engine.aside import aside
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.events import Event, EventStream, Kind
-from tfs_notebook.errors import ServingError, not_found
+from tfs_notebook.errors import Code, ServingError, not_found
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 _log = logging.getLogger(__name__)
+PATIENCE_SECONDS = 10.0
+"""How long a look at the file may take until that is told."""
 
 
 class ConfigFile:
@@ -31,6 +34,7 @@ class ConfigFile:
         self._content: str | None = None
         self._unreadable: ServingError | None = None
         self._refused = False
+        self._told = ""
 
     def read(self) -> ModelServerConfig:
         """The configuration in the file. Raises ServingError NOT_FOUND, or INVALID_ARGUMENT with the position."""
@@ -74,10 +78,10 @@ class ConfigFile:
         """Look at the file every `period` seconds and `apply` it when it changed; what is refused is told once.
 
         With a `period` of 0 or less it is only looked at when `look_now` asks for it. A change is applied though an
-        earlier one is still waiting for its models.
+        earlier one is still waiting for its models. A file that does not answer is told, and holds up nothing but the
+        looks that would follow.
         """
-        loop = asyncio.get_running_loop()
-        told, applying = "", None
+        loop, applying = asyncio.get_running_loop(), None
         try:
             while True:
                 waking = loop.call_later(period, self._asked.set) if period > 0 else None
@@ -86,15 +90,12 @@ class ConfigFile:
                 if waking is not None:
                     waking.cancel()
                 try:
-                    config = await loop.run_in_executor(None, self.read_if_changed)
+                    config = await self._look(events)
                 except ServingError as error:
-                    if error.message != told:
-                        told = error.message
-                        _log.warning("Failed to read ModelServerConfig file: %s", error)
-                        events.publish(Event(Kind.CONFIG, error=error))
+                    self._tell(error, events)
                     continue
-                if told:
-                    told = ""
+                if self._told:
+                    self._told = ""
                     events.publish(Event(Kind.CONFIG))
                 if config is not None:
                     if applying is not None:
@@ -103,6 +104,29 @@ class ConfigFile:
         finally:
             if applying is not None:
                 applying.cancel()
+
+    async def _look(self, events: EventStream) -> ModelServerConfig | None:
+        """What `read_if_changed` returns or raises; for how long it does neither is told, ever more rarely."""
+        looking = asyncio.wrap_future(aside(self.read_if_changed, "tfs-config-file"))
+        waited, pause = 0.0, PATIENCE_SECONDS
+        try:
+            while not (await asyncio.wait([looking], timeout=pause))[0]:
+                waited = pause = waited + pause
+                self._tell(self.silence(waited), events)
+            return looking.result()
+        finally:
+            looking.cancel()
+
+    def silence(self, seconds: float) -> ServingError:
+        """What there is to tell when the file has not answered for `seconds`."""
+        hint = "The configuration that is in force stays so. Is the file system that holds the file within reach?"
+        return ServingError(Code.UNAVAILABLE, f"{self.path} has not answered for {seconds:g} s", hint=hint)
+
+    def _tell(self, error: ServingError, events: EventStream) -> None:
+        if error.message != self._told:
+            self._told = error.message
+            _log.warning("Failed to read ModelServerConfig file: %s", error)
+            events.publish(Event(Kind.CONFIG, error=error))
 
     async def _apply(self, config: ModelServerConfig, apply: Callable[[ModelServerConfig], Awaitable[None]]) -> None:
         try:
