@@ -8,7 +8,10 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow.core.example.example_pb2 import Example
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis.inference_pb2 import MultiInferenceRequest
 
 import tfs_notebook
 from tests import tflite_models
@@ -130,3 +133,106 @@ def test_a_file_that_is_no_model_is_a_problem_until_it_is_exchanged(content: byt
         assert problem.where == str(tmp_path / "1" / "model.tflite")
         write(tmp_path / "1", content)
         until(lambda: isinstance(predict(server, ROWS), dict))
+
+
+# Classify, regress and several at once
+
+CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
+EXAMPLE = "features { feature { key: 'x' value { bytes_list { value: 'cat' } } } }"
+LABEL = text_format.Parse(EXAMPLE, Example()).SerializeToString().decode()
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """classify: the example as the label, and as the score whether it is EXAMPLE; regress: 3 if so; floats: neither."""
+    names = {"scores": "PartitionedCall:0", "classes": "PartitionedCall:1", "outputs": "PartitionedCall:2"}
+    inputs = {"inputs": "serving_default_s:0"}
+
+    def of(*outputs: str) -> Any:
+        return definition(inputs, {alias: names[alias] for alias in outputs}, shape=[None])
+
+    signatures = {"classify": of("scores", "classes"), "regress": of("outputs"), "scores": of("scores")}
+    signatures["serving_default"] = signatures["classify"]
+    wanted = text_format.Parse(EXAMPLE, Example()).SerializeToString()
+    base = tmp_path_factory.mktemp("heads")
+    write(base / "4", with_signatures(tflite_models.matching(wanted), signatures))
+    return base
+
+
+def tasks(*asked: tuple[str, str], examples: str = f"examples {{ {EXAMPLE} }} examples {{}}") -> MultiInferenceRequest:
+    text = "".join(
+        f"tasks {{ method_name: '{method}' model_spec {{ name: 'model' signature_name: '{signature}' }} }} "
+        for method, signature in asked
+    )
+    return text_format.Parse(f"{text} input {{ example_list {{ {examples} }} }}", MultiInferenceRequest())
+
+
+@pytest.mark.parametrize("options", [{}, {"enable_batching": True}], ids=["alone", "batched"])
+def test_several_tasks_at_once_and_each_alone(heads: Path, options: dict[str, Any]) -> None:
+    with (
+        tfs_notebook.serve(str(heads), **PREFERRED, **options) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+    ):
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        reply = stub.MultiInference(tasks((REGRESS, "regress"), (CLASSIFY, ""), (CLASSIFY, "scores")), timeout=20)
+        specs = [(result.model_spec.version.value, result.model_spec.signature_name) for result in reply.results]
+        assert specs == [(4, "regress"), (4, "serving_default"), (4, "scores")]
+        values, *classes = reply.results
+        assert [one.value for one in values.regression_result.regressions] == [3, 0]
+        found = [
+            [
+                [(one.label, one.score) for one in example.classes]
+                for example in result.classification_result.classifications
+            ]
+            for result in classes
+        ]
+        assert found == [[[(LABEL, 1)], [("", 0)]], [[("", 1)], [("", 0)]]]
+        body = {"examples": [{"x": "cat"}]}
+        classified = ask(server, "POST", "/v1/models/model:classify", body)
+        regressed = ask(server, "POST", "/v1/models/model:regress", {"signature_name": "regress", **body})
+        assert (classified.json, regressed.json) == ({"results": [[[LABEL, 1]]]}, {"results": [3]})
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "text"),
+    [
+        (tasks((CLASSIFY, "none")), "INVALID_ARGUMENT", "Requested signature not found in model graph: none"),
+        (
+            tasks((CLASSIFY, ""), (CLASSIFY, "serving_default")),
+            "INVALID_ARGUMENT",
+            "Duplicate evaluation of signature: serving_default",
+        ),
+        (
+            tasks(("tensorflow/serving/predict", "")),
+            "UNIMPLEMENTED",
+            "Unsupported signature method_name: tensorflow/serving/predict",
+        ),
+        (tasks((REGRESS, "regress"), examples=""), "INVALID_ARGUMENT", "Input is empty."),
+    ],
+    ids=["signature", "twice", "method", "empty"],
+)
+def test_tasks_that_are_refused(heads: Path, request_: MultiInferenceRequest, code: str, text: str) -> None:
+    with (
+        tfs_notebook.serve(str(heads), **PREFERRED) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+        pytest.raises(grpc.RpcError) as caught,
+    ):
+        prediction_service_pb2_grpc.PredictionServiceStub(channel).MultiInference(request_, timeout=20)
+    assert (caught.value.code().name, caught.value.details()) == (code, text)
+
+
+def test_tasks_on_an_input_that_takes_no_examples(tmp_path: Path) -> None:
+    """TensorFlow Serving copies the bytes of the strings over the numbers."""
+    made = definition({"inputs": "serving_default_x:0"}, {"outputs": "PartitionedCall:1"}, shape=[None, 2])
+    write(tmp_path / "1", with_signatures(tflite_models.linear(), {"regress": made}))
+    with (
+        tfs_notebook.serve(str(tmp_path), **PREFERRED) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+        pytest.raises(grpc.RpcError) as caught,
+    ):
+        prediction_service_pb2_grpc.PredictionServiceStub(channel).MultiInference(
+            tasks((REGRESS, "regress")), timeout=20
+        )
+    assert (caught.value.code().name, caught.value.details()) == (
+        "INVALID_ARGUMENT", "Expects arg[0] to be float but string is provided",
+    )  # fmt: skip

@@ -33,6 +33,20 @@ def words() -> bytes:
     return _converted(lambda s: {"t": tf.reshape(s, [-1, 1])}, {"s": tf.TensorSpec([None], tf.string)})
 
 
+def matching(wanted: bytes) -> bytes:
+    """serving_default_s: string[?] → PartitionedCall: float[?, 1], 1 where it is `wanted`, else 0; PartitionedCall:1:
+    string[?, 1], the same strings; PartitionedCall:2: float[?], three times the first.
+
+    (TensorFlow's package has no TFLite operation that parses tf.train.Examples.)
+    """
+
+    def serve(s: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = tf.cast(tf.equal(s, wanted), tf.float32)
+        return {"a": tf.reshape(found, [-1, 1]), "b": tf.reshape(s, [-1, 1]), "c": 3.0 * found}
+
+    return _converted(serve, {"s": tf.TensorSpec([None], tf.string)})
+
+
 def gathering() -> bytes:
     """serving_default_i: int32[?] → PartitionedCall: float[?], that place of 10, 20, 30; refuses others when run."""
     return _converted(
