@@ -1,7 +1,8 @@
-"""What the tables share: a REST reply in one line, Predict messages, and how a call over gRPC was refused."""
+"""What the tables share: a REST reply in one line, Predict messages, how a call was refused, and loads that wait."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -11,9 +12,11 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import predict_pb2
 
 from tests.serving import ask
+from tfs_notebook.engine.session_overrides import OVERRIDES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from tfs_notebook.server import Server
 
@@ -48,6 +51,18 @@ def predict_request(
     for alias, value in inputs.items():
         request.inputs[alias].CopyFrom(value if isinstance(value, TensorProto) else tf.make_tensor_proto(value))
     return request
+
+
+def hold(version: Path) -> None:
+    """Let the load of the version in this directory wait until somebody `let_load`s it."""
+    path = version / OVERRIDES
+    path.parent.mkdir(exist_ok=True)
+    os.mkfifo(path)
+
+
+def let_load(version: Path) -> None:
+    """Let the load go on that waits, now or soon, since somebody did `hold` it."""
+    (version / OVERRIDES).open("wb").close()
 
 
 def refusal(call: Callable[[], Any]) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,10 +20,9 @@ from tensorflow_serving.config import model_server_config_pb2
 
 import tfs_notebook
 from tests import saved_models
-from tests.conformance.calls import ANY, predict_request, refusal
+from tests.conformance.calls import ANY, hold, let_load, predict_request, refusal
 from tests.serving import ALL, ask, config_text, label, until
 from tfs_notebook.api.inference import ModelSpec
-from tfs_notebook.engine.session_overrides import OVERRIDES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,13 +106,8 @@ def put(stock: Path, base: Path, *versions: int, broken: bool = False, held: boo
         if broken:
             saved_models.truncated_pb(copying)
         if held:
-            (copying / OVERRIDES).parent.mkdir(exist_ok=True)
-            os.mkfifo(copying / OVERRIDES)
+            hold(copying)
         copying.rename(base / str(version))
-
-
-def let_load(base: Path, version: int) -> None:
-    (base / str(version) / OVERRIDES).open("wb").close()
 
 
 @contextmanager
@@ -142,7 +135,7 @@ def test_a_new_version_loads_beside_the_old_one_which_then_goes(stock: Path, bas
         client.becomes((2, LOADING), (1, AVAILABLE))
         assert client.asked() == (1, 1.0)
         assert client.refused(version=2) == ("NOT_FOUND", "Servable not found for request: Specific(m, 2)")
-        let_load(base, 2)
+        let_load(base / "2")
         client.becomes((2, AVAILABLE), (1, ENDED))
         assert client.asked() == (2, 2.0)
         assert client.refused(version=1) == ("NOT_FOUND", "Servable not found for request: Specific(m, 1)")
@@ -185,7 +178,7 @@ def test_a_version_that_vanishes_is_replaced_by_the_next_lower_before_it_goes(st
         (base / "2").rename(base / "2.denied")
         client.becomes((2, AVAILABLE), (1, LOADING))
         assert client.asked() == (2, 2.0)
-        let_load(base, 1)
+        let_load(base / "1")
         client.becomes((2, ENDED), (1, AVAILABLE))
 
 
@@ -280,7 +273,7 @@ def test_a_version_that_is_dropped_while_it_loads_is_cancelled(stock: Path, base
         put(stock, base, 2, held=True)
         client.becomes((2, LOADING), (1, AVAILABLE))
         client.reload(model(base, "model_version_policy { specific { versions: 1 } }"))
-        let_load(base, 2)
+        let_load(base / "2")
         client.becomes((2, ("END", "CANCELLED", "Loading of servable cancelled")), (1, AVAILABLE))
 
 
@@ -324,7 +317,7 @@ def test_a_load_that_hangs_holds_up_nobody(stock: Path, tmp_path: Path) -> None:
         put(stock, bases["m"], 3)
         until(lambda: client.states().get(3) == AVAILABLE)
         assert client.asked() == (3, 3.0)
-        let_load(bases["m"], 2)
+        let_load(bases["m"] / "2")
         until(lambda: client.states()[2][0] == "END")
 
 
@@ -348,7 +341,7 @@ def test_one_version_is_enough(stock: Path, base: Path) -> None:
     with serving(NOTHING) as client:
         client.reload(model(base, ALL))
         client.becomes((2, AVAILABLE), (1, LOADING))
-        let_load(base, 1)
+        let_load(base / "1")
         client.becomes((2, AVAILABLE), (1, AVAILABLE))
 
 
@@ -374,6 +367,6 @@ def test_which_version_answers(stock: Path, base: Path) -> None:
             ({"model": ""}, ("INVALID_ARGUMENT", "ModelSpec has no name specified.")),
         ):
             assert client.refused(**spec) == refused
-        let_load(base, 3)
+        let_load(base / "3")
         client.becomes((3, AVAILABLE), (2, AVAILABLE), (1, AVAILABLE))
         assert client.asked() == (3, 3.0)

@@ -13,7 +13,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 import tfs_notebook
 from tests import saved_models
-from tests.conformance.calls import ANY, refusal
+from tests.conformance.calls import ANY, hold, let_load, refusal
 from tests.serving import ALL, ask, config_text, label, until
 
 if TYPE_CHECKING:
@@ -255,6 +255,35 @@ def test_another_policy_loads_and_unloads_versions(served: Served, models: Model
         until(lambda versions=versions: available() == versions, f"{policy}: {available()}")
 
 
+def test_only_new_models_are_waited_for(served: Served, models: Models, tmp_path: Path) -> None:
+    server, stub = served
+    for version in (1, 2):
+        models.copy("half_plus_two", tmp_path, version)
+    hold(tmp_path / "2")
+    reload(stub, config_text({"m": tmp_path}))
+    assert asked(server, "m/versions/2") == 404
+    assert asked(server, "m") == 2.5
+    let_load(tmp_path / "2")
+    until(lambda: asked(server, "m/versions/2") == 2.5)
+
+
+def test_a_new_model_is_waited_for_and_holds_up_no_other_reload(served: Served, models: Models, tmp_path: Path) -> None:
+    """TensorFlow Serving does one reload after the other."""
+    server, stub = served
+    path = models.path("half_plus_two")
+    hold(models.copy("half_plus_two", tmp_path, 1))
+    config = text_format.Parse(config_text({"m": path, "n": tmp_path}), model_server_config_pb2.ModelServerConfig())
+    request = model_management_pb2.ReloadConfigRequest(config=config)
+    waiting = stub.HandleReloadConfigRequest.future(request, timeout=100)
+    until(lambda: b'"LOADING"' in ask(server, "GET", "/v1/models/n").body)
+    assert not waiting.done()
+    reload(stub, config_text({"m": path, "o": path}))
+    assert [asked(server, name) for name in ("m", "n", "o")] == [2.5, 404, 2.5]
+    let_load(tmp_path / "1")
+    assert waiting.result().status.error_code == 0  # it asks for nothing any more
+    assert [asked(server, name) for name in ("m", "n", "o")] == [2.5, 404, 2.5]
+
+
 def test_a_model_without_versions_is_waited_for_until_the_deadline(
     served: Served, models: Models, tmp_path: Path
 ) -> None:
@@ -303,6 +332,34 @@ def test_the_file_is_applied_when_it_changes_and_bad_ones_are_not(models: Models
         assert (asked(server, "b"), asked(server, "c")) == (404, 2.5)
         file.write_text(config_text({"d": path}))
         until(lambda: (asked(server, "c"), asked(server, "d")) == (404, 2.5))
+
+
+def test_a_file_without_a_config_changes_nothing(models: Models, tmp_path: Path) -> None:
+    path, file = models.path("half_plus_two"), tmp_path / "models.config"
+    file.write_text(config_text({"a": path}))
+    options = {"model_config_file": str(file), "model_config_file_poll_wait_seconds": 1}
+    with tfs_notebook.serve(**options, **ANY) as server:
+        file.write_text("nothing at all")  # told, so that it is known when the next text is read
+        until(lambda: server.problems)
+        file.write_text("# nothing but a comment")
+        until(lambda: server.problems == [])
+        assert asked(server, "a") == 2.5
+        file.write_text(config_text({"b": path}))
+        until(lambda: (asked(server, "a"), asked(server, "b")) == (404, 2.5))
+
+
+def test_without_a_poll_of_the_disk_a_reload_still_finds_new_models(models: Models) -> None:
+    """In TensorFlow Serving it waits for ever."""
+    path = models.path("half_plus_two")
+    options = {"file_system_poll_wait_seconds": 0, **ANY}
+    with (
+        tfs_notebook.serve(config=config_text({"m": path}), **options) as server,
+        grpc.insecure_channel(server.grpc_target) as channel,
+    ):
+        reload(ModelStub(channel), config_text({"m": path, "n": path}))
+        assert [asked(server, name) for name in ("m", "n")] == [2.5, 2.5]
+        reload(ModelStub(channel), config_text({"n": path}))
+        assert [asked(server, name) for name in ("m", "n")] == [404, 2.5]
 
 
 def test_labels_move_in_the_documented_order(models: Models, tmp_path: Path) -> None:
