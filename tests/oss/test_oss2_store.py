@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,7 +38,7 @@ def store(oss: OssServer) -> Oss2Store:
 
 def read(store: Oss2Store, key: str = KEY, *, etag: str = "", start: int = 0, end: int | None = None) -> bytes:
     with store.read(key, etag=etag, start=start, end=end) as body:
-        return b"".join(body)
+        return b"".join(map(bytes, body))
 
 
 def test_a_listing_has_all_pages_in_order_and_the_service_s_time(oss: OssServer, store: Oss2Store) -> None:
@@ -85,7 +86,7 @@ def test_an_empty_object_is_read_too(oss: OssServer, store: Oss2Store) -> None:
 @pytest.mark.parametrize(("start", "end"), [(0, 1), (0, 1000), (7, 70_000), (len(CONTENT) - 1, None), (5, 1 << 40)])
 def test_a_range_is_read(store: Oss2Store, start: int, end: int | None) -> None:
     with store.read(KEY, start=start, end=end) as body:
-        assert b"".join(body) == CONTENT[start:end]
+        assert b"".join(map(bytes, body)) == CONTENT[start:end]
         assert body.stored == store.head(KEY)
 
 
@@ -101,7 +102,7 @@ def test_a_small_object_is_read_again_only_when_it_changed(oss: OssServer, store
 
 def test_a_body_that_is_cut_is_never_taken_for_the_object(oss: OssServer, store: Oss2Store) -> None:
     oss.fail("cut", at=1000)
-    with pytest.raises(StoreError, match="1000 bytes read") as refused:
+    with pytest.raises(StoreError, match="ended after 1000 of 1048576 bytes") as refused:
         read(store)
     assert refused.value.fault is Fault.UNREACHABLE
 
@@ -131,7 +132,7 @@ def test_without_a_checksum_of_the_service_the_size_must_do(oss: OssServer, stor
     oss.fail("no_checksum", times=2)
     with store.read(KEY) as body:
         assert body.stored.crc64 is None
-        assert b"".join(body) == CONTENT
+        assert b"".join(map(bytes, body)) == CONTENT
 
 
 def test_another_object_under_the_same_key_does_not_mix_into_a_read(oss: OssServer, store: Oss2Store) -> None:
@@ -187,7 +188,7 @@ def test_reads_that_are_given_up_leave_no_connection_behind(oss: OssServer, stor
     oss.put("large", bytes(8 << 20))
     for _ in range(40):
         with store.read("large") as body:
-            assert len(next(iter(body))) <= 256 * 1024
+            assert len(next(iter(body))) <= 512 * 1024
     assert read(store) == CONTENT
     until(lambda: sum(thread.name.startswith("Thread-") for thread in threading.enumerate()) < 10)
 
@@ -282,3 +283,17 @@ def test_a_store_can_be_opened_elsewhere_with_the_keys_of_this_moment(oss: OssSe
     told = json.loads(json.dumps(store.portable()))
     os.environ["OSS_ACCESS_KEY_SECRET"] = "not it"
     assert read(Oss2Store.from_portable(told)) == CONTENT
+
+
+def test_a_piece_that_is_kept_too_long_cannot_be_read_any_more(oss: OssServer, store: Oss2Store) -> None:
+    with store.read(KEY) as body:
+        pieces = list(body)
+    assert len(pieces) > 1
+    with pytest.raises(ValueError, match="released memoryview"):
+        bytes(pieces[0])
+
+
+def test_bytes_go_from_the_http_library_to_their_memory_without_a_copy(oss: OssServer, store: Oss2Store) -> None:
+    """Fails when urllib3 changes the private name that this rests on; reads then still work, at half the speed."""
+    with store.read(KEY) as body:
+        assert isinstance(body.raw._fp, HTTPResponse)

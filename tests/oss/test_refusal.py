@@ -26,7 +26,7 @@ KEY = "models/modelA/1/saved_model.pb"
 
 def read(store: Oss2Store, *, etag: str = "", start: int = 0) -> bytes:
     with store.read(KEY, etag=etag, start=start) as body:
-        return b"".join(body)
+        return b"".join(map(bytes, body))
 
 
 @pytest.fixture

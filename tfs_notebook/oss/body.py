@@ -12,11 +12,11 @@ from tfs_notebook.oss.refusal import unreachable
 from tfs_notebook.oss.store import Fault, StoredObject, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tfs_notebook.oss.client import Client
 
-_PIECE = 256 * 1024
+_PIECE = 512 * 1024
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
 
 
@@ -35,6 +35,12 @@ def stored_object(key: str, reply: Any) -> StoredObject:
     )
 
 
+def _reader(raw: Any) -> Callable[[memoryview], int]:
+    """What fills memory with the bytes that follow in a urllib3 response: its own `readinto` copies them twice."""
+    read_into: Callable[[memoryview], int] = getattr(raw, "_fp", raw).readinto
+    return read_into
+
+
 class OssBody:
     """The bytes from `start` to before `end` that `reply` brings; the whole object's are checked by its checksum.
 
@@ -45,30 +51,35 @@ class OssBody:
         self._client = client
         self._where = client.where(key)
         self.stored = client.ask(key, lambda: stored_object(key, reply))
-        self._raw = reply.resp.response.raw
+        self.raw = reply.resp.response.raw
         last = self.stored.size if end is None else min(end, self.stored.size)
         self._length = last - start
         self._check_reply(etag)
         if start or end is not None:
             self._check_range(reply, start, last)
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[memoryview]:
+        """Pieces of at most 512 KB, each released when the next one is asked for: they share their memory."""
+        from http.client import HTTPException
+
         from urllib3.exceptions import HTTPError
 
-        came, crc = 0, Crc64()
-        pieces = self._raw.stream(_PIECE, decode_content=False)
+        came, crc, memory = 0, Crc64(), memoryview(bytearray(max(min(_PIECE, self._length), 1)))
+        read_into = _reader(self.raw)
         while True:
             try:
-                piece = next(pieces, b"")
-            except (HTTPError, OSError) as error:
+                size = read_into(memory)
+            except (HTTPError, HTTPException, OSError) as error:
                 problem = unreachable(error, self._where, self._client.endpoint)
                 break
-            if not piece:
+            if not size:
                 self._check_bytes(came, crc.value)
+                self.raw.release_conn()
                 return
-            came += len(piece)
-            crc.update(piece)
-            yield piece
+            came += size
+            with memory[:size] as piece:
+                crc.update(piece)
+                yield piece
         raise problem
 
     def _check_reply(self, etag: str) -> None:
@@ -88,8 +99,8 @@ class OssBody:
 
     def _check_bytes(self, came: int, crc: int) -> None:
         """A body that ends too early, or has other bytes than the service keeps, must not pass for the object."""
-        if came != self._length:
-            raise StoreError(Fault.DAMAGED, f"{self._where}: {came} bytes came instead of {self._length}")
+        if came < self._length:
+            raise StoreError(Fault.UNREACHABLE, f"{self._where}: the reply ended after {came} of {self._length} bytes")
         if came == self.stored.size and self.stored.crc64 not in (None, crc):
             raise StoreError(
                 Fault.DAMAGED, f"{self._where} arrived damaged: its CRC-64 is {self.stored.crc64}, not {crc}"

@@ -105,7 +105,7 @@ class Oss2Store:
             return None
         try:
             body = OssBody(self._client, key, reply, etag="", start=0, end=None)
-            return b"".join(body), body.stored.etag
+            return b"".join(map(bytes, body)), body.stored.etag
         finally:
             reply.resp.response.close()
 

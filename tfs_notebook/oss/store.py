@@ -77,8 +77,8 @@ class Body(Protocol):
 
     stored: StoredObject
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Pieces of at most a few hundred KB."""
+    def __iter__(self) -> Iterator[memoryview]:
+        """Pieces of at most a few hundred KB; each may be released when the next one is asked for."""
         ...
 
 
