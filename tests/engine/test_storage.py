@@ -145,7 +145,7 @@ def test_a_long_listing_is_cut(tmp_path: Path) -> None:
 def test_a_base_path_that_is_a_file_or_a_loop_or_no_path_at_all(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    reasons = {"file": "Not a directory", "loop": "symbolic links", "\0": "null byte", "x" * 300: "name too long"}
+    reasons = {"file": "Not a directory", "loop": "symbolic links", "\0": "embedded null", "x" * 300: "name too long"}
     for name, reason in reasons.items():
         found = scan(tmp_path / name)
         assert not found.readable
