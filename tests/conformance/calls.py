@@ -1,4 +1,4 @@
-"""What the tables share: a REST reply in one line, Predict messages, how a call was refused, and loads that wait."""
+"""What the tables share: REST replies in one line, Predict and reload messages, refusals, and loads that wait."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 from tensorflow.core.framework.tensor_pb2 import TensorProto
-from tensorflow_serving.apis import predict_pb2
+from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc, predict_pb2
+from tensorflow_serving.config import model_server_config_pb2
 
 from tests.serving import ask
 from tfs_notebook.engine.session_overrides import OVERRIDES
@@ -35,6 +37,24 @@ def answered(server: Server, path: str, body: Any) -> Any:
     reply = ask(server, "POST", path, body)
     assert reply.status == 200, reply.body
     return reply.json
+
+
+def says(text: str, expected: str) -> bool:
+    """Whether `text` is what is `expected`, of which `…` at the end stands for more that is not told here."""
+    return text.startswith(expected[:-1]) if expected.endswith("…") else text == expected
+
+
+def asked(server: Server, path: str) -> Any:
+    """What a model makes of 1.0, or the status of the refusal; `path` follows /v1/models/."""
+    reply = ask(server, "POST", f"/v1/models/{path}:predict", {"instances": [1.0]})
+    return reply.json["predictions"][0] if reply.status == 200 else reply.status
+
+
+def reload_config(channel: grpc.Channel, text: str, *metric_names: str, timeout: float = 100) -> Any:
+    """The reply to HandleReloadConfigRequest with the configuration in `text`."""
+    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    request = model_management_pb2.ReloadConfigRequest(config=config, metric_names=metric_names)
+    return model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=timeout)
 
 
 def predict_request(

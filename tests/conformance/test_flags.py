@@ -14,6 +14,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from tests.conformance.calls import predict_request
 from tests.test_cli import free_ports, running
+from tfs_notebook.options import FLAGS as OPTIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,7 +147,9 @@ def test_the_versions() -> None:
 # 1.2 All 48 flags
 
 
-def test_there_are_48() -> None:
+def test_there_are_48_beside_our_own(usage: str) -> None:
+    shown = set(re.findall("^\t--([a-z_0-9]+)=", usage, re.MULTILINE))
+    assert shown == FLAGS.keys() | {name for name, flag in OPTIONS.items() if flag.own}
     assert len(FLAGS) == 48
 
 

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from google.protobuf import text_format
-from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
-from tensorflow_serving.config import model_server_config_pb2
 
 import tfs_notebook
 from tests import saved_models
-from tests.conformance.calls import ANY, answered, refused
+from tests.conformance.calls import ANY, asked, refused, reload_config
 from tests.serving import ALL, ask, config_text, label, until
 
 if TYPE_CHECKING:
@@ -44,20 +41,12 @@ def serving(base_path: Path, policy: str, **options: Any) -> Iterator[Server]:
 
 def reload(server: Server, base_path: Path, fields: str) -> tuple[str, str]:
     """Reload over gRPC; how it was refused, or OK."""
-    text = config_text({"m": base_path}, {"m": fields})
-    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     with grpc.insecure_channel(server.grpc_target) as channel:
-        stub = model_service_pb2_grpc.ModelServiceStub(channel)
-        request = model_management_pb2.ReloadConfigRequest(config=config)
         try:
-            stub.HandleReloadConfigRequest(request, timeout=60)
+            reload_config(channel, config_text({"m": base_path}, {"m": fields}))
         except grpc.RpcError as error:
             return error.code().name, error.details()
     return "OK", ""
-
-
-def asked(server: Server, path: str) -> Any:
-    return answered(server, f"/v1/models/m{path}:predict", {"instances": [0.0]})["predictions"][0]
 
 
 def versions(*numbers: int) -> str:
@@ -70,9 +59,9 @@ def versions(*numbers: int) -> str:
 def test_labels_in_the_configuration_of_the_start_and_of_new_versions(base_path: Path) -> None:
     with serving(base_path, versions(1) + label("stable", 1)) as server:
         assert server.problems == []
-        assert asked(server, "/labels/stable") == 1
+        assert asked(server, "m/labels/stable") == 1
         assert reload(server, base_path, versions(1, 2) + label("stable", 1) + label("canary", 2)) == ("OK", "")
-        assert (asked(server, "/labels/stable"), asked(server, "/labels/canary")) == (1, 2)
+        assert (asked(server, "m/labels/stable"), asked(server, "m/labels/canary")) == (1, 2)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +94,7 @@ def test_labels_that_are_assigned(base_path: Path, flag: bool, old: str, new: st
             elif answers[name] is None:
                 expected = 404, "Servable not found for request: Specific(m, 7)"
             else:
-                assert asked(server, path) == answers[name]
+                assert asked(server, f"m{path}") == answers[name]
                 continue
             assert refused(server, "POST", f"/v1/models/m{path}:predict", {"instances": [0.0]}) == expected
 
@@ -125,8 +114,8 @@ def test_labels_that_are_refused(base_path: Path, flag: bool, old: str, new: str
         for _ in range(2):  # asking again does not help
             refusal = "FAILED_PRECONDITION", UNAVAILABLE.format(version)
             assert reload(server, base_path, available + new) == refusal
-        if old:
-            assert asked(server, "/labels/a") == 1  # as it was
+        assert asked(server, "m/labels/a") == (1 if old else 400)  # as it was
+        assert [asked(server, f"m/labels/{name}") for name in ("b", "z")] == [400, 400]
 
 
 @pytest.mark.parametrize("flag", [False, True])
@@ -146,7 +135,7 @@ def test_a_label_stays_when_its_version_goes_and_only_the_flag_lets_it_be_given_
             assert refused(server, "POST", path, body) == gone
         assert [problem.message for problem in server.problems] == ([] if flag else [UNAVAILABLE.format(1)])
         assert reload(server, base_path, versions(2) + label("a", 2)) == ("OK", "")
-        assert asked(server, "/labels/a") == 2
+        assert asked(server, "m/labels/a") == 2
         assert server.problems == []
 
 

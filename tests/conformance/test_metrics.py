@@ -19,10 +19,11 @@ from tensorflow_serving.apis import (
 import tfs_notebook
 from tests import example_models
 from tests.conformance.calls import ANY, predict_request, refusal
-from tests.serving import Reply, ask, config_text
+from tests.serving import ask, config_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.conftest import Models
     from tfs_notebook.server import Server
@@ -66,7 +67,7 @@ def samples(server: Server) -> dict[str, float]:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 def test_any_method(server: Server, method: str) -> None:
-    reply: Reply = ask(server, method, PATH)
+    reply = ask(server, method, PATH)
     assert (reply.status, reply.headers["Content-Type"]) == (200, "text/plain")
     assert f"# TYPE {COUNT} counter\n" in reply.body.decode()
 
@@ -207,7 +208,7 @@ def test_the_buckets_of_latencies(server: Server) -> None:
         ("prometheus_config: { enable: true, path: '/v1/metrics' }", "/v1/metrics", 200),
     ],
 )
-def test_where_they_are(models: Models, tmp_path: Any, text: str, path: str, status: int) -> None:
+def test_where_they_are(models: Models, tmp_path: Path, text: str, path: str, status: int) -> None:
     (tmp_path / "monitoring").write_text(text)
     base_path = str(models.path("half_plus_two"))
     with tfs_notebook.serve(base_path, monitoring_config_file=str(tmp_path / "monitoring"), **ANY) as server:

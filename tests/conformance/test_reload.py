@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from google.protobuf import text_format
-from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
-from tensorflow_serving.config import model_server_config_pb2
 
 import tfs_notebook
 from tests import saved_models
-from tests.conformance.calls import ANY, hold, let_load, refusal
+from tests.conformance.calls import ANY, asked, hold, let_load, refusal, reload_config
 from tests.serving import ALL, ask, config_text, label, until
 
 if TYPE_CHECKING:
@@ -23,8 +21,7 @@ if TYPE_CHECKING:
     from tests.conftest import Models
     from tfs_notebook.server import Server
 
-ModelStub = model_service_pb2_grpc.ModelServiceStub
-Served = tuple["Server", ModelStub]
+Served = tuple["Server", grpc.Channel]
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +34,11 @@ def server(models: Models) -> Iterator[Server]:
 
 @pytest.fixture
 def served(server: Server, models: Models) -> Iterator[Served]:
-    """The server with the one model `m`, x/2 + 2, and a stub."""
+    """The server with the one model `m`, x/2 + 2, and a channel."""
     with grpc.insecure_channel(server.grpc_target) as channel:
-        stub = ModelStub(channel)
-        reload(stub, "model_config_list {}")
-        reload(stub, config_text({"m": models.path("half_plus_two")}))
-        yield server, stub
-
-
-def reload(stub: ModelStub, text: str, *metric_names: str) -> model_management_pb2.ReloadConfigResponse:
-    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-    request = model_management_pb2.ReloadConfigRequest(config=config, metric_names=metric_names)
-    return stub.HandleReloadConfigRequest(request, timeout=100)
-
-
-def asked(server: Server, path: str) -> Any:
-    """What a model makes of 1.0, or the status of the refusal."""
-    reply = ask(server, "POST", f"/v1/models/{path}:predict", {"instances": [1.0]})
-    return reply.json["predictions"][0] if reply.status == 200 else reply.status
+        reload_config(channel, "model_config_list {}")
+        reload_config(channel, config_text({"m": models.path("half_plus_two")}))
+        yield server, channel
 
 
 # 2.1 Fields, and the text format
@@ -72,9 +56,9 @@ def asked(server: Server, path: str) -> Any:
     ],
 )
 def test_spellings_of_a_model(served: Served, models: Models, fields: str, model: str) -> None:
-    server, stub = served
+    server, channel = served
     fields = fields.format(path=models.path("half_plus_two"))
-    assert reload(stub, f"model_config_list: {{ config: {{ {fields} }} }}").status.error_code == 0
+    assert reload_config(channel, f"model_config_list: {{ config: {{ {fields} }} }}").status.error_code == 0
     assert asked(server, model) == 2.5
     assert asked(server, "m") == 404
 
@@ -168,15 +152,15 @@ UNSUPPORTED = (
     ],
 )
 def test_configurations_that_are_refused_change_nothing(served: Served, text: str, code: str, message: str) -> None:
-    server, stub = served
-    assert refusal(lambda: reload(stub, text)) == (code, message)
+    server, channel = served
+    assert refusal(lambda: reload_config(channel, text)) == (code, message)
     assert asked(server, "m") == 2.5
 
 
 def test_a_label_that_is_refused(served: Served, models: Models) -> None:
-    server, stub = served
+    server, channel = served
     text = config_text({"m": models.path("half_plus_two")}, {"m": label("a", 9)})
-    assert refusal(lambda: reload(stub, text)) == (
+    assert refusal(lambda: reload_config(channel, text)) == (
         "FAILED_PRECONDITION",
         "Request to assign label to version 9 of model m, which is not currently available for inference",
     )
@@ -185,10 +169,10 @@ def test_a_label_that_is_refused(served: Served, models: Models) -> None:
 
 def test_a_logging_config_logs(served: Served, models: Models, tmp_path: Path) -> None:
     """TensorFlow Serving refuses it with `No request-logger-creator provided.`, after the models were loaded."""
-    server, stub = served
+    server, channel = served
     collector = f"log_collector_config {{ filename_prefix: '{tmp_path}/requests' }}"
     fields = f"logging_config {{ {collector} sampling_config {{ sampling_rate: 1.0 }} }}"
-    reload(stub, config_text({"m": models.path("half_plus_two")}, {"m": fields}))
+    reload_config(channel, config_text({"m": models.path("half_plus_two")}, {"m": fields}))
     assert asked(server, "m") == 2.5
     until(lambda: any(file.stat().st_size for file in tmp_path.glob("requests*")))
 
@@ -197,25 +181,25 @@ def test_a_logging_config_logs(served: Served, models: Models, tmp_path: Path) -
 
 
 def test_the_list_is_the_whole_truth(served: Served, models: Models) -> None:
-    server, stub = served
+    server, channel = served
     path = models.path("half_plus_two")
-    reload(stub, config_text({"n": path, "o": path}))
+    reload_config(channel, config_text({"n": path, "o": path}))
     assert [asked(server, name) for name in ("m", "n", "o")] == [404, 2.5, 2.5]
-    reload(stub, "model_config_list {}")
+    reload_config(channel, "model_config_list {}")
     assert [asked(server, name) for name in ("m", "n", "o")] == [404, 404, 404]
     ended = ask(server, "GET", "/v1/models/n").json["model_version_status"]
     assert [(item["version"], item["state"], item["status"]["error_code"]) for item in ended] == [("1", "END", "OK")]
-    reload(stub, config_text({"n": path}))
+    reload_config(channel, config_text({"n": path}))
     assert asked(server, "n") == 2.5
 
 
 def test_a_new_model_that_does_not_load_is_told_and_nothing_is_rolled_back(
     served: Served, models: Models, tmp_path: Path
 ) -> None:
-    server, stub = served
+    server, channel = served
     saved_models.truncated_pb(models.copy("half_plus_two", tmp_path / "bad", 3))
     text = config_text({"bad": tmp_path / "bad", "good": models.path("half_plus_two")})
-    code, error = refusal(lambda: reload(stub, text))
+    code, error = refusal(lambda: reload_config(channel, text))
     assert code == "UNKNOWN"
     start, _, rest = error.partition(" due to error: ")
     assert start == "1 model(s) did not become available: {{{name: bad version: 3}"
@@ -227,17 +211,17 @@ def test_a_new_model_that_does_not_load_is_told_and_nothing_is_rolled_back(
 
 
 def test_versions_are_compared_by_number_only(served: Served, tmp_path: Path) -> None:
-    server, stub = served
+    server, channel = served
     saved_models.half_plus_two(tmp_path / "1", scale=0, offset=7)
-    reload(stub, config_text({"m": tmp_path}))
+    reload_config(channel, config_text({"m": tmp_path}))
     assert asked(server, "m") == 2.5  # what was loaded from the path before
-    reload(stub, "model_config_list {}")
-    reload(stub, config_text({"m": tmp_path}))
+    reload_config(channel, "model_config_list {}")
+    reload_config(channel, config_text({"m": tmp_path}))
     assert asked(server, "m") == 7.0
 
 
 def test_another_policy_loads_and_unloads_versions(served: Served, models: Models, tmp_path: Path) -> None:
-    server, stub = served
+    server, channel = served
     for version in (1, 2, 3):
         models.copy("half_plus_two", tmp_path, version)
 
@@ -251,16 +235,16 @@ def test_another_policy_loads_and_unloads_versions(served: Served, models: Model
         ("model_version_policy { specific { versions: 1 versions: 2 } }", ["2", "1"]),
         ("model_version_policy { latest { num_versions: 2 } }", ["3", "2"]),
     ):
-        reload(stub, config_text({"m": tmp_path}, {"m": policy}))
+        reload_config(channel, config_text({"m": tmp_path}, {"m": policy}))
         until(lambda versions=versions: available() == versions, f"{policy}: {available()}")
 
 
 def test_only_new_models_are_waited_for(served: Served, models: Models, tmp_path: Path) -> None:
-    server, stub = served
+    server, channel = served
     for version in (1, 2):
         models.copy("half_plus_two", tmp_path, version)
     hold(tmp_path / "2")
-    reload(stub, config_text({"m": tmp_path}))
+    reload_config(channel, config_text({"m": tmp_path}))
     assert asked(server, "m/versions/2") == 404
     assert asked(server, "m") == 2.5
     let_load(tmp_path / "2")
@@ -269,31 +253,28 @@ def test_only_new_models_are_waited_for(served: Served, models: Models, tmp_path
 
 def test_a_new_model_is_waited_for_and_holds_up_no_other_reload(served: Served, models: Models, tmp_path: Path) -> None:
     """TensorFlow Serving does one reload after the other."""
-    server, stub = served
+    server, channel = served
     path = models.path("half_plus_two")
     hold(models.copy("half_plus_two", tmp_path, 1))
-    config = text_format.Parse(config_text({"m": path, "n": tmp_path}), model_server_config_pb2.ModelServerConfig())
-    request = model_management_pb2.ReloadConfigRequest(config=config)
-    waiting = stub.HandleReloadConfigRequest.future(request, timeout=100)
-    until(lambda: b'"LOADING"' in ask(server, "GET", "/v1/models/n").body)
-    assert not waiting.done()
-    reload(stub, config_text({"m": path, "o": path}))
-    assert [asked(server, name) for name in ("m", "n", "o")] == [2.5, 404, 2.5]
-    let_load(tmp_path / "1")
-    assert waiting.result().status.error_code == 0  # it asks for nothing any more
-    assert [asked(server, name) for name in ("m", "n", "o")] == [2.5, 404, 2.5]
+    with ThreadPoolExecutor(1) as aside:
+        waiting = aside.submit(reload_config, channel, config_text({"m": path, "n": tmp_path}))
+        until(lambda: b'"LOADING"' in ask(server, "GET", "/v1/models/n").body)
+        assert not waiting.done()
+        reload_config(channel, config_text({"m": path, "o": path}))
+        assert [asked(server, name) for name in ("m", "n", "o")] == [2.5, 404, 2.5]
+        let_load(tmp_path / "1")
+        assert waiting.result().status.error_code == 0  # it asks for nothing any more
+        assert [asked(server, name) for name in ("m", "n", "o")] == [2.5, 404, 2.5]
 
 
 def test_a_model_without_versions_is_waited_for_until_the_deadline(
     served: Served, models: Models, tmp_path: Path
 ) -> None:
     """TensorFlow Serving blocks for ever."""
-    server, stub = served
+    server, channel = served
     (tmp_path / "empty").mkdir()
     text = config_text({"m": models.path("half_plus_two"), "empty": tmp_path / "empty"})
-    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
-    request = model_management_pb2.ReloadConfigRequest(config=config)
-    code, error = refusal(lambda: stub.HandleReloadConfigRequest(request, timeout=1.5))
+    code, error = refusal(lambda: reload_config(channel, text, timeout=3.0))
     assert (code, asked(server, "m")) == ("UNKNOWN", 2.5)
     assert error.startswith("1 model(s) did not become available: {{{name: empty} due to error: NOT_FOUND: ")
     models.copy("half_plus_two", tmp_path / "empty", 1)  # it stays configured
@@ -304,9 +285,9 @@ def test_a_model_without_versions_is_waited_for_until_the_deadline(
 
 
 def test_the_reply_tells_how_counters_have_grown(served: Served, models: Models) -> None:
-    _, stub = served
+    _, channel = served
     name = "/tensorflow/serving/request_count"
-    reply = reload(stub, config_text({"m": models.path("half_plus_two")}), name, "/no/such/counter")
+    reply = reload_config(channel, config_text({"m": models.path("half_plus_two")}), name, "/no/such/counter")
     assert (reply.status.error_code, reply.status.error_message) == (0, "")
     assert [(metric.name, metric.int64_value_increase) for metric in reply.metric] == [
         (name, 0), ("/no/such/counter", 0),
@@ -328,7 +309,7 @@ def test_the_file_is_applied_when_it_changes_and_bad_ones_are_not(models: Models
         file.write_text(config_text({"b": path}))
         until(lambda: (asked(server, "a"), asked(server, "b")) == (404, 2.5))
         # What was set over gRPC stays, unlike in TensorFlow Serving, until the file changes
-        reload(ModelStub(channel), config_text({"c": path}))
+        reload_config(channel, config_text({"c": path}))
         assert (asked(server, "b"), asked(server, "c")) == (404, 2.5)
         file.write_text(config_text({"d": path}))
         until(lambda: (asked(server, "c"), asked(server, "d")) == (404, 2.5))
@@ -356,9 +337,9 @@ def test_without_a_poll_of_the_disk_a_reload_still_finds_new_models(models: Mode
         tfs_notebook.serve(config=config_text({"m": path}), **options) as server,
         grpc.insecure_channel(server.grpc_target) as channel,
     ):
-        reload(ModelStub(channel), config_text({"m": path, "n": path}))
+        reload_config(channel, config_text({"m": path, "n": path}))
         assert [asked(server, name) for name in ("m", "n")] == [2.5, 2.5]
-        reload(ModelStub(channel), config_text({"n": path}))
+        reload_config(channel, config_text({"n": path}))
         assert [asked(server, name) for name in ("m", "n")] == [404, 2.5]
 
 
@@ -376,7 +357,7 @@ def test_labels_move_in_the_documented_order(models: Models, tmp_path: Path) -> 
         grpc.insecure_channel(server.grpc_target) as channel,
     ):
         for versions, stable in (("versions: 1 versions: 2", 1), ("versions: 1 versions: 2", 2), ("versions: 2", 2)):
-            reload(ModelStub(channel), config(versions, stable))
+            reload_config(channel, config(versions, stable))
             assert asked(server, "m/labels/stable") == stable
         until(lambda: asked(server, "m/versions/1") == 404)
         shutil.rmtree(tmp_path / "1")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
@@ -11,7 +11,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 import tfs_notebook
 from tests import saved_models
-from tests.conformance.calls import ANY, predict_request
+from tests.conformance.calls import ANY, asked, predict_request
 from tests.serving import ALL, ask, config_text, until
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def test_negative_versions_have_no_url_but_grpc(server: Server) -> None:
 
 @pytest.fixture
 def changing(models: Models, tmp_path: Path) -> Iterator[tuple[Server, Mapping[str, Path]]]:
-    """Serves versions 1 and 2 of five models, whose base paths come with it; 1 gives x/2 + 2, 2 gives 2."""
+    """Serves versions 1 and 2 of six models, whose base paths come with it; 1 gives x/2 + 2, 2 gives 2."""
     rows = {"gone": "", "fall_back": "", "one_of_all": ALL, "denied": specific(1, 2), "emptied": ALL, "replaced": ALL}
     two = saved_models.half_plus_two(tmp_path / "two", scale=0, offset=2)
     base_paths = {name: tmp_path / name for name in rows}
@@ -132,18 +132,16 @@ def test_what_happens_on_disk_happens_to_the_versions(
     shutil.copytree(models.path("half_plus_two") / "1", base_paths["replaced"] / "2", dirs_exist_ok=True)
     for name, versions in (("fall_back", [1]), ("one_of_all", [2]), ("denied", [1]), ("emptied", [])):
         until(lambda name=name, versions=versions: available(server, name) == versions, name)
+    gone = f"Could not find base path {base_paths['gone']} for servable gone"
+    until(lambda: any(problem.message.startswith(gone) for problem in server.problems))
     assert available(server, "gone") == [2]
-    assert available(server, "replaced") == [2, 1]
-    assert asked(server, "replaced") == 2.0  # the bytes that were loaded, not those that are there now
     assert states(server, "emptied") == {2: "END", 1: "END"}  # told for ever
     models.copy("half_plus_two", base_paths["emptied"], 2)  # seen gone, then created again: a fresh load
     until(lambda: available(server, "emptied") == [2])
     assert asked(server, "emptied") == 2.5
-
-
-def asked(server: Server, model: str) -> Any:
-    reply = ask(server, "POST", f"/v1/models/{model}:predict", {"instances": [1.0]})
-    return reply.json["predictions"][0]
+    assert available(server, "gone") == [2]  # several looks later
+    assert available(server, "replaced") == [2, 1]
+    assert asked(server, "replaced") == 2.0  # the bytes that were loaded, not those that are there now
 
 
 def test_a_file_named_by_a_number_holds_up_nothing(models: Models, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from hypothesis import settings
 from prometheus_client.parser import text_string_to_metric_families
 
 import tfs_notebook
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tfs_notebook.server import Server
 
 ANY: dict[str, Any] = {"rest_api_port": 0, "port": 0}
+FIXED = settings(max_examples=60, deadline=None, derandomize=True)
+"""So many examples of what comes at random, the same ones in every run."""
 BATCHED: dict[str, Any] = {"enable_batching": True}
 FUZZED = (
     "half_plus_two", "half_plus_two_tf1", "multi", "dtypes", "vocabulary", "bytes_image", "any_width", "cnn", "raising",

@@ -36,7 +36,7 @@ def put(tmp_path: Path) -> Callable[[int], Path]:
     return put
 
 
-def model_table(server: Server) -> Any:
+def the_model(server: Server) -> Any:
     (model,) = server.status().models
     return model
 
@@ -58,7 +58,7 @@ def test_versions_are_created_emptied_renamed_and_replaced(put: Callable[[int], 
         under_load(server) as load,
     ):
         second.mkdir()
-        until(lambda: 2 in model_table(server).waiting)
+        until(lambda: 2 in the_model(server).waiting)
         load.until_newest(1)
 
         put(2)
@@ -72,7 +72,7 @@ def test_versions_are_created_emptied_renamed_and_replaced(put: Callable[[int], 
         second.rename(aside)
         load.until_newest(1)
         aside.rename(second)  # empty as it is now
-        until(lambda: 2 in model_table(server).waiting)
+        until(lambda: 2 in the_model(server).waiting)
         load.until_answered(20)
         assert load.newest(1)
 
@@ -88,7 +88,7 @@ def test_versions_are_created_emptied_renamed_and_replaced(put: Callable[[int], 
 
 
 def test_a_version_that_is_cut_off_is_told_and_the_one_before_serves(
-    put: Callable[[int], Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    put: Callable[[int], Path], tmp_path: Path
 ) -> None:
     put(1)
     with (
@@ -139,14 +139,13 @@ def test_a_base_path_that_breaks(
 
 
 def test_a_thousand_versions_in_a_directory(models: Models, tmp_path: Path) -> None:
-    """The newest serves, and when it goes the next one does, as soon as with two of them."""
+    """The newest serves, and when it goes the next one does."""
     base = tmp_path / "m"
     base.mkdir()
     for version in range(1, 1001):
         (base / str(version)).symlink_to(models.path("half_plus_two") / "1")
     with tfs_notebook.serve(config=config_text({"m": base}), **ANY) as server:
-        versions = server._core.manager.registry.serving
-        assert list(versions["m"]) == [1000]
+        assert list(versions_of(server)) == [1000]
         for version in (1000, 999):
             (base / str(version)).unlink()
             until(lambda version=version: list(versions_of(server)) == [version - 1])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from google.protobuf import wrappers_pb2
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow.core.framework import tensor_pb2
@@ -24,7 +24,7 @@ from tensorflow_serving.apis import (
 )
 
 import tfs_notebook
-from tests.faults.parts import ANY, FUZZED, WAYS, assert_answers, serving_as
+from tests.faults.parts import ANY, FIXED, FUZZED, WAYS, assert_answers, serving_as
 from tests.serving import config_text
 from tfs_notebook import deployment
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from tests.conftest import Models
     from tfs_notebook.server import Server
 
-FIXED = settings(max_examples=60, deadline=None, derandomize=True)
 PREDICTION, MODEL = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
 UNPARSABLE = "Exception deserializing request!"
 """What grpc itself says, with INTERNAL, of bytes that are no message."""
@@ -192,7 +191,7 @@ def test_bytes(server: Server, channel: grpc.Channel, method: str, message: byte
     assert_answers(server)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@FIXED
 @given(data=st.data())
 def test_configurations(models: Models, reloaded: Server, data: st.DataObject) -> None:
     """One that is refused changes nothing; one that is taken may well serve nothing, until it is mended."""

@@ -15,8 +15,8 @@ from tensorflow_serving.apis import predict_pb2
 
 import tfs_notebook
 from tests import tflite_models
-from tests.faults.parts import ANY, assert_nothing_pinned
-from tests.faults.test_fuzz_grpc import FIXED, NEVER, PREDICTION, floats, integers, sizes
+from tests.faults.parts import ANY, FIXED, assert_nothing_pinned
+from tests.faults.test_fuzz_grpc import NEVER, PREDICTION, floats, integers, sizes
 from tests.serving import ask, config_text
 
 if TYPE_CHECKING:
