@@ -73,7 +73,7 @@ class Crew:
 
     def say(self, outlooks: Mapping[str, Outlook]) -> None:
         """Let the followers know what is to be expected."""
-        told = {base: _outlook_as_json(outlook) for base, outlook in outlooks.items()}
+        told = {base: as_json(outlook) for base, outlook in outlooks.items()}
         if (told,) != self._told:
             write_atomically(self._said, json.dumps(told).encode())
             self._told = (told,)
@@ -144,7 +144,8 @@ def _policy(told: Mapping[str, Any]) -> VersionPolicy:
     return Specific(tuple(told["specific"])) if "specific" in told else AllVersions()
 
 
-def _outlook_as_json(outlook: Outlook) -> dict[str, object]:
+def as_json(outlook: Outlook) -> dict[str, object]:
+    """All that is said of a base path, in a form that can be written and compared."""
     problem = outlook.problem
     return {
         "coming": outlook.coming,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.completeness import Parts
 from tfs_notebook.oss.complete import Evidence, Look, Marker, Quiet, graph_file
-from tfs_notebook.oss.plan import Backoff
 from tfs_notebook.oss.store import Fault, StoreError
+from tfs_notebook.oss.trouble import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,7 +58,7 @@ class Draft:
     replaces: bool = False
 
     def __post_init__(self) -> None:
-        self.backoff = Backoff(min(self.poll, 5.0))
+        self.backoff = Backoff(self.poll)
 
     def saw(self, version: Version, look: Look, before: Look | None) -> None:
         """Take note of how `look` shows it."""
@@ -67,7 +67,7 @@ class Draft:
         self.quiet.saw(version, look, before, self.poll)
         self.evidence.forget_changed(version, self.marker)
         if changed:
-            self.failure, self.backoff = None, Backoff(min(self.poll, 5.0))
+            self.failure, self.backoff = None, Backoff(self.poll)
             if self.download is not None and not self._is_of(self.download.files):
                 self.download.cancel()
 

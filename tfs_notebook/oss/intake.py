@@ -15,7 +15,7 @@ from tfs_notebook.oss.store import Fault, StoreError
 from tfs_notebook.oss.transfer import Download
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from tfs_notebook.engine.config import VersionPolicy
     from tfs_notebook.engine.supply import Transfer
@@ -84,9 +84,9 @@ class Intake:
         else:
             self._cache.drop_staging(path)
 
-    def replace(self, versions: Collection[tuple[str, int]]) -> None:
-        """Bring published versions again, each given as its base path and its number, from the next look on."""
-        self.replacing |= {path for path in self._cache.published if (base_of(path), number_of(path)) in versions}
+    def replace(self, base: str, number: int) -> None:
+        """Bring a published version again, from the next look on."""
+        self.replacing |= {path for path in self._cache.published if (base_of(path), number_of(path)) == (base, number)}
 
     def choose(self, wants: Mapping[str, tuple[VersionPolicy, ...]]) -> set[str]:
         """Find out which versions are wanted, by what is known of them now; also kept as `wanted`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tfs_notebook.oss.cache import Published
-
-LONGEST_PAUSE = 300.0
-"""Seconds between two attempts at most."""
 
 
 def picks(policy: VersionPolicy, numbers: Iterable[int], counts: Callable[[int], bool]) -> Iterator[int]:
@@ -60,17 +56,3 @@ def superfluous(
             return
         yield path
         over_budget -= published[path].size
-
-
-class Backoff:
-    """Pauses that double from `first` seconds up to five minutes, each somewhat random so that many do not meet."""
-
-    def __init__(self, first: float) -> None:
-        self.attempts = 0
-        self._first = first
-
-    def next(self) -> float:
-        """Seconds until the next attempt, after one more has failed."""
-        pause = min(self._first * 2.0**self.attempts, LONGEST_PAUSE)
-        self.attempts = min(self.attempts + 1, 40)
-        return pause * random.uniform(0.5, 1.0)  # noqa: S311

@@ -6,24 +6,25 @@ withdraws and prunes. Whatever goes wrong leaves what is published as it is.
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.supply import Outlook, SourceStatus
-from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.errors import ServingError
 from tfs_notebook.oss import prospect
 from tfs_notebook.oss.cache import Cache
 from tfs_notebook.oss.complete import Look
 from tfs_notebook.oss.crew import Crew, Wants
+from tfs_notebook.oss.herald import Herald
 from tfs_notebook.oss.holdings import Holdings, MirrorOptions
 from tfs_notebook.oss.intake import Intake
 from tfs_notebook.oss.keys import Tree, told
-from tfs_notebook.oss.plan import Backoff, base_of
-from tfs_notebook.oss.store import Fault, StoreError
+from tfs_notebook.oss.plan import base_of
+from tfs_notebook.oss.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,12 +33,9 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.store import ObjectStore
 
-_log = logging.getLogger(__name__)
 _JITTER = 0.1
 _FOLLOW_SECONDS = 1.0
 _STOP_SECONDS = 0.3
-_HOPEFUL_ATTEMPTS = 2
-"""Failed looks after which trouble is no longer a bad moment."""
 
 
 class Sync:
@@ -60,8 +58,9 @@ class Sync:
         self.cache = Cache(directory)
         self._options = options
         self._open_store = open_store
-        self._changed = changed
-        self._holdings = Holdings(root, self.cache, options, self._notify, in_use)
+        self._herald = Herald(root, self.cache, changed)
+        self._trouble = Trouble(root, directory, options.poll_seconds)
+        self._holdings = Holdings(root, self.cache, options, self._herald.tell, in_use)
         self._crew = Crew(self.cache.private)
         self._store: ObjectStore | None = None
         self._intake: Intake | None = None
@@ -72,13 +71,9 @@ class Sync:
         self._look_time: float | None = None
         self._is_empty = False
         self._due = 0.0
-        self._backoff = Backoff(min(options.poll_seconds, 5.0))
-        self._problem: ServingError | None = None
         self._warnings: tuple[str, ...] = ()
         self._outlooks: dict[str, Outlook] = {}
-        self._seen: dict[str, tuple[Outlook, int]] = {}
         self._follows = False
-        self._stopped = False
         self._paused = False
         self._closed = False
         self._asked = False
@@ -132,7 +127,8 @@ class Sync:
 
     def outlook(self, base: str) -> Outlook:
         """What is known of a base path."""
-        return self._outlooks.get(base) or Outlook(coming=not (self._paused or self._stopped), problem=self._problem)
+        known = self._outlooks.get(base) or Outlook(coming=True, problem=self._trouble.problem)
+        return replace(known, coming=False) if self._paused or self._trouble.is_final else known
 
     def status(self) -> SourceStatus:
         """How it is going."""
@@ -143,7 +139,7 @@ class Sync:
             for base, outlook in self._outlooks.items()
             for number, why in outlook.waiting.items()
         }
-        looks_again = not (self._paused or self._stopped or self._follows)
+        looks_again = not (self._paused or self._trouble.is_final or self._follows)
         return SourceStatus(
             address=str(self.root),
             directory=str(self.cache.directory),
@@ -152,43 +148,43 @@ class Sync:
             next_look=time.time() + max(self._due - time.monotonic(), 0.0) if looks_again else None,
             transfers=transfers,
             waiting=waiting,
-            problem=self._problem,
+            problem=self._trouble.problem,
             warnings=self._warnings,
         )
 
     def _state(self, transferring: bool, waiting: bool) -> str:
         if self._paused:
             return "paused"
-        if self._stopped:
+        if self._trouble.is_final:
             return "stopped"
         if self._follows:
             return "following"
         if self._look is None:
-            return "waiting" if self._problem is not None else "starting"
+            return "waiting" if self._trouble.problem is not None else "starting"
         if transferring:
             return "transferring"
-        return "waiting" if waiting or self._problem is not None else "in step"
+        return "waiting" if waiting or self._trouble.problem is not None else "in step"
 
     # The thread
 
     def _run(self) -> None:
         while not self._closed:
-            self._wake.clear()
-            try:
-                self._turn()
-            except Exception as error:
-                if not self._closed:
+            for step in (self._turn, self._tell):
+                try:
+                    step()
+                except Exception as error:
                     self._take_note_of(error)
-            self._tell()
-            self._wake.wait(self._pause())
+            if not self._closed:
+                self._wake.wait(self._pause())
+                self._wake.clear()
         self._let_go()
 
     def _turn(self) -> None:
         if self._asked:
             self._take_note_of_request()
-        if self._paused or self._stopped:
+        if self._paused:
             self._let_go()
-        elif self._problem is None or time.monotonic() >= self._due:
+        elif not self._trouble.forbids:
             if self._store is None:
                 self.cache.prepare()
                 self._store = self._open_store(self.root.bucket)
@@ -198,8 +194,8 @@ class Sync:
                 self._keep_in_step(self._store, self._intake)
 
     def _take_note_of_request(self) -> None:
-        self._asked = self._stopped = False
-        self._due, self._backoff.attempts = 0.0, 0
+        self._asked, self._due = False, 0.0
+        self._trouble.retry()
         if self._intake is not None:
             self._intake.retry_now()
 
@@ -222,8 +218,8 @@ class Sync:
         self._crew.leave()
 
     def _keep_in_step(self, store: ObjectStore, intake: Intake) -> None:
-        replace, self._replace = self._replace, set()
-        intake.replace(replace)
+        while self._replace:
+            intake.replace(*self._replace.pop())
         wants = self._everybodys_wants()
         if time.monotonic() >= self._due:
             self._look_at(store)
@@ -232,7 +228,7 @@ class Sync:
             self._take_up(intake, wants)
         self._holdings.wanted = intake.choose(wants)
         for path in intake.advance():
-            self._notify(base_of(path))
+            self._herald.tell(base_of(path))
         self._holdings.wanted = intake.choose(wants)
         self._holdings.prune()
         self._holdings.empty_trash()
@@ -243,7 +239,7 @@ class Sync:
         asked = time.monotonic()
         listing = store.list(self.root.directory.key)
         arrived, self._look_time = time.monotonic(), time.time()
-        self._problem, self._backoff.attempts = None, 0
+        self._trouble.is_over()
         self._due = asked + self._options.poll_seconds * random.uniform(1.0, 1.0 + _JITTER)  # noqa: S311
         tree = Tree.of(listing.objects, self.root.directory.key)
         self._is_empty = not listing.objects
@@ -262,10 +258,8 @@ class Sync:
         ]
         if self._is_empty:
             warnings.append(f"the last listing of {self.root} was empty: nothing is changed because of it")
-        for warning in warnings:
-            if warning not in self._warnings:
-                _log.warning("%s: %s", self.root, warning)
         self._warnings = tuple(warnings)
+        self._herald.log(self._warnings)
         intake.saw(self._look, self._before, wants)
 
     def _everybodys_wants(self) -> Wants:
@@ -275,72 +269,40 @@ class Sync:
         return wants
 
     def _take_note_of(self, error: Exception) -> None:
-        """Say what is wrong, and try again later, unless that cannot help."""
-        if isinstance(error, ServingError):
-            self._problem = error
-        elif isinstance(error, OSError):
-            self._problem = ServingError(
-                Code.UNAVAILABLE,
-                f"{error.filename or self.cache.directory} cannot be used ({error.strerror or error})",
-                hint=f"{self.root} is copied there.",
-            )
-        else:
-            _log.exception("synchronising %s failed", self.root)
-            self._problem = ServingError(Code.INTERNAL, f"synchronising {self.root} failed: {error!r}")
-        _log.warning("%s: %s", self.root, self._problem.told)
-        forbidden = isinstance(error, StoreError) and error.fault is Fault.FORBIDDEN
-        self._due = time.monotonic() + self._backoff.next()
-        if forbidden or (self._store is None and isinstance(error, ServingError)):
-            self._stopped = True
+        if self._closed:
+            return
+        # A store that cannot be opened lacks an option, or a package
+        self._trouble.take(error, is_final=self._store is None and isinstance(error, ServingError))
+        if self._trouble.is_final:
             self._let_go()
 
-    # Telling
-
     def _tell(self) -> None:
-        """Let everybody know of a base path on which the outlook, or whose directory, changed."""
+        """Let everybody know what is different by now."""
         if self._follows:
             self._outlooks = self._crew.hear()
         else:
             self._outlooks = {base: self._outlook(base) for base in self._all_wants | self._wants}
             if self._intake is not None:
-                with suppress(OSError):
+                with suppress(OSError):  # a full disk perhaps, which is told
                     self._crew.say(self._outlooks)
-        seen = {base: (self.outlook(base), self._stamp(base)) for base in self._wants}
-        changed = [base for base, sight in seen.items() if self._seen.get(base) != sight]
-        self._seen = seen
-        for base in changed:
-            self._notify(base)
-
-    def _notify(self, base: str) -> None:
-        try:
-            self._changed(base)
-        except Exception:
-            _log.exception("telling of a change below %s failed", self.root.join(base))
-
-    def _stamp(self, base: str) -> int:
-        """Something else whenever the versions in a base path's directory are others."""
-        try:
-            return self.cache.directory_of(base).stat().st_mtime_ns
-        except OSError:
-            return 0
+        self._herald.tell_changes({base: self.outlook(base) for base in self._wants})
 
     def _outlook(self, base: str) -> Outlook:
         if self._look is None or self._intake is None:
-            hopeful = self._backoff.attempts <= _HOPEFUL_ATTEMPTS
-            return Outlook(hopeful and not (self._paused or self._stopped), problem=self._problem)
+            return Outlook(coming=self._trouble.is_passing, problem=self._trouble.problem)
         address = self.root.join(base).directory
         policies = self._all_wants.get(base, ())
         found = prospect.outlook(address, base, policies, self._look.tree, self._intake, self.cache.published)
-        return Outlook(found.coming, found.waiting, self._problem or found.problem)
+        return Outlook(found.coming, found.waiting, self._trouble.problem or found.problem)
 
     def _pause(self) -> float | None:
         """Seconds until there is something to do, None when that is when somebody asks."""
-        if self._paused or self._stopped:
+        if self._paused or self._trouble.is_final:
             return None
         if self._follows:
             return min(self._options.poll_seconds, _FOLLOW_SECONDS)
-        due = [self._due]
-        if self._intake is not None and self._problem is None and (retry := self._intake.due()) is not None:
+        due = [self._trouble.until if self._trouble.problem is not None else self._due]
+        if self._intake is not None and self._trouble.problem is None and (retry := self._intake.due()) is not None:
             due.append(retry)
         if self.cache.has_trash:
             due.append(time.monotonic() + _FOLLOW_SECONDS)

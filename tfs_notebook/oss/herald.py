@@ -1,0 +1,56 @@
+"""Tells whoever is interested of every base path on which something is different."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from tfs_notebook.oss.crew import as_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tfs_notebook.engine.supply import Outlook
+    from tfs_notebook.oss.address import OssAddress
+    from tfs_notebook.oss.cache import Cache
+
+_log = logging.getLogger(__name__)
+
+
+class Herald:
+    """Calls `changed` with base paths below `root`, whose copies are in `cache`."""
+
+    def __init__(self, root: OssAddress, cache: Cache, changed: Callable[[str], None]) -> None:
+        self._root = root
+        self._cache = cache
+        self._changed = changed
+        self._sights: dict[str, tuple[object, int]] = {}
+        self._warnings: tuple[str, ...] = ()
+
+    def tell(self, base: str) -> None:
+        """Tell of `base`; whoever listens and fails does no harm."""
+        try:
+            self._changed(base)
+        except Exception:
+            _log.exception("telling of a change below %s failed", self._root.join(base))
+
+    def tell_changes(self, outlooks: Mapping[str, Outlook]) -> None:
+        """Tell of every base path on which the outlook is another than last time, or whose versions are."""
+        before, self._sights = self._sights, {base: self._sight(base, outlook) for base, outlook in outlooks.items()}
+        for base, sight in self._sights.items():
+            if before.get(base) != sight:
+                self.tell(base)
+
+    def _sight(self, base: str, outlook: Outlook) -> tuple[object, int]:
+        try:
+            stamp = self._cache.directory_of(base).stat().st_mtime_ns
+        except OSError:
+            stamp = 0
+        return as_json(outlook), stamp
+
+    def log(self, warnings: tuple[str, ...]) -> None:
+        """Log those of these warnings that were not among the last."""
+        for warning in warnings:
+            if warning not in self._warnings:
+                _log.warning("%s: %s", self._root, warning)
+        self._warnings = warnings
