@@ -102,6 +102,7 @@ def test_a_paused_kernel_leaves_the_work_to_the_other(oss: OssServer, models: Mo
     upload(oss, models, "modelA/1")
     with watched(tmp_path) as first, watched(tmp_path) as second:
         until(lambda: {first.status.state, second.status.state} == {"in step", "following"})
+        assert first.versions() == ["1"]
         writer, other = (first, second) if second.status.state == "following" else (second, first)
         writer.mirror.pause()
         until(lambda: other.status.state == "in step")

@@ -203,6 +203,25 @@ def test_sync_now_looks_without_waiting_for_the_poll(oss: OssServer, models: Mod
         until(lambda: seen.versions() == ["1", "2"])
 
 
+def test_on_demand_only_a_request_is_a_reason_to_look_until_it_is_answered(
+    oss: OssServer, models: Models, tmp_path: Path
+) -> None:
+    upload(oss, models, "modelA/1", model="half_plus_two")
+    with watched(tmp_path, model(policy=AllVersions()), on_demand=True) as seen:
+        until(lambda: seen.versions() == ["1"])
+        until(lambda: seen.status.next_look is None)
+        before = listings(oss)
+        upload(oss, models, "modelA/2", model="half_plus_two")
+        seen.mirror.sync_now()
+        until(lambda: seen.versions() == ["1", "2"])
+        until(lambda: seen.status.next_look is None)
+        assert listings(oss) > before
+        oss.delete(f"{PREFIX}/modelA/1/")
+        seen.mirror.sync_now()
+        until(lambda: seen.versions() == ["2"])
+        until(lambda: seen.status.next_look is None)
+
+
 def test_while_paused_nothing_is_asked_or_brought(oss: OssServer, models: Models, tmp_path: Path) -> None:
     upload(oss, models, "modelA/1")
     read = oss.fail("stall", key="assets/", times=None)

@@ -93,6 +93,11 @@ class Draft:
             return False
         return bool(self.to_read()) or (not self.waits_for and self.settled)
 
+    @property
+    def is_coming(self) -> bool:
+        """Whether it may be here soon without anybody doing anything."""
+        return self.failure is None and (bool(self.to_read()) or not self.waits_for)
+
     def to_read(self) -> list[str]:
         """The files that must be read before it can be judged."""
         return self.evidence.wanted(self.version, self.marker)

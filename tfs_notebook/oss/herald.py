@@ -24,7 +24,7 @@ class Herald:
         self._root = root
         self._cache = cache
         self._changed = changed
-        self._sights: dict[str, tuple[object, int]] = {}
+        self._sights: dict[str, tuple[object, ...]] = {}
         self._warnings: tuple[str, ...] = ()
 
     def tell(self, base: str) -> None:
@@ -34,19 +34,22 @@ class Herald:
         except Exception:
             _log.exception("telling of a change below %s failed", self._root.join(base))
 
-    def tell_changes(self, outlooks: Mapping[str, Outlook]) -> None:
-        """Tell of every base path on which the outlook is another than last time, or whose versions are."""
-        before, self._sights = self._sights, {base: self._sight(base, outlook) for base, outlook in outlooks.items()}
+    def tell_changes(self, outlooks: Mapping[str, tuple[Outlook, object]]) -> None:
+        """Tell of every base path on which the outlook, or what it is for, is another than last time, or its versions.
+
+        The outlook on each base path comes with what it is for, the policies.
+        """
+        before, self._sights = self._sights, {base: self._sight(base, *outlook) for base, outlook in outlooks.items()}
         for base, sight in self._sights.items():
             if before.get(base) != sight:
                 self.tell(base)
 
-    def _sight(self, base: str, outlook: Outlook) -> tuple[object, int]:
+    def _sight(self, base: str, outlook: Outlook, purpose: object) -> tuple[object, ...]:
         try:
             stamp = self._cache.directory_of(base).stat().st_mtime_ns
         except OSError:
             stamp = 0
-        return as_json(outlook), stamp
+        return as_json(outlook), purpose, stamp
 
     def log(self, warnings: tuple[str, ...]) -> None:
         """Log those of these warnings that were not among the last."""

@@ -26,7 +26,8 @@ _SPARE = 64 << 20
 class MirrorOptions:
     """How copies of what is in OSS are kept.
 
-    `poll_seconds` lie between two listings of a root. `cache_dir` ("": under the user's cache directory) holds the
+    `poll_seconds` lie between two listings of a root; `on_demand` it is only listed at the beginning and when asked to,
+    and then until what was found there has been brought. `cache_dir` ("": under the user's cache directory) holds the
     copies, apart for each `endpoint`, as one bucket name may mean two. `marker` is the name of a file that has to be in
     a version before it is complete (see `complete.Marker`), "" for none. Of versions that no policy wants the
     `keep_versions` newest of each base path stay (None: all), while all published versions of a root have at most
@@ -34,6 +35,7 @@ class MirrorOptions:
     """
 
     poll_seconds: float = 30.0
+    on_demand: bool = False
     cache_dir: str = ""
     marker: str = ""
     keep_versions: int | None = 2
@@ -67,6 +69,7 @@ class Holdings:
         Returns warnings about what else differs, and stays as it is; `replacing` is about to be exchanged.
         """
         self._cache.notice_losses()
+        self._absent = {path: since for path, since in self._absent.items() if path in self._cache.published}
         bases = {base_of(path) for path in self._cache.published}
         listed = {version.path: version for base in bases for version in look.tree.versions(base).values()}
         bereft = set()
@@ -83,6 +86,11 @@ class Holdings:
                 self._withdraw(path, "is gone from the bucket")
         for base in sorted(bereft):
             yield f"nothing is listed below {self._root.join(base)} any more: what was brought stays in place"
+
+    @property
+    def has_doubts(self) -> bool:
+        """Whether another look must tell if a version has gone."""
+        return bool(self._absent)
 
     def _withdraw(self, path: str, why: str) -> None:
         self._cache.withdraw(path)

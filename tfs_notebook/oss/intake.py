@@ -180,6 +180,11 @@ class Intake:
             for path in self._wanted_drafts()
         )
 
+    @property
+    def expects_more(self) -> bool:
+        """Whether a version that is wanted may be here soon without anybody doing anything."""
+        return any(self.drafts[path].is_coming for path in self.wanted & self.drafts.keys())
+
     def due(self) -> float | None:
         """When (monotonic) the next failed version is to be tried again."""
         drafts = [self.drafts[path] for path in self._wanted_drafts()]

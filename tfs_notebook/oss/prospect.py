@@ -29,8 +29,8 @@ def outlook(
     published: Iterable[str],
 ) -> Outlook:
     """The outlook on the base path `base`, which is `address` in OSS, as `tree` lists it."""
-    drafts = {number_of(path): intake.drafts[path] for path in intake.wanted if path in intake.drafts}
-    drafts = {number: draft for number, draft in sorted(drafts.items()) if base_of(draft.version.path) == base}
+    on_their_way = sorted(path for path in intake.wanted & intake.drafts.keys() if base_of(path) == base)
+    drafts = {number_of(path): intake.drafts[path] for path in on_their_way}
     waiting = {number: draft.told() for number, draft in drafts.items()}
     there = {number_of(path) for path in published if base_of(path) == base}
     for policy in policies:
@@ -38,7 +38,7 @@ def outlook(
             absent = set(policy.versions) - there - drafts.keys()
             waiting |= dict.fromkeys(sorted(absent), f"{address} does not hold it")
     return Outlook(
-        coming=any(draft.failure is None and (draft.to_read() or not draft.waits_for) for draft in drafts.values()),
+        coming=any(draft.is_coming for draft in drafts.values()),
         waiting=waiting,
         problem=None if waiting or there else _nothing(address, base, tree),
     )

@@ -6,6 +6,7 @@ withdraws and prunes. Whatever goes wrong leaves what is published as it is.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -73,6 +74,9 @@ class Sync:
         self._due = 0.0
         self._warnings: tuple[str, ...] = ()
         self._outlooks: dict[str, Outlook] = {}
+        self._taken: Wants = {}
+        self._judged: Wants = {}
+        """What was wanted when the outlooks were made."""
         self._follows = False
         self._paused = False
         self._closed = False
@@ -127,8 +131,11 @@ class Sync:
 
     def outlook(self, base: str) -> Outlook:
         """What is known of a base path."""
-        known = self._outlooks.get(base) or Outlook(coming=True, problem=self._trouble.problem)
-        return replace(known, coming=False) if self._paused or self._trouble.is_final else known
+        judged, found = self._judged, self._outlooks.get(base)
+        if found is None or not (self._follows or judged.get(base) == self._wants.get(base)):
+            waiting = found.waiting if found is not None else {}
+            found = Outlook(self._trouble.is_passing, waiting, self._trouble.problem)
+        return replace(found, coming=False) if self._paused or self._trouble.is_final else found
 
     def status(self) -> SourceStatus:
         """How it is going."""
@@ -139,7 +146,7 @@ class Sync:
             for base, outlook in self._outlooks.items()
             for number, why in outlook.waiting.items()
         }
-        looks_again = not (self._paused or self._trouble.is_final or self._follows)
+        looks_again = not (self._paused or self._trouble.is_final or self._follows) and math.isfinite(self._due)
         return SourceStatus(
             address=str(self.root),
             directory=str(self.cache.directory),
@@ -159,7 +166,7 @@ class Sync:
             return "stopped"
         if self._follows:
             return "following"
-        if self._look is None:
+        if self._look is None or self._judged != self._wants:
             return "waiting" if self._trouble.problem is not None else "starting"
         if transferring:
             return "transferring"
@@ -234,6 +241,10 @@ class Sync:
         self._holdings.empty_trash()
         if intake.needs_look and not self._is_empty:
             self._due = 0.0
+        elif self._options.on_demand:
+            next_look = time.monotonic() + self._options.poll_seconds
+            again = intake.expects_more or self._holdings.has_doubts
+            self._due = min(self._due, next_look) if again else math.inf
 
     def _look_at(self, store: ObjectStore) -> None:
         asked = time.monotonic()
@@ -263,7 +274,8 @@ class Sync:
         intake.saw(self._look, self._before, wants)
 
     def _everybodys_wants(self) -> Wants:
-        wants = dict(self._wants)
+        self._taken = self._wants
+        wants = dict(self._taken)
         for base, policies in self._crew.wants().items():
             wants[base] = (*wants.get(base, ()), *policies)
         return wants
@@ -273,6 +285,7 @@ class Sync:
             return
         # A store that cannot be opened lacks an option, or a package
         self._trouble.take(error, is_final=self._store is None and isinstance(error, ServingError))
+        self._due = self._trouble.until
         if self._trouble.is_final:
             self._let_go()
 
@@ -281,11 +294,13 @@ class Sync:
         if self._follows:
             self._outlooks = self._crew.hear()
         else:
-            self._outlooks = {base: self._outlook(base) for base in self._all_wants | self._wants}
+            taken = self._taken
+            self._outlooks = {base: self._outlook(base) for base in self._all_wants | taken}
+            self._judged = taken
             if self._intake is not None:
                 with suppress(OSError):  # a full disk perhaps, which is told
                     self._crew.say(self._outlooks)
-        self._herald.tell_changes({base: self.outlook(base) for base in self._wants})
+        self._herald.tell_changes({base: (self.outlook(base), self._judged.get(base)) for base in self._wants})
 
     def _outlook(self, base: str) -> Outlook:
         if self._look is None or self._intake is None:
@@ -301,9 +316,9 @@ class Sync:
             return None
         if self._follows:
             return min(self._options.poll_seconds, _FOLLOW_SECONDS)
-        due = [self._trouble.until if self._trouble.problem is not None else self._due]
+        due = [self._due]
         if self._intake is not None and self._trouble.problem is None and (retry := self._intake.due()) is not None:
             due.append(retry)
         if self.cache.has_trash:
             due.append(time.monotonic() + _FOLLOW_SECONDS)
-        return max(min(due) - time.monotonic(), 0.0)
+        return max(min(due) - time.monotonic(), 0.0) if math.isfinite(min(due)) else None
