@@ -31,20 +31,22 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # else warnings would appear in whatever cell runs
 
 
-def serve(path: str = "", *, config: str = "", **options: Any) -> Server:
+def serve(path: str = "", *, config: str = "", oss_credentials: Any = None, **options: Any) -> Server:
     """Serve TensorFlow models from this process and return the running `Server`.
 
     `path` is a model's base path (the directory of its numbered versions; the model is called `model` unless
-    `model_name` says otherwise) or, with `mount`, the directory that stands for that path. `config` is a
-    ModelServerConfig in text format. `options` are the flags of `tfs-model-server` by name; REST is on port 8501 and
-    gRPC on 8500 unless `rest_api_port` and `port` say otherwise, and 0 picks a free one.
+    `model_name` says otherwise) or, with `mount`, the directory that stands for that path; `oss://BUCKET/PREFIX/` is
+    brought here from OSS and kept in step. `config` is a ModelServerConfig in text format. `options` are the flags of
+    `tfs-model-server` by name; REST is on port 8501 and gRPC on 8500 unless `rest_api_port` and `port` say otherwise,
+    and 0 picks a free one. `oss_credentials` is an object with oss2's `get_credentials()`; by default keys and roles
+    are taken from the environment.
 
     Raises ServingError for a configuration that is invalid and OSError for a taken port; models that could not be
     loaded are told by `Server.problems` while the others serve.
     """
     from tfs_notebook import deployment
 
-    return deployment.serve(path, config, options)
+    return deployment.serve(path, config, options, credentials=oss_credentials)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -6,6 +6,7 @@ import os
 from concurrent import futures  # Python 3.10 has three TimeoutErrors
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.accepted_flags import KNOWN_FLAGS, without_accepted
@@ -18,11 +19,15 @@ from tfs_notebook.errors import invalid_argument
 from tfs_notebook.monitoring import metrics_path
 from tfs_notebook.mount import Mount
 from tfs_notebook.options import ANY_PORT, NOTEBOOK_DEFAULTS, Options
+from tfs_notebook.oss.access import Access
+from tfs_notebook.oss.address import OssAddress, is_oss
+from tfs_notebook.oss.config_object import ConfigObject
 from tfs_notebook.runtime import import_aside, result_of, without_tensorflow_remarks
+from tfs_notebook.sources import open_store
 from tfs_notebook.transport import check_listening
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
@@ -48,17 +53,29 @@ def single_model(name: str, base_path: str) -> ModelServerConfig:
     return config
 
 
-def deployment(options: Options, text: str = "", source: str = "model config") -> Deployment:
+def deployment(
+    options: Options, text: str = "", source: str = "model config", access: Access | None = None
+) -> Deployment:
     """What `options` deploy, or `text` (a ModelServerConfig in text format) when there is one.
 
-    Raises ServingError: NOT_FOUND for a config file that cannot be read, INVALID_ARGUMENT for text that is no config or
-    when nothing was named.
+    `access` is the way to OSS. Raises ServingError: NOT_FOUND for a config file that cannot be read,
+    INVALID_ARGUMENT for text that is no config or when nothing was named, and for what cannot be had from OSS.
     """
+    access = access or Access(partial(open_store, options=options))
+    deployed = _configured(options, text, source, access)
+    mount, models = Mount(options.mount, options.model_root), deployed.config.model_config_list.config
+    access.check([mount.resolve(options.mount), *(mount.resolve(model.base_path) for model in models)])
+    return deployed
+
+
+def _configured(options: Options, text: str, source: str, access: Access) -> Deployment:
     metrics_path(options)  # refuses a bad file now; the models take their time to load
     if text.strip():
         return Deployment(options, parse_config(text, source))
     if options.model_config_file:
-        file = ConfigFile(Mount(options.mount, options.model_root).resolve(options.model_config_file))
+        path = Mount(options.mount, options.model_root).resolve(options.model_config_file)
+        in_oss = ConfigObject(OssAddress.parse(path), access.open_store) if is_oss(path) else None
+        file = ConfigFile(path, in_oss.fetch if in_oss is not None else None)
         return Deployment(options, _first_read(file), file)
     if options.model_base_path:
         return Deployment(options, single_model(options.model_name, options.model_base_path))
@@ -91,30 +108,51 @@ def notebook_options(given: Mapping[str, Any]) -> Options:
     return replace(options, port=options.port or ANY_PORT, rest_api_port=options.rest_api_port or ANY_PORT)
 
 
-def serve(path: str, text: str, given: Mapping[str, Any], *, source: str = "model config") -> Server:
-    """Start a server in a notebook or script; see `tfs_notebook.serve`."""
-    deployed = plan(path, text, given, source=source)
+def serve(
+    path: str,
+    text: str,
+    given: Mapping[str, Any],
+    *,
+    source: str = "model config",
+    credentials: Any = None,
+    meanwhile: Callable[[Server], None] | None = None,
+) -> Server:
+    """Start a server in a notebook or script; see `tfs_notebook.serve`. `meanwhile` is called while models come up."""
+    deployed = plan(path, text, given, source=source, credentials=credentials)
     check_listening(deployed.options)  # before TensorFlow is imported, which takes seconds
     batching_parameters(deployed.options)
     import_aside("tfs_notebook.engine.savedmodel", "tfs_notebook.server")
     from tfs_notebook.server import Server
 
-    server = Server(deployed.options)
+    server = Server(deployed.options, oss_credentials=credentials)
+    waiting = partial(meanwhile, server) if meanwhile is not None else None
     with without_tensorflow_remarks():
-        server.start(deployed.config, file=deployed.file)
+        server.start(deployed.config, file=deployed.file, meanwhile=waiting)
     return server
 
 
-def change(server: Server, path: str, text: str, given: Mapping[str, Any], *, source: str = "model config") -> None:
+def change(
+    server: Server,
+    path: str,
+    text: str,
+    given: Mapping[str, Any],
+    *,
+    source: str = "model config",
+    meanwhile: Callable[[Server], None] | None = None,
+) -> None:
     """Let a running server go on with another deployment, without an unanswered request.
 
     Where it listens and who may ask stay as they are unless `given` says otherwise.
     """
-    deployed = plan(path, text, {**server.stance(), **given}, source=source)
-    server.change(deployed.options, deployed.config, file=deployed.file)
+    given = {**server.stance(), **given}
+    deployed = plan(path, text, given, source=source, credentials=server.oss_credentials)
+    waiting = partial(meanwhile, server) if meanwhile is not None else None
+    server.change(deployed.options, deployed.config, file=deployed.file, meanwhile=waiting)
 
 
-def plan(path: str, text: str, given: Mapping[str, Any], *, source: str = "model config") -> Deployment:
+def plan(
+    path: str, text: str, given: Mapping[str, Any], *, source: str = "model config", credentials: Any = None
+) -> Deployment:
     """The deployment that a notebook asks for. Raises ServingError, also for a path with nothing to serve."""
     options, has_text = notebook_options(given), bool(text.strip())
     _check_alternatives(options, path, has_text=has_text, source=source)
@@ -125,13 +163,17 @@ def plan(path: str, text: str, given: Mapping[str, Any], *, source: str = "model
     if options.mount and not (has_text or options.model_config_file or options.model_base_path):
         # as tf_serving_entrypoint.sh does in the image
         options = replace(options, model_base_path=f"{options.mount.rstrip('/')}/{options.model_name}")
-    deployed = deployment(options, text, source)
+    access = Access(partial(open_store, options=options, credentials=credentials))
+    deployed = deployment(options, text, source, access)
     if deployed.config.WhichOneof("config") is None:
         named = options.model_config_file or f"The {source}"
         raise invalid_argument(f"{named} lists no model: write model_config_list {{ config {{ name: … }} }}")
     if options.model_base_path and deployed.file is None and not has_text:
         base_path = Mount(options.mount, options.model_root).resolve(options.model_base_path)
-        problem = nothing_to_serve(options.model_name, base_path, Latest())
+        if is_oss(base_path):
+            problem = access.no_version(options.model_name, base_path)
+        else:
+            problem = nothing_to_serve(options.model_name, base_path, Latest())
         if problem is not None:
             raise problem
     return deployed

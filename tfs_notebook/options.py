@@ -122,8 +122,36 @@ class Options:
         "Compress REST replies of at least so many KiB for clients that accept gzip; 0: none. Worth it on slow nets.",
         own=True,
     )
-    model_root: str = _option("", "Directory that --mount stands for.", own=True)
+    model_root: str = _option("", "Directory, or prefix oss://BUCKET/PREFIX/, that --mount stands for.", own=True)
     mount: str = _option("", "Path, like /models, below which base paths are looked up in --model_root.", own=True)
+    oss_poll_wait_seconds: int = _option(
+        30,
+        "Seconds between two looks at what is in OSS, each of which is paid for; 0 or less: only when asked by "
+        "%tfs_sync now.",
+        own=True,
+    )
+    oss_endpoint: str = _option(
+        "", "Endpoint of OSS, like https://oss-cn-hangzhou-internal.aliyuncs.com; default: $OSS_ENDPOINT.", own=True
+    )
+    oss_region: str = _option(
+        "", "Region of the buckets, like cn-hangzhou; default: that of the endpoint, or $OSS_REGION.", own=True
+    )
+    oss_cname: bool = _option(False, "--oss_endpoint is a domain of one's own that stands for the bucket.", own=True)
+    oss_cache_dir: str = _option(
+        "", "Directory for the copies of what is in OSS; default: tfs_notebook in the user's cache directory.", own=True
+    )
+    oss_marker: str = _option(
+        "", "Name of an object, like _SUCCESS, without which a version in OSS is not complete.", own=True
+    )
+    oss_keep_versions: int = _option(
+        2,
+        "Versions of a model that stay in the copy though nobody asks for them any more, for a way back; less than 0: "
+        "all.",
+        own=True,
+    )
+    oss_disk_budget_mb: int = _option(
+        0, "Most that the copy of a mount or base path may take, in MiB; 0: no limit.", own=True
+    )
     switch_interval_micros: int = _option(
         0,
         "While serving, let other threads run after so many microseconds of a cell's Python (Python itself: 5000). "

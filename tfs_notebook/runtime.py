@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
     from concurrent.futures import Future
 
 T = TypeVar("T")
@@ -52,14 +52,21 @@ class Runtime:
         finally:
             self.loop.close()
 
-    def call(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Run `coroutine` on the loop and return its result; `timeout` in seconds.
+    def call(
+        self,
+        coroutine: Coroutine[Any, Any, T],
+        timeout: float | None = None,
+        *,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> T:
+        """Run `coroutine` on the loop and return its result; `timeout` in seconds. While it runs, `meanwhile` is called
+        a few times a second.
 
         Must not be called on the serving thread. Whatever interrupts the wait, Ctrl-C above all, cancels the coroutine.
         """
         future = self.spawn(coroutine)
         try:
-            return result_of(future, timeout)
+            return result_of(future, timeout, meanwhile)
         except BaseException:
             future.cancel()
             raise
@@ -89,7 +96,7 @@ class Runtime:
         ended.add_done_callback(lambda _: self.loop.stop())
 
 
-def result_of(future: Future[T], timeout: float | None = None) -> T:
+def result_of(future: Future[T], timeout: float | None = None, meanwhile: Callable[[], None] | None = None) -> T:
     """What `future.result` returns or raises, for a main thread that is to hear signals meanwhile.
 
     A signal that the system gave to another thread does not end a wait; Python looks for it between two.
@@ -97,6 +104,8 @@ def result_of(future: Future[T], timeout: float | None = None) -> T:
     deadline = math.inf if timeout is None else time.monotonic() + timeout
     while not future.done() and (left := deadline - time.monotonic()) > 0:
         wait([future], min(left, _SIGNAL_SECONDS))
+        if meanwhile is not None:
+            meanwhile()
     return future.result(0)
 
 

@@ -17,7 +17,9 @@ from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.loading import Loading
 from tfs_notebook.mount import Mount
+from tfs_notebook.oss.address import is_oss
 from tfs_notebook.runtime import Runtime
+from tfs_notebook.sources import Sources
 from tfs_notebook.transport import check_listening
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.engine.servable import Servable
     from tfs_notebook.engine.status import ModelStatus
+    from tfs_notebook.engine.supply import SourceStatus
     from tfs_notebook.local import Prediction
     from tfs_notebook.options import Options
     from tfs_notebook.tls import Tls
@@ -45,6 +48,7 @@ class ServerStatus:
     `config_problem` is why the last configuration that was read or sent was refused; the one before is in force then.
     `logging_problems` are why requests are not logged, `listening_problems` why it does not answer where it was to.
     `security` is `TLS` with whose certificate it is and until when, "" when gRPC speaks plainly.
+    `sources` are the places in OSS that models come from.
     """
 
     running: bool
@@ -59,6 +63,7 @@ class ServerStatus:
     listening_problems: tuple[ServingError, ...] = ()
     grpc_socket_target: str | None = None
     security: str = ""
+    sources: tuple[SourceStatus, ...] = ()
 
     @property
     def addresses(self) -> list[str]:
@@ -72,7 +77,10 @@ class ServerStatus:
         """Why what is served is not what was asked for; empty when all is well."""
         refused = [self.config_problem] if self.config_problem is not None else []
         of_models = [problem for model in self.models for problem in model.problems]
-        return [*self.listening_problems, *refused, *of_models, *self.logging_problems]
+        of_sources = [source.problem for source in self.sources if source.problem is not None]
+        # What is wrong with a source is wrong with each of its models
+        told = [*self.listening_problems, *refused, *of_sources, *of_models, *self.logging_problems]
+        return list({problem.message: problem for problem in told}.values())
 
 
 class _NotAllServedError(Exception):
@@ -82,8 +90,11 @@ class _NotAllServedError(Exception):
 class Server:
     """A TensorFlow Serving in this process. Make one with `tfs_notebook.serve`; use it in a `with`, or `stop` it."""
 
-    def __init__(self, options: Options) -> None:
-        """Imports TensorFlow, if nobody has, so that the models can be loaded; takes seconds then."""
+    def __init__(self, options: Options, *, oss_credentials: Any = None) -> None:
+        """Imports TensorFlow, if nobody has, so that the models can be loaded; takes seconds then.
+
+        `oss_credentials` is a provider of credentials for OSS, asked before every request; by default the environment.
+        """
         from tfs_notebook.api.metrics import Metrics
         from tfs_notebook.engine.savedmodel import DEVICES
         from tfs_notebook.request_logging import RequestLogging
@@ -102,6 +113,8 @@ class Server:
             self._runtime.close()
             raise
         self._logging = RequestLogging(self._core, self._inference, self._runtime.loop, self._metrics.logged)
+        self._core.supply = self._sources = Sources(self._look_again, self._core.in_use, oss_credentials)
+        self._file: ConfigFile | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._running = True
         self._switch_interval: float | None = None
@@ -146,19 +159,22 @@ class Server:
         file: ConfigFile | None = None,
         timeout: float | None = 60.0,
         strict: bool = False,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         """Load the models of `config`, waiting up to `timeout` seconds for them, then open the ports.
 
         `file` is where `config` was read from; its changes are followed as `model_config_file_poll_wait_seconds` says.
         With `strict`, as on the command line, a model that does not come up raises ServingError; otherwise the others
-        serve and `problems` tells. Raises ServingError for an invalid configuration and PortTakenError for a taken
-        port. Whatever is raised, Ctrl-C too, nothing is left running.
+        serve and `problems` tells. `meanwhile` is called a few times a second during the wait. Raises ServingError for
+        an invalid configuration and PortTakenError for a taken port. Whatever is raised, Ctrl-C too, nothing is left
+        running.
         """
         try:
             check_listening(self.options)
             self._configure(self._loading.loader(self.options))
+            self._sources.turn_to(self.options)
             try:
-                self._runtime.call(self._core.apply(config, timeout=timeout, patient=strict))
+                self._runtime.call(self._core.apply(config, timeout=timeout, patient=strict), meanwhile=meanwhile)
             except ServingError as error:
                 if strict:
                     message = error.message.replace("model(s) did not", "servable(s) did not", 1)
@@ -177,20 +193,26 @@ class Server:
         self._watch(file)
 
     def change(
-        self, options: Options, config: ModelServerConfig, *, file: ConfigFile | None = None, timeout: float = 60.0
+        self,
+        options: Options,
+        config: ModelServerConfig,
+        *,
+        file: ConfigFile | None = None,
+        timeout: float = 60.0,
+        meanwhile: Callable[[], None] | None = None,
     ) -> None:
         """Go on with other options and another configuration, without an unanswered request.
 
         What is served under an unchanged number is exchanged when its files changed, and what failed is tried again.
         Raises ServingError for an invalid configuration and PortTakenError for a taken port; nothing changes then, but
         for a port that somebody else took meanwhile. `problems` tells that, and what does not come up within `timeout`
-        seconds; Ctrl-C ends only the wait for it.
+        seconds; Ctrl-C ends only the wait for it, during which `meanwhile` is called now and then.
         """
         from tfs_notebook.engine.config import validate_config
 
         validate_config(config, self._core.configs)
         with contextlib.suppress(_NotAllServedError):
-            self._runtime.call(self._change(options, config, file, timeout))
+            self._runtime.call(self._change(options, config, file, timeout), meanwhile=meanwhile)
 
     async def _change(
         self, options: Options, config: ModelServerConfig, file: ConfigFile | None, timeout: float
@@ -221,6 +243,7 @@ class Server:
         self._configure(load)
         self._set_switch_interval()
         self._watch(file)
+        await asyncio.get_running_loop().run_in_executor(None, self._sources.turn_to(complete))
         applying = self._core.apply(config, timeout=timeout, patient=False, afresh=True)
         return asyncio.get_running_loop().create_task(applying)
 
@@ -244,10 +267,53 @@ class Server:
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
-        period = self.options.model_config_file_poll_wait_seconds
-        if file is not None and period > 0:
+        self._file, period = file, self.options.model_config_file_poll_wait_seconds
+        is_in_oss = file is not None and is_oss(file.path)
+        if is_in_oss:
+            period = 0 if self._sources.paused else period if period > 0 else self.options.oss_poll_wait_seconds
+        if file is not None and (period > 0 or is_in_oss):
             watching = file.watch(period, self._core.apply, self.events)
             self._watcher = asyncio.get_running_loop().create_task(watching)
+
+    # Sources
+
+    def _look_again(self, directory: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._runtime.loop.call_soon_threadsafe(self._core.look_again, directory)
+
+    def sync_now(self, *, timeout: float = 60.0, meanwhile: Callable[[], None] | None = None) -> None:
+        """Look now at everything in OSS that models and their configuration come from, and bring what is new.
+
+        Returns once that serves, or after `timeout` seconds; `meanwhile` is called a few times a second. Raises
+        ServingError while it is paused.
+        """
+        if self._sources.paused:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                "The synchronisation is paused",
+                hint="%tfs_sync resume (Server.sync_resume) goes on, beginning with a look.",
+            )
+        with contextlib.suppress(TimeoutError, asyncio.TimeoutError, futures.TimeoutError):
+            self._runtime.call(self._sync(), timeout, meanwhile=meanwhile)
+
+    async def _sync(self) -> None:
+        if self._file is not None and is_oss(self._file.path):
+            await self._file.look_now()
+        await self._sources.look_now()
+        await self._core.settle()
+
+    def sync_pause(self) -> None:
+        """Bring nothing more from OSS until `sync_resume`; what is served stays."""
+        self._sources.pause()
+        self._runtime.call(self._rewatch())
+
+    def sync_resume(self) -> None:
+        """Look at OSS again every `oss_poll_wait_seconds`, beginning now."""
+        self._sources.resume()
+        self._runtime.call(self._rewatch())
+
+    async def _rewatch(self) -> None:
+        self._watch(self._file)
 
     def reload(self, config: ModelServerConfig, *, timeout: float = 60.0) -> None:
         """Replace the configuration, as HandleReloadConfigRequest does. Raises ServingError."""
@@ -267,6 +333,7 @@ class Server:
                     self._runtime.call(self._close(timeout), timeout + 2.0)
             finally:
                 self._logging.close(timeout)
+                self._sources.close()
         finally:
             self._runtime.close()
             if self._switch_interval is not None:
@@ -330,6 +397,24 @@ class Server:
         paths = {"grpc_socket_path": transport.socket_path, "ssl_config_file": transport.ssl_config_path}
         return {name: getattr(self._asked, name) for name in kept} | paths | self._endpoints.ports
 
+    def place(self, base_path: str) -> str:
+        """The directory, or the address in OSS, that a configuration's `base_path` stands for."""
+        return self._core.resolve(base_path)
+
+    def sources(self) -> tuple[SourceStatus, ...]:
+        """The places in OSS that models come from. Any thread may ask."""
+        return self._sources.status()
+
+    @property
+    def has_sources(self) -> bool:
+        """Whether anything that is served, or its configuration, comes from OSS."""
+        return bool(self.sources()) or (self._file is not None and is_oss(self._file.path))
+
+    @property
+    def oss_credentials(self) -> Any:
+        """The provider of credentials for OSS that was given, None for the environment's."""
+        return self._sources.credentials
+
     @property
     def token(self) -> str:
         """What requests must carry in the header or metadata `authorization`; "" when they need not."""
@@ -350,6 +435,7 @@ class Server:
             listening_problems=tuple(self._endpoints.lost.values()),
             grpc_socket_target=self.grpc_socket_target,
             security=self._endpoints.transport.security,
+            sources=self._sources.status(),
         )
 
     @property

@@ -299,3 +299,37 @@ async def test_watching_a_file_that_does_not_answer_ends_at_once_and_the_default
     await asyncio.get_running_loop().shutdown_default_executor()
     (reader,) = (thread for thread in threading.enumerate() if thread.name == "tfs-config-file")
     assert reader.daemon  # the process does not wait for it either
+
+
+async def test_without_a_period_it_is_looked_at_when_asked(path: Path) -> None:
+    file, applied = ConfigFile(str(path)), list[list[str] | None]()
+    file.read()
+
+    async def apply(config: ModelServerConfig) -> None:
+        await asyncio.sleep(0)
+        applied.append(names(config))
+
+    watching = asyncio.ensure_future(file.watch(0, apply, EventStream()))
+    try:
+        await file.look_now()
+        assert applied == []
+        path.write_text(naming("b"))
+        await asyncio.gather(file.look_now(), file.look_now())
+        assert applied == [["b"]]
+        path.write_text("oops")
+        await file.look_now()
+        path.write_text(naming("c"))
+        await file.look_now()
+        assert applied == [["b"], ["c"]]
+    finally:
+        watching.cancel()
+
+
+async def test_who_asked_for_a_look_does_not_wait_for_ever(path: Path) -> None:
+    file = ConfigFile(str(path))
+    watching = asyncio.ensure_future(file.watch(0, lambda _: asyncio.sleep(3600), EventStream()))
+    asking = asyncio.ensure_future(file.look_now())
+    await until(lambda: file._content is not None)
+    assert not asking.done()
+    watching.cancel()
+    await asking

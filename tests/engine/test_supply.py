@@ -206,19 +206,20 @@ async def test_messages_name_the_address_not_the_copy(depot: Depot, events: Even
 
 async def test_a_version_is_in_use_until_it_is_unloaded(depot: Depot, events: EventStream, loads: Loads) -> None:
     async with serving(depot, events, loads) as core:
-        assert not core.in_use(f"{DEPOT}/m", 1)
+        directory = str(depot.root / "m")
+        assert not core.in_use(directory, 1)
         path = depot.deliver("m", 1)
         begun = loads.hold(path)
         applying = asyncio.ensure_future(core.apply(models_of(), patient=False))
         await until(lambda: loads.begun)
-        assert core.in_use(f"{DEPOT}/m/", 1)
+        assert core.in_use(directory, 1)
         begun()
         await applying
-        assert core.in_use(f"{DEPOT}/m", 1)
-        assert not core.in_use(f"{DEPOT}/m", 2)
-        assert not core.in_use(f"{DEPOT}/other", 1)
+        assert core.in_use(directory, 1)
+        assert not core.in_use(directory, 2)
+        assert not core.in_use(f"{directory}2", 1)
         await core.apply(parse_config("model_config_list {}"))
-        await until(lambda: not core.in_use(f"{DEPOT}/m", 1))
+        await until(lambda: not core.in_use(directory, 1))
 
 
 async def test_only_the_models_of_a_directory_are_looked_at(depot: Depot, events: EventStream, loads: Loads) -> None:

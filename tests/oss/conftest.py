@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.oss.guide import Guide
 from tests.oss.server import OssServer, oss_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import oss2
 
@@ -27,3 +29,16 @@ def bucket(oss: OssServer) -> oss2.Bucket:
     from tests.oss.clients import client
 
     return client(oss)
+
+
+@pytest.fixture(scope="session")
+def guide_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the guide's SavedModels are exported, once a session."""
+    return tmp_path_factory.mktemp("guide")
+
+
+@pytest.fixture
+def guide(oss: OssServer, guide_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Guide:
+    """The guide's models in the bucket, and a cache of this test's own to bring them to."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return Guide(oss, guide_models)

@@ -31,6 +31,7 @@ class ConfigFile:
         self.path = path
         self._fetch = fetch or partial(_read_file, path)
         self._asked = asyncio.Event()
+        self._asking: list[asyncio.Future[None]] = []
         self._content: str | None = None
         self._unreadable: ServingError | None = None
         self._refused = False
@@ -68,9 +69,12 @@ class ConfigFile:
                 self._content = None  # when it is there again it is refused again, and told again
             raise
 
-    def look_now(self) -> None:
-        """Let `watch` look at once. Called on its loop."""
+    async def look_now(self) -> None:
+        """Let `watch` look at once, and wait until what it finds has been applied."""
+        looked = asyncio.get_running_loop().create_future()
+        self._asking.append(looked)
         self._asked.set()
+        await looked
 
     async def watch(
         self, period: float, apply: Callable[[ModelServerConfig], Awaitable[None]], events: EventStream
@@ -81,7 +85,8 @@ class ConfigFile:
         earlier one is still waiting for its models. A file that does not answer is told, and holds up nothing but the
         looks that would follow.
         """
-        loop, applying = asyncio.get_running_loop(), None
+        loop = asyncio.get_running_loop()
+        applying: asyncio.Task[None] | None = None
         try:
             while True:
                 waking = loop.call_later(period, self._asked.set) if period > 0 else None
@@ -89,23 +94,34 @@ class ConfigFile:
                 self._asked.clear()
                 if waking is not None:
                     waking.cancel()
-                try:
-                    config = await self._look(events)
-                except ServingError as error:
-                    self._tell(error, events)
-                    continue
-                if self._told:
-                    self._told = ""
-                    events.publish(Event(Kind.CONFIG))
-                if config is not None:
+                number = len(self._asking)
+                if (config := await self._look(events)) is not None:
                     if applying is not None:
                         applying.cancel()
                     applying = loop.create_task(self._apply(config, apply))
+                answered, self._asking = self._asking[:number], self._asking[number:]
+                if applying is not None:
+                    applying.add_done_callback(partial(_answer, answered))
+                else:
+                    _answer(answered)
         finally:
             if applying is not None:
                 applying.cancel()
+            _answer(self._asking)
 
     async def _look(self, events: EventStream) -> ModelServerConfig | None:
+        """The configuration when its content changed; what keeps it from being read is told once."""
+        try:
+            config = await self._read_aside(events)
+        except ServingError as error:
+            self._tell(error, events)
+            return None
+        if self._told:
+            self._told = ""
+            events.publish(Event(Kind.CONFIG))
+        return config
+
+    async def _read_aside(self, events: EventStream) -> ModelServerConfig | None:
         """What `read_if_changed` returns or raises; for how long it does neither is told, ever more rarely."""
         looking = asyncio.wrap_future(aside(self.read_if_changed, "tfs-config-file"))
         waited, pause = 0.0, PATIENCE_SECONDS
@@ -136,6 +152,12 @@ class ConfigFile:
             _log.warning("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error)
         except Exception:
             _log.exception("%s could not be applied", self.path)
+
+
+def _answer(looked: list[asyncio.Future[None]], _applied: object = None) -> None:
+    for future in looked:
+        if not future.done():
+            future.set_result(None)
 
 
 def _read_file(path: str) -> str:

@@ -194,6 +194,14 @@ class ServerCore:
     def _missing_part(self, path: Path) -> str:
         return missing_part(path, prefer_tflite=self.options.prefer_tflite)
 
+    async def settle(self) -> None:
+        """Wait until everything that is on its way here has come, and serves or cannot."""
+        for lookout in list(self._lookouts.values()):
+            await lookout.look()
+            while not lookout.closed and (lookout.outlook.coming or not self._has_settled(lookout, patient=False)):
+                lookout.changed.clear()
+                await lookout.changed.wait()
+
     async def poll(self) -> None:
         """Look at every base path once and aspire what stands there."""
         await asyncio.gather(*(lookout.look() for lookout in self._lookouts.values()))
@@ -205,14 +213,13 @@ class ServerCore:
                 lookout.begin_look()
                 self.events.publish(Event(Kind.SUPPLY, name, error=self._outlook(name).problem))
 
-    def in_use(self, base_path: str, number: int) -> bool:
-        """Whether version `number` of a supply's `base_path` is loaded, or on its way to or from it, as any model's.
+    def in_use(self, directory: str, number: int) -> bool:
+        """Whether a version in `directory` is loaded, or on its way to or from it, as any model's.
 
         Any thread may ask.
         """
-        path = Path(self.supply.directory(base_path))
         return any(
-            version.number == number and version.path.parent == path and version.state is not State.END
+            version.number == number and version.path.parent == Path(directory) and version.state is not State.END
             for name in self.manager.models
             for version in self.manager.versions(name)
         )
@@ -226,7 +233,9 @@ class ServerCore:
         return self.manager.taken_up(name), {version.number: version.files for version in self.manager.failed(name)}
 
     def _take_up(self, name: str, scan: Scan, before: Scan) -> None:
-        if scan.readable:
+        outlook = self._lookouts[name].outlook
+        is_empty_so_far = not scan.aspired and (outlook.coming or outlook.problem is not None)
+        if scan.readable and not is_empty_so_far:
             self.manager.aspire(name, scan.aspired)
         for version in self.manager.failed(name):
             if version.number in scan.repaired:
@@ -234,7 +243,7 @@ class ServerCore:
         if _prospect(scan) != _prospect(before):
             for number, reason in scan.waiting.items():
                 _log.warning("waiting for version %d of %s: %s", number, name, reason)
-            problem = _problem(scan, self._lookouts[name].outlook)
+            problem = _problem(scan, outlook)
             if problem is not None:
                 _log.warning("%s", problem.message)
             self.events.publish(Event(Kind.STORAGE, name, error=problem))

@@ -54,7 +54,7 @@ class Lookout:
         self.changed = asyncio.Event()
         """Set when anything about the model may be different; whoever waits for the model clears it."""
         self.closed = False
-        self._storage = Storage(settle_seconds)
+        self._storage, self._settle_seconds = Storage(settle_seconds), settle_seconds
         self._disk = disk
         self._known = known
         self._take_up = take_up
@@ -67,6 +67,9 @@ class Lookout:
     def turn_to(self, config: ModelConfig, base_path: str, *, name: str = "", prefer_tflite: bool = False) -> None:
         """From now on look for what `config` asks for, in `base_path`, known as `name`; see `Storage.prefer_tflite`."""
         self._storage.prefer_tflite, self.name = prefer_tflite, name or base_path
+        self._storage.settle_seconds = (
+            self._settle_seconds if self.name == base_path else 0.0
+        )  # a copy is there at once
         if (config, base_path) != (self.config, self.base_path):
             self.config, self.base_path, self.looked = config, base_path, False
 

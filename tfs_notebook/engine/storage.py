@@ -112,7 +112,7 @@ class Storage:
     def __init__(self, settle_seconds: float = SETTLE_SECONDS) -> None:
         self.prefer_tflite = False
         """Whether a `model.tflite` is what makes a version."""
-        self._settle_seconds = settle_seconds
+        self.settle_seconds = settle_seconds
         self._looks: dict[Path, _Look] = {}
 
     def scan(
@@ -194,8 +194,8 @@ class Storage:
             look = self._looks[path] = _Look(fingerprint, tflite, missing, time.monotonic())
         # Its own age counts as well: the clock of a file server may be ahead of this machine's.
         quiet = max(time.time() - fingerprint.changed, time.monotonic() - look.time)
-        if quiet < self._settle_seconds:
-            return look.missing or "its files are still changing", self._settle_seconds - quiet + 0.01
+        if quiet < self.settle_seconds:
+            return look.missing or "its files are still changing", self.settle_seconds - quiet + 0.01
         return look.missing, None
 
 

@@ -15,6 +15,7 @@ from IPython.core.error import UsageError
 from tfs_notebook.accepted_flags import ACCEPTED_FLAGS
 from tfs_notebook.engine.events import State
 from tfs_notebook.notebook.line import PATHS, SWITCHES, options, split
+from tfs_notebook.oss.address import is_oss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,7 +38,7 @@ def matcher(magics: ServingMagics) -> Callable[[CompletionContext], SimpleMatche
         magic = getattr(magics, found["magic"], None) if found else None
         if found is None or magic is None:
             return {"completions": []}
-        typed, known = _candidates(magic, found["arguments"], magics.server)
+        typed, known = _candidates(magic, found["arguments"], magics)
         start = _bare(typed)
         texts = [shlex.quote(name) for name in known if name.startswith(start)]
         return {
@@ -51,7 +52,7 @@ def matcher(magics: ServingMagics) -> Callable[[CompletionContext], SimpleMatche
     return marked
 
 
-def _candidates(magic: Any, arguments: str, server: Server | None) -> tuple[str, Iterable[str]]:
+def _candidates(magic: Any, arguments: str, magics: ServingMagics) -> tuple[str, Iterable[str]]:
     """What was typed of the word at the end of `arguments`, and all that could stand there."""
     found = _WORD.search(arguments)
     word = found[0] if found else ""
@@ -60,16 +61,40 @@ def _candidates(magic: Any, arguments: str, server: Server | None) -> tuple[str,
     except UsageError:
         return word, ()
     option, value = _open_option(magic, word, before)
-    positional = _positional(magic, before)
+    positional, server = _positional(magic, before), magics.server
     if option:
         return value, _paths(_bare(value)) if option in PATHS else _values(option, positional, server)
-    if magic.parser.prog == "tfs_predict" and not positional and not word.startswith("-"):
-        return word, _names(server)
+    if not word.startswith("-") and (words := _words(magic, word, len(positional), magics)) is not None:
+        return word, words
     if word.startswith("-") or (positional and not word):
         return word, _unused_options(magic, before)
     if magic.parser.prog == "tfs_serve" and not positional:
         return word, _paths(_bare(word), directories_only=True)
     return word, ()
+
+
+def _words(magic: Any, word: str, position: int, magics: ServingMagics) -> Iterable[str] | None:
+    """What may stand at `position` in a line, None where nothing is known about it."""
+    what = magic.parser.prog, position
+    if what == ("tfs_predict", 0):
+        return _names(magics.server)
+    if what == ("tfs_sync", 0):
+        return next(tuple(action.choices) for action in magic.parser._actions if action.choices)  # noqa: SLF001
+    if what == ("tfs_push", 0):
+        from tfs_notebook.exporting import can_be_exported
+
+        variables = [name for name, value in magics.shell.user_ns.items() if can_be_exported(value)]
+        shown = [name for name in variables if not name.startswith("_")]
+        return [*_names(magics.server), *shown, *_paths(_bare(word), directories_only=True)]
+    return _addresses(magics.server) if what == ("tfs_push", 1) else None
+
+
+def _addresses(server: Server | None) -> list[str]:
+    """Where the served models come from in OSS."""
+    if server is None or not server.running:
+        return []
+    places = {server.place(model.config.base_path) for model in _models(server) if model.config is not None}
+    return sorted(place for place in places if is_oss(place))
 
 
 def _open_option(magic: Any, word: str, before: list[str]) -> tuple[str, str]:

@@ -26,6 +26,7 @@ PATHS = frozenset(
         "--model_config_file",
         "--model_root",
         "--monitoring_config_file",
+        "--oss_cache_dir",
         "--ssl_config_file",
         "--tensorflow_session_config_file",
     }

@@ -1,4 +1,4 @@
-"""`%tfs_serve`, `%%tfs_predict`, `%tfs_status`, `%tfs_stop`.
+"""`%tfs_serve`, `%%tfs_predict`, `%tfs_status`, `%tfs_sync`, `%tfs_push`, `%tfs_stop`.
 
 Options stand on the line, payloads in the cell's body. There is one server a kernel; `%tfs_serve` on a running one
 changes it. Every refusal is one UsageError without a traceback, and Ctrl-C returns the prompt at once.
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from tfs_notebook.notebook.ask import Answer
+    from tfs_notebook.notebook.sync import SyncStatus
     from tfs_notebook.server import Server
 
 
@@ -69,6 +70,7 @@ def _help(flag: Flag) -> str:
 
 
 _UNSET = object()
+_SYNC_ACTIONS = ("now", "pause", "resume", "status")
 _NOTHING_TO_SERVE = (
     "What is to be served? %tfs_serve PATH takes the directory of one model's numbered versions, "
     "%tfs_serve --model_config_file=FILE several models, %%tfs_serve the same text in the cell"
@@ -105,7 +107,9 @@ class ServingMagics(Magics):
 
         %tfs_serve PATH serves the newest version in PATH as `model`;
         %tfs_serve --model_config_file=FILE serves what the file lists;
-        %%tfs_serve takes the same text from the cell.
+        %%tfs_serve takes the same text from the cell. Any of these paths may
+        be oss://BUCKET/PREFIX/: what is there is brought here and followed.
+        With PATH --mount=/models, base paths below /models are found in PATH.
 
         REST is on port 8501 and gRPC on 8500; 0 picks a free port. Run it
         again to change models or options: no request is lost, versions that
@@ -120,13 +124,16 @@ class ServingMagics(Magics):
         if not (arguments.path or cell.strip() or given.keys() & {"model_base_path", "model_config_file"}):
             raise UsageError(_NOTHING_TO_SERVE)
         from tfs_notebook import deployment
+        from tfs_notebook.notebook.progress import FetchProgress
 
         running = self.server is not None and self.server.running
         try:
-            if self.server is not None and running:
-                deployment.change(self.server, arguments.path, cell, given, source="cell")
-            else:
-                self.server = deployment.serve(arguments.path, cell, given, source="cell")
+            with FetchProgress() as progress:
+                path, show = arguments.path, progress.update
+                if self.server is not None and running:
+                    deployment.change(self.server, path, cell, given, source="cell", meanwhile=show)
+                else:
+                    self.server = deployment.serve(path, cell, given, source="cell", meanwhile=show)
         except ServingError as error:
             raise UsageError(error.told) from None
         except OSError as error:
@@ -191,6 +198,28 @@ class ServingMagics(Magics):
         """Show what is served, live."""
         parse(self.tfs_status, line)
         return self._running_server()
+
+    @magic_arguments()
+    @argument("action", nargs="?", default="status", choices=_SYNC_ACTIONS, help="What to do; by default status.")
+    @output_can_be_silenced
+    @line_magic
+    def tfs_sync(self, line: str) -> SyncStatus:
+        """Follow OSS by hand: look now, pause, resume, or show how far it is.
+
+        now looks at once, and returns when what is new serves; pause fetches
+        nothing more, while what is served stays; resume goes on.
+        """
+        __tracebackhide__ = True
+        action = parse(self.tfs_sync, line).action
+        server = self._running_server()
+        from tfs_notebook.notebook.sync import sync
+
+        try:
+            return sync(server, action)
+        except ServingError as error:
+            raise UsageError(error.told) from None
+        except KeyboardInterrupt:
+            raise _Interrupted("the synchronisation goes on, %tfs_sync shows it") from None
 
     @magic_arguments()
     @line_magic

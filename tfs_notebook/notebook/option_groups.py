@@ -17,6 +17,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "model_root", "file_system_poll_wait_seconds", "allow_version_labels_for_unavailable_models",
         "saved_model_tags", "prefer_tflite_model",
     ),
+    "models in OSS": (
+        "oss_endpoint", "oss_region", "oss_cname", "oss_poll_wait_seconds", "oss_cache_dir", "oss_marker",
+        "oss_keep_versions", "oss_disk_budget_mb",
+    ),
     "REST": (
         "rest_api_port", "rest_api_num_threads", "rest_api_timeout_in_ms", "rest_api_enable_cors_support",
         "rest_api_max_body_mb", "rest_api_gzip_from_kb",

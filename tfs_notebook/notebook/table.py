@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.api.auth import is_loopback
 from tfs_notebook.engine.events import State
+from tfs_notebook.notebook.source_table import SOURCE_HEADER, source_notes, source_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tfs_notebook.server import ServerStatus
 
 HEADER = ("Model", "Version", "State", "Labels", "Requests", "Errors", "p50", "p99", "Policy")
-_NUMERIC = frozenset({"Requests", "Errors", "p50", "p99"})
+_NUMERIC = frozenset({"Requests", "Errors", "p50", "p99", "Files", "Bytes", "Speed"})
 _MARKS = {State.START: "◌", State.LOADING: "◔", State.AVAILABLE: "●", State.UNLOADING: "◑", State.END: "○"}
 _ENDED_SHOWN = 3
 _STYLE = """<style>
@@ -46,7 +47,7 @@ _STYLE = """<style>
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: cells as in `HEADER`, and how the state is to be coloured."""
+    """One line of a table: cells as its header names them, and how the state is to be coloured."""
 
     cells: tuple[str, ...]
     tone: str = ""
@@ -161,16 +162,30 @@ def problems(status: ServerStatus) -> list[str]:
     refused = status.config_problem
     told = [problem.told for problem in status.listening_problems]
     told += [f"The running configuration stays, the new one was refused: {refused.told}"] if refused else []
-    told += [problem.told for model in status.models for problem in model.problems]
-    return [*told, *(problem.told for problem in status.logging_problems)]
+    others = [problem for problem in status.problems if problem not in {refused, *status.listening_problems}]
+    return [*told, *(problem.told for problem in others), *source_notes(status.sources)]
+
+
+def sources(status: ServerStatus) -> list[Row]:
+    """The lines of the table of places in OSS; none when all models are on this machine."""
+    return [Row(cells, tone) for cells, tone in source_rows(status.sources)]
 
 
 def as_text(status: ServerStatus) -> str:
     """The table for a terminal."""
-    lines = [HEADER, *(row.cells for row in rows(status))]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
-    table = ["  ".join(map(_padded, HEADER, line, widths)).rstrip() for line in lines]
-    return "\n".join([headline(status), *table, *filter(None, [batching(status)]), *problems(status)])
+    tables = [*_text_table(HEADER, rows(status)), *filter(None, [batching(status)]), *sources_as_text(status)]
+    return "\n".join([headline(status), *tables, *problems(status)])
+
+
+def sources_as_text(status: ServerStatus) -> list[str]:
+    """The table of places in OSS, line by line."""
+    return _text_table(SOURCE_HEADER, found) if (found := sources(status)) else []
+
+
+def _text_table(header: tuple[str, ...], table: list[Row]) -> list[str]:
+    lines = [header, *(row.cells for row in table)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return ["  ".join(map(_padded, header, line, widths)).rstrip() for line in lines]
 
 
 def _padded(title: str, cell: str, width: int) -> str:
@@ -179,20 +194,34 @@ def _padded(title: str, cell: str, width: int) -> str:
 
 def as_html(status: ServerStatus) -> str:
     """The table for a page."""
-    head = "".join(f'<th scope="col"{_number(title)}>{title}</th>' for title in HEADER)
-    body = "".join(_html_row(row) for row in rows(status))
     batches = f'<div class="tfs-batching">{escape(batching(status))}</div>' if batching(status) else ""
-    notes = "".join(f'<div class="tfs-problem">{escape(text)}</div>' for text in problems(status))
     return (
         f'{_STYLE}<div class="tfs-server"><div class="tfs-headline">{escape(headline(status))}</div>'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{batches}{notes}</div>"
+        f"{_html_table(HEADER, rows(status))}{batches}{_html_sources(status)}</div>"
     )
 
 
-def _html_row(row: Row) -> str:
+def sources_as_html(status: ServerStatus) -> str:
+    """The table of places in OSS for a page."""
+    return f'{_STYLE}<div class="tfs-server">{_html_sources(status)}</div>'
+
+
+def _html_sources(status: ServerStatus) -> str:
+    found = sources(status)
+    notes = "".join(f'<div class="tfs-problem">{escape(text)}</div>' for text in problems(status))
+    return (_html_table(SOURCE_HEADER, found) if found else "") + notes
+
+
+def _html_table(header: tuple[str, ...], table: list[Row]) -> str:
+    head = "".join(f'<th scope="col"{_number(title)}>{title}</th>' for title in header)
+    body = "".join(_html_row(header, row) for row in table)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _html_row(header: tuple[str, ...], row: Row) -> str:
     cells = []
-    for title, cell in zip(HEADER, row.cells, strict=True):
-        if title == "Model":
+    for title, cell in zip(header, row.cells, strict=True):
+        if title in {"Model", "Source"}:
             attributes = f' class="tfs-name" title="{escape(cell)}"'
         else:
             attributes = f' class="tfs-{row.tone}"' if title == "State" and row.tone else _number(title)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from tests.notebook.test_table import Page, status
+from tfs_notebook.engine.supply import SourceStatus, Transfer
+from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.notebook.progress import fetching_text
+from tfs_notebook.notebook.source_table import SOURCE_HEADER, size_text
+from tfs_notebook.notebook.table import as_html, as_text
+
+ROOT = "oss://examplebucket/models/tf_serving/"
+LOOKED = time.mktime((2026, 11, 25, 12, 34, 56, 0, 0, -1))
+IN_STEP = SourceStatus(ROOT, "/cache/1", "in step", last_look=LOOKED)
+BUSY = SourceStatus(
+    ROOT,
+    "/cache/1",
+    "transferring",
+    last_look=LOOKED,
+    transfers=(Transfer("modelA/2", 1, 3, 12_300_000, 40_000_000, 5_000_000.0), Transfer("modelB/2", 0, 2, 0, 0, 0.0)),
+    waiting={"modelA/2": "is being brought", "modelC/4": "variables.data-00001-of-00002 is not uploaded yet"},
+)
+REFUSED = ServingError(Code.PERMISSION_DENIED, f"{ROOT} is refused (AccessDenied)", hint="Ask for oss:ListObjects.")
+
+
+def lines(*sources: SourceStatus) -> list[str]:
+    return as_text(status(sources=sources)).splitlines()[2:]
+
+
+def test_what_is_on_its_way_and_what_is_waited_for() -> None:
+    assert [re.split("   *", line.strip()) for line in lines(BUSY)] == [
+        list(SOURCE_HEADER),
+        [ROOT, "◔ transferring", "12:34:56"],
+        ["modelA/2", "◔ fetching", "1 of 3", "12.3 MB of 40.0 MB", "5.0 MB/s"],
+        ["modelB/2", "◔ fetching", "0 of 2", "0 B of 0 B"],
+        ["modelC/4", "… variables.data-00001-of-00002 is not uploaded yet"],
+    ]
+
+
+def test_why_a_source_is_stopped_and_what_to_do() -> None:
+    stopped = SourceStatus(ROOT, "/cache/1", "stopped", problem=REFUSED, warnings=("a//b is no name for a file",))
+    header, row, *notes = lines(stopped)
+    assert header.split() == [word for title in SOURCE_HEADER for word in title.split()]
+    assert row.split() == [ROOT, "✗", "stopped", "never"]
+    assert notes == [*REFUSED.told.splitlines(), f"{ROOT}: a//b is no name for a file"]
+
+
+def test_a_problem_of_a_source_is_told_once_though_it_is_each_models() -> None:
+    told = status(sources=(SourceStatus(ROOT, "", "stopped", problem=REFUSED),), config_problem=None)
+    assert told.problems == [REFUSED]
+
+
+def test_text_and_html_show_the_same() -> None:
+    page = Page(as_html(status(sources=(IN_STEP, BUSY))))
+    assert page.rows[1] == list(SOURCE_HEADER)
+    assert page.rows[2] == [ROOT, "● in step", "", "", "", "12:34:56"]
+    assert page.rows[4][:3] == ["  modelA/2", "◔ fetching", "1 of 3"]
+
+
+def test_without_oss_there_is_nothing_of_it() -> None:
+    assert lines() == []
+    assert "Source" not in as_html(status())
+
+
+def test_keys_cannot_be_markup() -> None:
+    odd = SourceStatus(ROOT, "", "waiting", waiting={"<b>/1": "<i> is not uploaded yet"}, warnings=("<script>",))
+    html = as_html(status(sources=(odd,)))
+    assert not any(tag in html for tag in ("<b>", "<i>", "<script>"))
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (5.5e9, "5.5 GB"),
+        (7e12, "7000.0 GB"),
+    ],
+)
+def test_sizes(size: float, text: str) -> None:
+    assert size_text(size) == text
+
+
+def test_progress_is_a_bar_for_each_version() -> None:
+    first = SourceStatus(ROOT, "", "starting")
+    assert fetching_text([first]) == f"{ROOT} is being listed"
+    assert fetching_text([IN_STEP]) == ""
+    bar, other = fetching_text([BUSY]).splitlines()
+    assert bar == f"modelA/2 {'█' * 9}{'░' * 21}  31% 12.3 MB of 40.0 MB, 5.0 MB/s"
+    assert other == f"modelB/2 {'░' * 30}   0% 0 B of 0 B"

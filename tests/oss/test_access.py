@@ -1,0 +1,115 @@
+"""What is refused before anything is begun, each with its remedy, and what is left to the synchronisation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tfs_notebook.deployment import plan
+from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.options import Options
+from tfs_notebook.oss.access import Access
+from tfs_notebook.sources import open_store
+
+if TYPE_CHECKING:
+    from tests.oss.server import OssServer
+
+ROOT = "oss://examplebucket/models/tf_serving"
+
+
+@pytest.fixture
+def access(oss: OssServer) -> Access:
+    for key in ("modelA/1/saved_model.pb", "modelB/1/saved_model.pb", "modelB/2/saved_model.pb", "model_config.pbtxt"):
+        oss.put(f"models/tf_serving/{key}", b"x")
+    return Access(partial(open_store, options=Options()))
+
+
+def listings(oss: OssServer) -> int:
+    return len([request for request in oss.requests if request.query.get("list-type") or "prefix" in request.query])
+
+
+def test_a_base_path_with_versions(access: Access, oss: OssServer) -> None:
+    assert access.no_version("m", f"{ROOT}/modelA/") is None
+    assert access.no_version("m", f"{ROOT}/modelB") is None
+    assert access.no_version("m", "oss://examplebucket/models/tf_serving/modelB/") is None
+    assert listings(oss) == 2
+
+
+def test_places_below_one_another_cost_one_listing(access: Access, oss: OssServer) -> None:
+    access.check([f"{ROOT}/modelA/", ROOT, "/models/modelB", f"{ROOT}/modelB/"])
+    assert access.no_version("m", f"{ROOT}/modelA/") is None
+    assert listings(oss) == 1
+
+
+@pytest.mark.parametrize(
+    ("base_path", "hint"),
+    [
+        ("modelA/1/", "oss://examplebucket/models/tf_serving/modelA/1/ is a version itself"),
+        ("modelA/1/", "(for this version: oss://examplebucket/models/tf_serving/modelA/)"),
+        ("", "holds modelA/, modelB/, model_config.pbtxt. Serve one of them, like "),
+        ("modelC", "Nothing lies below oss://examplebucket/models/tf_serving/modelC/"),
+        ("model", "Nothing lies below oss://examplebucket/models/tf_serving/model/"),
+    ],
+)
+def test_what_is_no_base_path(access: Access, base_path: str, hint: str) -> None:
+    problem = access.no_version("m", f"{ROOT}/{base_path}")
+    assert problem is not None
+    assert problem.code is Code.NOT_FOUND
+    assert problem.message.startswith(f"No versions of servable m found under base path {ROOT}/{base_path}.")
+    assert hint in problem.hint
+
+
+def test_a_bucket_that_is_not_there(access: Access) -> None:
+    with pytest.raises(ServingError, match="oss://examplebuckett/models/ is not there") as refused:
+        access.check(["oss://examplebuckett/models/"])
+    assert refused.value.code is Code.NOT_FOUND
+    assert "check the name of the bucket" in refused.value.hint
+
+
+def test_credentials_that_are_wrong_or_missing(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", "not-the-secret")
+    with pytest.raises(ServingError, match="SignatureDoesNotMatch") as refused:
+        access.check([ROOT])
+    assert refused.value.code is Code.PERMISSION_DENIED
+    assert "not-the-secret" not in refused.value.told
+    monkeypatch.delenv("OSS_ACCESS_KEY_ID")
+    monkeypatch.delenv("OSS_ACCESS_KEY_SECRET")
+    with pytest.raises(ServingError, match="there are no credentials for OSS"):
+        access.check([ROOT])
+
+
+def test_no_region(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OSS_REGION")
+    with pytest.raises(ServingError, match="none is given") as refused:
+        access.check([ROOT])
+    assert "--oss_region" in refused.value.hint
+    in_region = replace(Options(), oss_region="cn-hangzhou")
+    Access(partial(open_store, options=in_region)).check([ROOT])
+
+
+def test_a_package_that_is_not_installed(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "oss2", None)
+    with pytest.raises(ServingError, match="need the package oss2") as refused:
+        access.check([ROOT])
+    assert refused.value.hint == "pip install 'tfs-notebook[oss]'"
+
+
+def test_trouble_that_passes_is_left_to_the_synchronisation(access: Access, oss: OssServer) -> None:
+    oss.fail("error", method="LIST", times=None, status=503, code="ServiceUnavailable")
+    access.check([ROOT])
+    assert access.no_version("m", f"{ROOT}/modelZ/") is None
+
+
+@pytest.mark.parametrize("path", ["oss://", "oss:///models", "oss://Bucket/models", "oss://b/models"])
+def test_what_is_no_address(path: str, oss: OssServer) -> None:
+    with pytest.raises(ServingError, match="is no address in OSS: oss://BUCKET/PREFIX/") as refused:
+        plan(path, "", {})
+    assert refused.value.code is Code.INVALID_ARGUMENT
+    text = f"model_config_list {{ config {{ name: 'm' base_path: '{path}' model_platform: 'tensorflow' }} }}"
+    with pytest.raises(ServingError, match="is no address in OSS"):
+        plan("", text, {})
+    with pytest.raises(ServingError, match="is no address in OSS"):
+        plan(path, "", {"mount": "/models"})
