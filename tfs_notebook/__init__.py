@@ -24,6 +24,7 @@ __all__ = [
     "Server",
     "ServingError",
     "load_ipython_extension",
+    "push",
     "serve",
     "unload_ipython_extension",
 ]
@@ -47,6 +48,21 @@ def serve(path: str = "", *, config: str = "", oss_credentials: Any = None, **op
     from tfs_notebook import deployment
 
     return deployment.serve(path, config, options, credentials=oss_credentials)
+
+
+def push(model: Any, address: str, *, version: int | None = None, oss_credentials: Any = None, **options: Any) -> str:
+    """Upload a model to OSS, so that nobody ever sees half of it, and return the address of the version written.
+
+    `model` is a version's directory, a directory of numbered versions (the newest is taken), a Keras model or a
+    tf.Module. `address` is `oss://BUCKET/PREFIX/` of the model; the number is `version`, or the next free one.
+    `options` are `oss_endpoint`, `oss_region`, `oss_cname` and `oss_marker`; `oss_credentials` as for `serve`. What an
+    interrupted push has sent is not sent again.
+
+    Raises ServingError, for a number that is there already, too.
+    """
+    from tfs_notebook import pushing
+
+    return str(pushing.push(model, address, version, options, credentials=oss_credentials))
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -160,6 +160,10 @@ class Options:
     )
 
 
+PUSH_OPTIONS = ("oss_endpoint", "oss_region", "oss_cname", "oss_marker")
+"""Names of the options that a push has besides."""
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """An option as command lines see it."""

@@ -406,6 +406,11 @@ class Server:
         return self._sources.status()
 
     @property
+    def is_paused(self) -> bool:
+        """Whether nothing is brought from OSS for now."""
+        return self._sources.paused
+
+    @property
     def has_sources(self) -> bool:
         """Whether anything that is served, or its configuration, comes from OSS."""
         return bool(self.sources()) or (self._file is not None and is_oss(self._file.path))

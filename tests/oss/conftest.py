@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.notebook.conftest import notebook, shell
 from tests.oss.guide import Guide
 from tests.oss.server import OssServer, oss_server
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import oss2
+
+__all__ = ["guide", "guide_models", "notebook", "oss", "shell"]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from IPython.core.error import UsageError
 from tfs_notebook.accepted_flags import ACCEPTED_FLAGS
 from tfs_notebook.engine.events import State
 from tfs_notebook.notebook.line import PATHS, SWITCHES, options, split
-from tfs_notebook.oss.address import is_oss
+from tfs_notebook.oss.address import SCHEME, is_oss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,11 +90,10 @@ def _words(magic: Any, word: str, position: int, magics: ServingMagics) -> Itera
 
 
 def _addresses(server: Server | None) -> list[str]:
-    """Where the served models come from in OSS."""
-    if server is None or not server.running:
-        return []
-    places = {server.place(model.config.base_path) for model in _models(server) if model.config is not None}
-    return sorted(place for place in places if is_oss(place))
+    """Where the served models come from in OSS, or how an address begins."""
+    models = _models(server) if server is not None and server.running else []
+    places = {server.place(model.config.base_path) for model in models if server is not None and model.config}
+    return sorted(filter(is_oss, places)) or [SCHEME]
 
 
 def _open_option(magic: Any, word: str, before: list[str]) -> tuple[str, str]:

@@ -31,7 +31,7 @@ from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.completion import matcher
 from tfs_notebook.notebook.line import PATHS, parse
 from tfs_notebook.notebook.option_groups import ServeHelpFormatter, grouped
-from tfs_notebook.options import NOTEBOOK_DEFAULTS, Flag
+from tfs_notebook.options import FLAGS, NOTEBOOK_DEFAULTS, PUSH_OPTIONS, Flag
 
 if TYPE_CHECKING:
     import argparse
@@ -55,6 +55,16 @@ def _serving_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     parser = kwds(usage="%(prog)s [PATH] [--OPTION=VALUE ...]", formatter_class=ServeHelpFormatter)
     declared: Callable[..., Any] = parser(function)
     return declared
+
+
+_PUSH_FLAGS = [FLAGS[name] for name in PUSH_OPTIONS]
+
+
+def _push_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare the options that reach OSS as arguments of the magic `function`."""
+    for flag in reversed(_PUSH_FLAGS):
+        function = _argument(flag, _help(flag))(function)
+    return function
 
 
 def _argument(flag: Flag, text: str) -> Callable[..., Any]:
@@ -220,6 +230,34 @@ class ServingMagics(Magics):
             raise UsageError(error.told) from None
         except KeyboardInterrupt:
             raise _Interrupted("the synchronisation goes on, %tfs_sync shows it") from None
+
+    @magic_arguments()
+    @argument("model", help="A served model's name, a variable with a Keras model or tf.Module, or a path.")
+    @argument("address", help="Where versions of the model are: oss://BUCKET/PREFIX/.")
+    @argument("--version", type=int, default=None, help="Number to give it; by default the next free one.")
+    @_push_flags
+    @line_magic
+    def tfs_push(self, line: str) -> None:
+        """Upload a model to OSS, as its next version.
+
+        Nobody who follows the prefix ever sees half of it; a number that is
+        there already is not written over; and what was interrupted goes on
+        when it is asked for again. Options that are not given are those of
+        the running server.
+        """
+        __tracebackhide__ = True
+        arguments = parse(self.tfs_push, line)
+        server = self.server if self.server is not None and self.server.running else None
+        from tfs_notebook.notebook.push import push_model
+
+        given = {flag.name: _value(flag, arguments) for flag in _PUSH_FLAGS if _is_given(flag, arguments)}
+        try:
+            model, address = arguments.model, arguments.address
+            print(push_model(model, address, arguments.version, given, server, self.shell.user_ns))
+        except ServingError as error:
+            raise UsageError(error.told) from None
+        except KeyboardInterrupt:
+            raise _Interrupted("what was sent is kept: the same line goes on from there") from None
 
     @magic_arguments()
     @line_magic
