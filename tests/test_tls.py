@@ -117,7 +117,9 @@ def test_text_that_is_no_ssl_config(tmp_path: Path) -> None:
     assert "SSLConfig has server_key, server_cert, custom_ca, client_verify." in error.hint
 
 
-@pytest.mark.parametrize("text", [f'server_key: "{KEY}"', f"server_key: {KEY}", KEY.split("\n")[1]])
+@pytest.mark.parametrize(
+    "text", [f'server_key: "{KEY}"', f"server_key: {KEY}", KEY.split("\n")[1]], ids=["quoted", "unquoted", "alone"]
+)
 def test_a_key_in_text_that_cannot_be_parsed_is_not_shown(tmp_path: Path, text: str) -> None:
     file = tmp_path / "ssl"
     file.write_text(text)

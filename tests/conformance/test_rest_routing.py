@@ -236,8 +236,8 @@ def test_headers_of_replies(server: Server, method: str, path: str, body: Any) -
     [
         ({"Content-Type": "application/x-www-form-urlencoded"}, json.dumps(ONE).encode()),
         ({"Content-Type": "no/thing; charset=utf-16"}, json.dumps(ONE).encode()),
-        ({"Content-Encoding": "gzip"}, gzip.compress(json.dumps(ONE).encode())),
-        ({"Content-Encoding": "x-gzip"}, gzip.compress(json.dumps(ONE).encode())),
+        ({"Content-Encoding": "gzip"}, gzip.compress(json.dumps(ONE).encode(), mtime=0)),
+        ({"Content-Encoding": "x-gzip"}, gzip.compress(json.dumps(ONE).encode(), mtime=0)),
         ({"Content-Encoding": "identity"}, json.dumps(ONE).encode()),
     ],
 )
@@ -246,7 +246,7 @@ def test_bodies(server: Server, headers: dict[str, str], body: bytes) -> None:
     assert (reply.status, reply.json) == (200, {"predictions": [2.5]})
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}")[:-6], json.dumps(ONE).encode()])
+@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}", mtime=0)[:-6], json.dumps(ONE).encode()])
 def test_a_body_that_cannot_be_inflated_is_empty(server: Server, body: bytes) -> None:
     reply = ask(server, "POST", "/v1/models/m:predict", body, {"Content-Encoding": "gzip"})
     assert (reply.status, reply.error) == (400, "JSON Parse error: The document is empty")
