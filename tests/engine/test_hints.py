@@ -70,6 +70,12 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     assert hints.for_missing(Path("/modles/modelA")) == mount
 
 
+def test_a_missing_path_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "modelB").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert hints.for_missing(Path("modleB")) == "Did you mean modelB? . exists and holds modelB/"
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -27,7 +27,7 @@ def for_missing(path: Path) -> str:
     parent = next(filter(is_dir, path.parents), None)
     if parent is None:
         return ""
-    if parent == parent.parent:
+    if parent == parent.parent and path.is_absolute():
         mount = f"--mount=/{path.parts[1]}"
         return f"Nothing of it exists. {mount} lets a directory of yours stand for /{path.parts[1]}"
     name = path.relative_to(parent).parts[0]
