@@ -142,7 +142,7 @@ def test_a_request_under_way_outlasts_a_change_of_tls(models: Models, tls: str) 
         request = predict_pb2.PredictRequest(model_spec={"name": "slow"})
         request.inputs["seconds"].CopyFrom(tf.make_tensor_proto(2.0))
         under_way = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=60)
-        until(lambda: "tfs-grpc_0" in str(serving_threads()))
+        until(lambda: server._core.manager.registry.serving["slow"][1]._pins, "its request has not begun")
         deployment.change(server, "", config, {"ssl_config_file": tls})
         assert securely(server.grpc_target) == [2.5]
         assert next(iter(under_way.result().outputs["elapsed"].float_val)) >= 2.0

@@ -128,7 +128,7 @@ def test_a_probe_is_answered_while_every_thread_is_busy(models: Models) -> None:
         request = predict_pb2.PredictRequest(model_spec={"name": "model"})
         request.inputs["seconds"].CopyFrom(tf.make_tensor_proto(10.0))
         busy = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=30)
-        until(lambda: any(name.startswith("tfs-grpc_") for name in serving_threads()))
+        until(lambda: server._core.manager.registry.serving["model"][1]._pins, "its request has not begun")
         assert check(channel) == SERVING
         assert not busy.done()
         busy.cancel()
