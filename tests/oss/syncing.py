@@ -49,9 +49,9 @@ def upload(oss: OssServer, models: Models, version: str, *names: str, model: str
             oss.put(f"{PREFIX}/{version}/{name}", path)
 
 
-def open_impatiently(bucket: str) -> ObjectStore:
-    """The bucket, with the patience of a test."""
-    return open_store(bucket, StoreOptions(), timeouts=(5, 1))
+def open_impatiently(bucket: str, patience: float = 1.0) -> ObjectStore:
+    """The bucket, which waits for the next bytes of an answer for `patience` seconds only."""
+    return open_store(bucket, StoreOptions(), timeouts=(5, patience))
 
 
 @dataclass
@@ -94,11 +94,13 @@ class Watched:
 
 
 @contextmanager
-def watched(tmp_path: Path, *models: ModelConfig, in_use: Any = None, **options: Any) -> Iterator[Watched]:
+def watched(
+    tmp_path: Path, *models: ModelConfig, in_use: Any = None, patience: float = 1.0, **options: Any
+) -> Iterator[Watched]:
     """A mirror for `models` until the end of the block."""
     settings = MirrorOptions(**{"poll_seconds": POLL, "cache_dir": str(tmp_path / "cache"), **options})
     changes: list[str] = []
-    mirror = Mirror(settings, open_impatiently, changes.append)
+    mirror = Mirror(settings, lambda bucket: open_impatiently(bucket, patience), changes.append)
     if in_use is not None:
         mirror.in_use = in_use
     mirror.mount(ROOT, "/models")

@@ -131,7 +131,7 @@ def test_models_with_one_base_path_each_get_what_they_want(oss: OssServer, model
 def test_the_first_look_and_a_transfer_are_worth_waiting_for(oss: OssServer, models: Models, tmp_path: Path) -> None:
     upload(oss, models, "modelA/1")
     look, read = oss.fail("stall", method="LIST"), oss.fail("stall", key="assets/")
-    with watched(tmp_path) as seen:
+    with watched(tmp_path, patience=60) as seen:
         assert look.reached.wait(20)
         assert seen.outlook().coming
         assert seen.status.state == "starting"
@@ -153,6 +153,8 @@ def test_every_change_is_told_with_the_directory_it_is_in(oss: OssServer, models
     with watched(tmp_path, model(policy=AllVersions()), model("modelB")) as seen:
         until(lambda: seen.versions() == ["1"])
         until(lambda: seen.status.state == "in step" and not seen.outlook().coming)
+        before = listings(oss)
+        until(lambda: listings(oss) > before + 1)
         assert set(seen.changes) == {str(seen.directory()), str(seen.directory("modelB"))}
         seen.changes.clear()
         before = listings(oss)
@@ -225,7 +227,7 @@ def test_on_demand_only_a_request_is_a_reason_to_look_until_it_is_answered(
 def test_while_paused_nothing_is_asked_or_brought(oss: OssServer, models: Models, tmp_path: Path) -> None:
     upload(oss, models, "modelA/1")
     read = oss.fail("stall", key="assets/", times=None)
-    with watched(tmp_path) as seen:
+    with watched(tmp_path, patience=60) as seen:
         assert read.reached.wait(20)
         seen.mirror.pause()
         until(lambda: seen.status.state == "paused" and not seen.status.transfers)
@@ -256,7 +258,7 @@ def test_closing_does_not_wait_for_an_answer_that_does_not_come(
     upload(oss, models, "modelA/1")
     fault = oss.fail("stall", method=stalled, times=None)
     before = set(threading.enumerate())
-    with watched(tmp_path) as seen:
+    with watched(tmp_path, patience=60) as seen:
         assert fault.reached.wait(20)
         begun = time.monotonic()
         seen.mirror.close()

@@ -93,7 +93,7 @@ def test_a_file_added_during_the_download_is_part_of_what_is_published(
 ) -> None:
     upload(oss, models, "modelA/1")
     stalled = oss.fail("stall", key="assets/")
-    with watched(tmp_path) as seen:
+    with watched(tmp_path, patience=60) as seen:
         assert stalled.reached.wait(20)
         oss.put(f"{PREFIX}/modelA/1/assets.extra/late", b"late")
         stalled.release()
@@ -107,7 +107,7 @@ def test_a_version_that_vanishes_while_it_is_brought_leaves_nothing(
     upload(oss, models, "modelA/1")
     upload(oss, models, "modelA/2")
     stalled = oss.fail("stall", key="2/assets/")
-    with watched(tmp_path) as seen:
+    with watched(tmp_path, patience=60) as seen:
         assert stalled.reached.wait(20)
         oss.delete(f"{PREFIX}/modelA/2/")
         stalled.release()
