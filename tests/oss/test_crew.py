@@ -50,6 +50,31 @@ def test_one_writes_and_the_next_takes_over(tmp_path: Path) -> None:
     second.leave()
 
 
+FORK = """
+import os, sys
+from pathlib import Path
+from tfs_notebook.oss.crew import Crew
+crew = Crew(Path(sys.argv[1]))
+assert crew.try_to_write()
+if not os.fork():
+    os.read(0, 1)
+    os._exit(0)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_fork_that_outlives_the_writer_holds_nothing(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", FORK, str(private(tmp_path))], stdin=subprocess.PIPE) as writer:
+        try:
+            assert writer.wait(60) == -9
+            second = Crew(tmp_path)
+            until(second.try_to_write)
+            second.leave()
+        finally:
+            assert writer.stdin is not None
+            writer.stdin.close()
+
+
 def test_the_writer_knows_what_followers_want_as_long_as_they_live(tmp_path: Path) -> None:
     writer, one, two = Crew(private(tmp_path)), Crew(tmp_path), Crew(tmp_path)
     writer.try_to_write()
@@ -67,16 +92,29 @@ def test_the_writer_knows_what_followers_want_as_long_as_they_live(tmp_path: Pat
     writer.leave()
 
 
-def test_followers_hear_what_the_writer_says(tmp_path: Path) -> None:
+def test_followers_hear_what_the_writer_says_and_for_which_policies(tmp_path: Path) -> None:
     writer, one = Crew(private(tmp_path)), Crew(tmp_path)
-    assert one.hear() == {}
+    assert one.hear() == ({}, {})
     said = {"m": Outlook(True, {1: "why"}), "n": Outlook(problem=not_found("nothing", hint="look"))}
-    writer.say(said)
-    assert {base: as_json(outlook) for base, outlook in one.hear().items()} == {
+    wants = {"m": (Latest(2), AllVersions(), Specific((1,))), "n": (Latest(),)}
+    writer.say(said, wants)
+    heard, judged = one.hear()
+    assert {base: as_json(outlook) for base, outlook in heard.items()} == {
         base: as_json(outlook) for base, outlook in said.items()
     }
+    assert judged == wants
     (tmp_path / "outlook.json").write_text("{")
-    assert one.hear() == {}
+    assert one.hear() == ({}, {})
+
+
+def test_what_a_follower_writes_at_this_moment_does_not_hide_what_it_wanted(tmp_path: Path) -> None:
+    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
+    one.ask({"m": (Latest(),)})
+    assert writer.wants() == {"m": (Latest(),)}
+    (file,) = (tmp_path / "followers").iterdir()
+    file.write_bytes(b'{"m": [{"la')
+    assert writer.wants() == {"m": (Latest(),)}
+    one.leave()
 
 
 def test_a_second_kernel_follows_gets_what_it_wants_and_takes_over(
@@ -92,6 +130,12 @@ def test_a_second_kernel_follows_gets_what_it_wants_and_takes_over(
             until(lambda: second.outlook("modelB").waiting == {2: "variables.data-00000-of-00001 not uploaded yet"})
             assert second.status.state == "following"
             assert str(second.directory("modelB")) in second.changes
+            oss.fail("stall", method="LIST")
+            second.mirror.want({"modelA": model("modelA", Specific((7,)))})
+            assert second.outlook("modelA").coming  # until the first kernel has taken note of it
+            oss.heal()
+            until(lambda: 7 in second.outlook("modelA").waiting and not second.outlook("modelA").coming)
+            second.mirror.want({"modelB": model("modelB")})
             first.mirror.close()
             until(lambda: second.status.state != "following")
             upload(oss, models, "modelB/2")

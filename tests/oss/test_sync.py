@@ -221,13 +221,14 @@ def test_a_version_that_goes_is_withdrawn_after_two_listings_and_deleted_when_it
         until(lambda: not list(trash.iterdir()))
 
 
-def test_versions_stay_when_their_model_lists_nothing_any_more(oss: OssServer, models: Models, tmp_path: Path) -> None:
+def test_versions_stay_when_their_model_lists_none_any_more(oss: OssServer, models: Models, tmp_path: Path) -> None:
     upload(oss, models, "modelA/1")
+    oss.put(f"{PREFIX}/modelA/README.md", b"")
     upload(oss, models, "modelB/1")
     with watched(tmp_path) as seen:
         until(lambda: seen.versions() == ["1"])
-        oss.delete(f"{PREFIX}/modelA/")
-        until(lambda: "nothing is listed below oss://examplebucket/models/tf_serving/modelA" in seen.warnings)
+        oss.delete(f"{PREFIX}/modelA/1/")
+        until(lambda: "no version is listed below oss://examplebucket/models/tf_serving/modelA" in seen.warnings)
         looked(oss)
         assert seen.versions() == ["1"]
 
@@ -250,6 +251,15 @@ def test_a_copy_that_somebody_deletes_is_brought_again(oss: OssServer, models: M
         until(lambda: seen.versions() == ["1"])
         shutil.rmtree(seen.directory() / "1")
         until(lambda: seen.versions() == ["1"])
+
+
+def test_a_cache_that_somebody_clears_is_filled_again(oss: OssServer, models: Models, tmp_path: Path) -> None:
+    upload(oss, models, "modelA/1")
+    with watched(tmp_path) as seen:
+        until(lambda: seen.versions() == ["1"])
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+        until(lambda: seen.versions() == ["1"])
+        until(lambda: seen.status.problem is None)
 
 
 def test_a_directory_in_the_way_is_left_alone(oss: OssServer, models: Models, tmp_path: Path) -> None:
@@ -282,6 +292,19 @@ def test_versions_that_nobody_wants_go_but_for_the_newest_and_those_in_use(
         assert seen.versions() == ["1", "3", "4", "5"]
         used.clear()
         until(lambda: seen.versions() == ["3", "4", "5"])
+
+
+def test_the_version_that_serves_stays_until_the_next_is_here(oss: OssServer, models: Models, tmp_path: Path) -> None:
+    upload(oss, models, "modelA/1")
+    with watched(tmp_path, patience=60, keep_versions=0) as seen:
+        until(lambda: seen.versions() == ["1"])
+        stalled = oss.fail("stall", key="modelA/2/assets/")
+        upload(oss, models, "modelA/2")
+        assert stalled.reached.wait(20)
+        looked(oss)
+        assert seen.versions() == ["1"]
+        stalled.release()
+        until(lambda: seen.versions() == ["2"])
 
 
 def test_the_disk_budget_makes_room_or_says_why_it_cannot(oss: OssServer, models: Models, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.config import AllVersions, Latest, Specific, VersionPolicy
@@ -34,7 +35,9 @@ class Crew:
         self._followers = private / "followers"
         self._held: int | None = None
         self._mine: tuple[Path, int] | None = None
-        self._told: tuple[object, ...] = ()
+        self._asked: Wants | None = None
+        self._told: object = None
+        self._heard: dict[Path, dict[str, Any]] = {}
 
     @property
     def writes(self) -> bool:
@@ -53,7 +56,7 @@ class Crew:
         """Let another process write."""
         self._stop_following()
         if self._held is not None:
-            os.close(self._held)
+            _unlock(self._held)
             self._held = None
 
     # The writer's side
@@ -65,18 +68,23 @@ class Crew:
             held = _lock(path)
             if held is not None:
                 path.unlink(missing_ok=True)
-                os.close(held)
+                _unlock(held)
+                self._heard.pop(path, None)
                 continue
-            for base, policies in _read(path).items():
+            self._heard[path] = _read(path) or self._heard.get(path, {})  # it may be being written
+            for base, policies in self._heard[path].items():
                 wants[base] = wants.get(base, ()) + tuple(_policy(policy) for policy in policies)
         return wants
 
-    def say(self, outlooks: Mapping[str, Outlook]) -> None:
-        """Let the followers know what is to be expected."""
-        told = {base: as_json(outlook) for base, outlook in outlooks.items()}
-        if (told,) != self._told:
+    def say(self, outlooks: Mapping[str, Outlook], wants: Wants) -> None:
+        """Let the followers know what is to be expected, and for which policies."""
+        told = {
+            base: {**as_json(outlook), "for": [_policy_as_json(policy) for policy in wants.get(base, ())]}
+            for base, outlook in outlooks.items()
+        }
+        if told != self._told:
             write_atomically(self._said, json.dumps(told).encode())
-            self._told = (told,)
+            self._told = told
 
     # A follower's side
 
@@ -88,21 +96,30 @@ class Crew:
             if held is None:
                 return
             self._mine = path, held
-        path, held = self._mine
+        if wants == self._asked:
+            return
+        _, held = self._mine
         content = json.dumps({base: [_policy_as_json(policy) for policy in wants[base]] for base in wants}).encode()
         os.pwrite(held, content, 0)
         os.ftruncate(held, len(content))
+        self._asked = wants
 
-    def hear(self) -> dict[str, Outlook]:
-        """What the writer has last said."""
-        return {base: _outlook(told) for base, told in _read(self._said).items()}
+    def hear(self) -> tuple[dict[str, Outlook], Wants]:
+        """What the writer has last said, and for which policies."""
+        said = _read(self._said)
+        wants = {base: tuple(_policy(policy) for policy in told["for"]) for base, told in said.items()}
+        return {base: _outlook(told) for base, told in said.items()}, wants
 
     def _stop_following(self) -> None:
         if self._mine is not None:
             path, held = self._mine
             path.unlink(missing_ok=True)
-            os.close(held)
-            self._mine = None
+            _unlock(held)
+            self._mine = self._asked = None
+
+
+_HELD: set[int] = set()
+"""The descriptors of all locks of this process."""
 
 
 def _lock(path: Path) -> int | None:
@@ -116,7 +133,25 @@ def _lock(path: Path) -> int | None:
     except OSError:
         os.close(descriptor)
         raise
+    _HELD.add(descriptor)
     return descriptor
+
+
+def _unlock(descriptor: int) -> None:
+    """Let others lock; also when a fork of this process has the same descriptor."""
+    _HELD.discard(descriptor)
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def _forget_locks() -> None:
+    """A fork must not hold the locks of its parent when that has ended."""
+    while _HELD:
+        os.close(_HELD.pop())
+
+
+os.register_at_fork(after_in_child=_forget_locks)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Holdings:
         in_use: Callable[[str, int], bool],
     ) -> None:
         self.wanted: set[str] = set()
-        """The versions that policies want; they are not pruned."""
+        """The versions that are not pruned: those that policies want, and those that serve in their place."""
         self._root = root
         self._cache = cache
         self._options = options
@@ -64,28 +64,28 @@ class Holdings:
         self._absent: dict[str, float] = {}
 
     def compare(self, look: Look, replacing: Collection[str]) -> Iterator[str]:
-        """Withdraw what was gone from two looks, one poll apart, while its model still lists something.
+        """Withdraw what was gone from two looks, one poll apart, while its model still lists another version.
 
         Returns warnings about what else differs, and stays as it is; `replacing` is about to be exchanged.
         """
         self._cache.notice_losses()
         self._absent = {path: since for path, since in self._absent.items() if path in self._cache.published}
-        bases = {base_of(path) for path in self._cache.published}
-        listed = {version.path: version for base in bases for version in look.tree.versions(base).values()}
+        versions = {base: look.tree.versions(base) for base in {base_of(path) for path in self._cache.published}}
+        listed = {version.path: version for numbers in versions.values() for version in numbers.values()}
         bereft = set()
         for path, published in sorted(self._cache.published.items()):
             base = base_of(path)
             if look.tree.has(path) or any(key.startswith(f"{path}/") for key in look.tree.refused):
                 self._absent.pop(path, None)
                 if path in listed and listed[path].content != published.content and path not in replacing:
-                    yield f"{path} was written again in the bucket: what was brought first stays in place"
-            elif not look.tree.has(base):
+                    yield f"{path} was written again in the bucket: what was brought first stays (use a new number)"
+            elif not versions[base]:
                 bereft.add(base)
             elif look.asked - self._absent.setdefault(path, look.arrived) >= self._options.poll_seconds:
                 del self._absent[path]
                 self._withdraw(path, "is gone from the bucket")
         for base in sorted(bereft):
-            yield f"nothing is listed below {self._root.join(base)} any more: what was brought stays in place"
+            yield f"no version is listed below {self._root.join(base)} any more: what was brought stays in place"
 
     @property
     def has_doubts(self) -> bool:

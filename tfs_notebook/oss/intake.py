@@ -89,17 +89,23 @@ class Intake:
         self.replacing |= {path for path in self._cache.published if (base_of(path), number_of(path)) == (base, number)}
 
     def choose(self, wants: Mapping[str, tuple[VersionPolicy, ...]]) -> set[str]:
-        """Find out which versions are wanted, by what is known of them now; also kept as `wanted`."""
-        wanted: set[str] = set()
+        """Find out which versions are wanted, by what is known of them now; also kept as `wanted`.
+
+        Returns these, and the published ones that serve until those are here.
+        """
+        self.wanted, kept = set(), set()
         for base, policies in wants.items():
             paths = {number_of(path): path for path in self._cache.published if base_of(path) == base}
+            there = set(paths)
             paths |= {number: version.path for number, version in self._versions.get(base, {}).items()}
+            counting = {number for number, path in paths.items() if self._counts(path)}
             for policy in policies:
-                counting = {number for number, path in paths.items() if self._counts(path)}
-                wanted |= {paths[number] for number in picks(policy, paths, counting.__contains__)}
-        self.wanted = wanted
-        self._cache.keep_staging([*wanted, *self.replacing, *(path for path, _ in self._leaving), *self._at_work()])
-        return wanted
+                self.wanted |= {paths[number] for number in picks(policy, paths, counting.__contains__)}
+                kept |= {paths[number] for number in picks(policy, there, there.__contains__)}
+        self._cache.keep_staging(
+            [*self.wanted, *self.replacing, *(path for path, _ in self._leaving), *self._at_work()]
+        )
+        return self.wanted | kept
 
     def _at_work(self) -> list[str]:
         return [path for path, draft in self.drafts.items() if draft.download is not None]

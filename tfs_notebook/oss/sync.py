@@ -132,7 +132,7 @@ class Sync:
     def outlook(self, base: str) -> Outlook:
         """What is known of a base path."""
         judged, found = self._judged, self._outlooks.get(base)
-        if found is None or not (self._follows or judged.get(base) == self._wants.get(base)):
+        if found is None or judged.get(base) != self._wants.get(base):
             waiting = found.waiting if found is not None else {}
             found = Outlook(self._trouble.is_passing, waiting, self._trouble.problem)
         return replace(found, coming=False) if self._paused or self._trouble.is_final else found
@@ -247,6 +247,7 @@ class Sync:
             self._due = min(self._due, next_look) if again else math.inf
 
     def _look_at(self, store: ObjectStore) -> None:
+        self.cache.prepare()  # somebody may have cleared it
         asked = time.monotonic()
         listing = store.list(self.root.directory.key)
         arrived, self._look_time = time.monotonic(), time.time()
@@ -265,7 +266,7 @@ class Sync:
         warnings = [
             *told(self._look.tree.refused),
             *self._holdings.compare(self._look, intake.replacing),
-            *intake.unverified.values(),
+            *(why for path, why in intake.unverified.items() if path in self.cache.published),
         ]
         if self._is_empty:
             warnings.append(f"the last listing of {self.root} was empty: nothing is changed because of it")
@@ -292,14 +293,17 @@ class Sync:
     def _tell(self) -> None:
         """Let everybody know what is different by now."""
         if self._follows:
-            self._outlooks = self._crew.hear()
+            self._outlooks, heard = self._crew.hear()
+            self._judged = {
+                b: policies for b, policies in self._wants.items() if set(policies) <= set(heard.get(b, ()))
+            }
         else:
             taken = self._taken
             self._outlooks = {base: self._outlook(base) for base in self._all_wants | taken}
             self._judged = taken
             if self._intake is not None:
                 with suppress(OSError):  # a full disk perhaps, which is told
-                    self._crew.say(self._outlooks)
+                    self._crew.say(self._outlooks, self._all_wants)
         self._herald.tell_changes({base: (self.outlook(base), self._judged.get(base)) for base in self._wants})
 
     def _outlook(self, base: str) -> Outlook:
