@@ -232,22 +232,26 @@ class ServerCore:
     def _known(self, name: str) -> tuple[set[int], Mapping[int, Fingerprint | None]]:
         return self.manager.taken_up(name), {version.number: version.files for version in self.manager.failed(name)}
 
-    def _take_up(self, name: str, scan: Scan, before: Scan) -> None:
-        outlook = self._lookouts[name].outlook
-        is_empty_so_far = not scan.aspired and (outlook.coming or outlook.problem is not None)
+    def _take_up(self, name: str, scan: Scan) -> None:
+        lookout = self._lookouts[name]
+        is_empty_so_far = not scan.aspired and (lookout.outlook.coming or lookout.outlook.problem is not None)
         if scan.readable and not is_empty_so_far:
             self.manager.aspire(name, scan.aspired)
         for version in self.manager.failed(name):
             if version.number in scan.repaired:
                 self.manager.retry(version)
-        if _prospect(scan) != _prospect(before):
-            for number, reason in scan.waiting.items():
+        waiting, problem = _waiting(scan, lookout.outlook), _problem(scan, lookout.outlook)
+        # The words of what brings the versions may differ each time, like the number of a request
+        of_problem = problem and (problem.message if problem is scan.problem else (problem.code, problem.hint))
+        prospect = waiting, of_problem, scan.settles_in is None
+        if prospect != (lookout.told or ({}, None, True)):
+            lookout.told = prospect
+            for number, reason in waiting.items():
                 _log.warning("waiting for version %d of %s: %s", number, name, reason)
-            problem = _problem(scan, outlook)
             if problem is not None:
                 _log.warning("%s", problem.message)
             self.events.publish(Event(Kind.STORAGE, name, error=problem))
-        self._lookouts[name].changed.set()
+        lookout.changed.set()
 
     # Settling
 
@@ -408,7 +412,3 @@ def _asks_for_more(config: ModelConfig, numbers: Collection[int]) -> bool:
     if isinstance(policy, Specific):
         return not labelled | set(policy.versions) <= set(numbers)
     return isinstance(policy, AllVersions) or len(numbers) < policy.num_versions or not labelled <= set(numbers)
-
-
-def _prospect(scan: Scan) -> tuple[object, ...]:
-    return scan.waiting, scan.problem and scan.problem.message, scan.settles_in is None

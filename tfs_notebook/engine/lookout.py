@@ -35,12 +35,12 @@ class Lookout:
         settle_seconds: float,
         disk: Executor,
         known: Callable[[], tuple[set[int], Mapping[int, Fingerprint | None]]],
-        take_up: Callable[[Scan, Scan], None],
+        take_up: Callable[[Scan], None],
         outlook: Callable[[], Outlook] = Outlook,
     ) -> None:
         """`known` tells which versions were taken up, and which of them could not be loaded; `take_up` is given the
-        scan and the one before; `outlook` tells what is on its way to the base path. They are called on the loop; the
-        looks themselves run on `disk`.
+        scan; `outlook` tells what is on its way to the base path. They are called on the loop; the looks themselves run
+        on `disk`.
         """
         self.config = config
         self.base_path = base_path
@@ -51,6 +51,8 @@ class Lookout:
         """What was on its way when the look for `scan` began: what has arrived since is found by a later look."""
         self.looked = False
         """Whether `scan` is of this `config` and this `base_path`."""
+        self.told: object = None
+        """What was last told of the scan and the outlook."""
         self.changed = asyncio.Event()
         """Set when anything about the model may be different; whoever waits for the model clears it."""
         self.closed = False
@@ -100,8 +102,8 @@ class Lookout:
             scan = Scan(problem=ServingError(Code.INTERNAL, message), readable=False)
         if self.closed or (config, base_path) != (self.config, self.base_path):
             return
-        before, self.scan, self.looked, self.outlook = self.scan, scan, True, outlook
-        self._take_up(scan, before)
+        self.scan, self.looked, self.outlook = scan, True, outlook
+        self._take_up(scan)
         self._woken.set()
 
     def keep_looking(self, period: Callable[[], float]) -> None:

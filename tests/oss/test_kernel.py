@@ -1,0 +1,115 @@
+"""The guide's scenario in a real kernel: three models from a bucket that follow it, while requests go on."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.oss.guide import CONFIG, ROOT, Guide
+from tests.test_kernel import Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.filterwarnings("ignore:Kernel is running over TCP without encryption"),
+]
+
+QUICK = "--oss_poll_wait_seconds=1 --port=0 --rest_api_port=0"
+SERVE = f"%tfs_serve {ROOT} --mount=/models --model_config_file={CONFIG} {QUICK}"
+
+
+@pytest.fixture
+def kernel(guide: Guide) -> Iterator[Kernel]:
+    """A kernel that finds the bucket by its environment."""
+    started = Kernel()
+    assert started.run("%load_ext tfs_notebook") == ""
+    yield started
+    started.close()
+
+
+@contextmanager
+def asking(url: str, *models: str) -> Iterator[list[str]]:
+    """Clients outside the kernel ask without a pause; gives what went wrong."""
+    failures, over, address = list[str](), threading.Event(), urlsplit(url)
+
+    def ask(model: str) -> None:
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+        while not over.is_set():
+            connection.request("POST", f"/v1/models/{model}:predict", b'{"instances": [0.0]}')
+            reply = connection.getresponse()
+            body = reply.read()
+            if reply.status != 200:
+                failures.append(f"{model}: {reply.status} {body!r}")
+                return
+        connection.close()
+
+    threads = [threading.Thread(target=ask, args=(model,)) for model in models]
+    for thread in threads:
+        thread.start()
+    try:
+        yield failures
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_three_models_follow_the_bucket_under_load(kernel: Kernel, guide: Guide) -> None:
+    shown = kernel.run(f"server = {SERVE}\nserver")
+    for row in ("modelA  1        ● AVAILABLE", "modelB  1        ● AVAILABLE  stable", "modelC  3        ● AVAILABLE"):
+        assert row in shown
+    url = kernel.run("print(server.rest_url)").strip()
+    with asking(url, "modelA", "modelB/labels/canary", "modelC") as failures:
+        guide.put("modelA", 2)
+        assert "in step" in kernel.run("%tfs_sync now")
+        assert "modelA  2        ● AVAILABLE" in kernel.run("print(server._repr_mimebundle_()['text/plain'])")
+        pushed = kernel.run(f"%tfs_push {guide.version(4)} {ROOT}modelC/")
+        assert f"is version 4 of {ROOT}modelC/" in pushed
+        guide.configure("modelA", "modelC")
+        guide.configure()
+        kernel.run("%tfs_sync now")
+        assert "modelC  4        ● AVAILABLE" in kernel.run("print(server._repr_mimebundle_()['text/plain'])")
+    assert failures == []
+    assert kernel.run("%tfs_stop") == ""
+
+
+def test_progress_is_written_over_in_the_cell_that_waits(kernel: Kernel, guide: Guide) -> None:
+    kernel.run("import tensorflow")
+    guide.oss.fail("slow", key="saved_model.pb", rate=16_000, times=None)
+    kernel.run(f"{SERVE};")
+    shows = [message for message in kernel.messages if message["msg_type"].endswith("display_data")]
+    (first, *updates) = [message["content"] for message in shows if "text/plain" in message["content"]["data"]]
+    assert first["transient"]["display_id"]
+    assert updates
+    assert {update["transient"]["display_id"] for update in updates} == {first["transient"]["display_id"]}
+    texts = [content["data"]["text/plain"] for content in (first, *updates)]
+    assert any(re.search(r"^model[ABC]/\d [█░]{30} +\d+% ", text, re.MULTILINE) for text in texts)
+    assert re.fullmatch(r"5 versions from OSS: [\d.]+ kB in [\d.]+ s", texts[-1])
+
+
+def test_the_wait_ends_with_ctrl_c_and_what_is_fetched_goes_on(kernel: Kernel, guide: Guide) -> None:
+    kernel.run(f"{SERVE};")
+    stall = guide.oss.fail("stall", key="modelA/2/saved_model.pb", times=None)
+    guide.put("modelA", 2)
+    threading.Thread(target=lambda: (stall.reached.wait(60), kernel.manager.interrupt_kernel())).start()
+    assert "KeyboardInterrupt: the synchronisation goes on, %tfs_sync shows it" in kernel.run("%tfs_sync now")
+    guide.oss.heal()
+    assert "in step" in kernel.run("%tfs_sync now")
+
+
+def test_nothing_that_a_kernel_sends_holds_a_secret(kernel: Kernel, guide: Guide) -> None:
+    sent = kernel.run(f"{SERVE}") + str(kernel.messages)
+    guide.oss.revoke(guide.oss.key_id)
+    for cell in ("%tfs_sync now", "%tfs_status", f"%tfs_push modelA {ROOT}modelA/", f"{SERVE}"):
+        sent += kernel.run(cell) + str(kernel.messages)
+    assert "InvalidAccessKeyId" in sent
+    assert guide.oss.key_id not in sent
+    assert guide.oss.key_secret not in sent
