@@ -7,7 +7,6 @@ withdraws and prunes. Whatever goes wrong leaves what is published as it is.
 from __future__ import annotations
 
 import math
-import random
 import threading
 import time
 from contextlib import suppress
@@ -18,14 +17,14 @@ from tfs_notebook.engine.supply import Outlook, SourceStatus
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss import prospect
 from tfs_notebook.oss.cache import Cache
-from tfs_notebook.oss.complete import Look
 from tfs_notebook.oss.crew import Crew, Wants
 from tfs_notebook.oss.herald import Herald
 from tfs_notebook.oss.holdings import Holdings, MirrorOptions
 from tfs_notebook.oss.intake import Intake
-from tfs_notebook.oss.keys import Tree, told
+from tfs_notebook.oss.keys import told
 from tfs_notebook.oss.plan import base_of
 from tfs_notebook.oss.trouble import Trouble
+from tfs_notebook.oss.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.store import ObjectStore
 
-_JITTER = 0.1
 _FOLLOW_SECONDS = 1.0
 _STOP_SECONDS = 0.3
 
@@ -67,11 +65,7 @@ class Sync:
         self._intake: Intake | None = None
         self._wants: Wants = {}
         self._all_wants: Wants = {}
-        self._look: Look | None = None
-        self._before: Look | None = None
-        self._look_time: float | None = None
-        self._is_empty = False
-        self._due = 0.0
+        self._watch = Watch(root, options)
         self._warnings: tuple[str, ...] = ()
         self._outlooks: dict[str, Outlook] = {}
         self._taken: Wants = {}
@@ -146,13 +140,13 @@ class Sync:
             for base, outlook in self._outlooks.items()
             for number, why in outlook.waiting.items()
         }
-        looks_again = not (self._paused or self._trouble.is_final or self._follows) and math.isfinite(self._due)
+        looks_again = not (self._paused or self._trouble.is_final or self._follows)
         return SourceStatus(
             address=str(self.root),
             directory=str(self.cache.directory),
             state=self._state(bool(transfers), bool(waiting)),
-            last_look=self._look_time,
-            next_look=time.time() + max(self._due - time.monotonic(), 0.0) if looks_again else None,
+            last_look=self._watch.time,
+            next_look=self._watch.next_time if looks_again else None,
             transfers=transfers,
             waiting=waiting,
             problem=self._trouble.problem,
@@ -166,7 +160,7 @@ class Sync:
             return "stopped"
         if self._follows:
             return "following"
-        if self._look is None or self._judged != self._wants:
+        if self._watch.last is None or self._judged != self._wants:
             return "waiting" if self._trouble.problem is not None else "starting"
         if transferring:
             return "transferring"
@@ -201,7 +195,7 @@ class Sync:
                 self._keep_in_step(self._store, self._intake)
 
     def _take_note_of_request(self) -> None:
-        self._asked, self._due = False, 0.0
+        self._asked, self._watch.due = False, 0.0
         self._trouble.retry()
         if self._intake is not None:
             self._intake.retry_now()
@@ -213,7 +207,7 @@ class Sync:
             self._crew.ask(self._wants)
             return
         self.cache.recover()
-        self._look = self._before = None
+        self._watch.forget()
         self._intake = Intake(self.cache, store, self._options, self._holdings.make_room, self._wake.set)
 
     def _let_go(self) -> None:
@@ -228,8 +222,10 @@ class Sync:
         while self._replace:
             intake.replace(*self._replace.pop())
         wants = self._everybodys_wants()
-        if time.monotonic() >= self._due:
-            self._look_at(store)
+        if self._watch.is_due:
+            self.cache.prepare()  # somebody may have cleared it
+            self._watch.look(store)
+            self._trouble.is_over()
             self._take_up(intake, wants)
         elif wants != self._all_wants:
             self._take_up(intake, wants)
@@ -239,40 +235,23 @@ class Sync:
         self._holdings.wanted = intake.choose(wants)
         self._holdings.prune()
         self._holdings.empty_trash()
-        if intake.needs_look and not self._is_empty:
-            self._due = 0.0
-        elif self._options.on_demand:
-            next_look = time.monotonic() + self._options.poll_seconds
-            again = intake.expects_more or self._holdings.has_doubts
-            self._due = min(self._due, next_look) if again else math.inf
-
-    def _look_at(self, store: ObjectStore) -> None:
-        self.cache.prepare()  # somebody may have cleared it
-        asked = time.monotonic()
-        listing = store.list(self.root.directory.key)
-        arrived, self._look_time = time.monotonic(), time.time()
-        self._trouble.is_over()
-        self._due = asked + self._options.poll_seconds * random.uniform(1.0, 1.0 + _JITTER)  # noqa: S311
-        tree = Tree.of(listing.objects, self.root.directory.key)
-        self._is_empty = not listing.objects
-        if self._look is None or not self._is_empty:
-            self._before, self._look = self._look, Look(tree, listing.time, asked, arrived)
+        self._watch.plan(confirm=intake.needs_look, expects_more=intake.expects_more or self._holdings.has_doubts)
 
     def _take_up(self, intake: Intake, wants: Wants) -> None:
         """See what the last look means for what is published, and for what is on its way."""
-        self._all_wants = wants
-        if self._look is None:
+        self._all_wants, look = wants, self._watch.last
+        if look is None:
             return
         warnings = [
-            *told(self._look.tree.refused),
-            *self._holdings.compare(self._look, intake.replacing),
+            *told(look.tree.refused),
+            *self._holdings.compare(look, intake.replacing),
             *(why for path, why in intake.unverified.items() if path in self.cache.published),
         ]
-        if self._is_empty:
+        if self._watch.was_empty:
             warnings.append(f"the last listing of {self.root} was empty: nothing is changed because of it")
         self._warnings = tuple(warnings)
         self._herald.log(self._warnings)
-        intake.saw(self._look, self._before, wants)
+        intake.saw(look, self._watch.before, wants)
 
     def _everybodys_wants(self) -> Wants:
         self._taken = self._wants
@@ -286,7 +265,7 @@ class Sync:
             return
         # A store that cannot be opened lacks an option, or a package
         self._trouble.take(error, is_final=self._store is None and isinstance(error, ServingError))
-        self._due = self._trouble.until
+        self._watch.due = self._trouble.until
         if self._trouble.is_final:
             self._let_go()
 
@@ -307,11 +286,12 @@ class Sync:
         self._herald.tell_changes({base: (self.outlook(base), self._judged.get(base)) for base in self._wants})
 
     def _outlook(self, base: str) -> Outlook:
-        if self._look is None or self._intake is None:
+        look = self._watch.last
+        if look is None or self._intake is None:
             return Outlook(coming=self._trouble.is_passing, problem=self._trouble.problem)
         address = self.root.join(base).directory
         policies = self._all_wants.get(base, ())
-        found = prospect.outlook(address, base, policies, self._look.tree, self._intake, self.cache.published)
+        found = prospect.outlook(address, base, policies, look.tree, self._intake, self.cache.published)
         return Outlook(found.coming, found.waiting, self._trouble.problem or found.problem)
 
     def _pause(self) -> float | None:
@@ -320,7 +300,7 @@ class Sync:
             return None
         if self._follows:
             return min(self._options.poll_seconds, _FOLLOW_SECONDS)
-        due = [self._due]
+        due = [self._watch.due]
         if self._intake is not None and self._trouble.problem is None and (retry := self._intake.due()) is not None:
             due.append(retry)
         if self.cache.has_trash:
