@@ -1,6 +1,6 @@
 """Executes a notebook in a real kernel, prints what was served and answered, and keeps the executed page.
 
-`python examples/demo.py [NAME]` takes quickstart or deployment, by default the first.
+`python examples/demo.py [NAME]` takes quickstart, deployment or oss, by default the first.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ def shown(notebook: NotebookNode) -> str:
     for cell in notebook.cells:
         if "demo" in cell.metadata.get("tags", ()):
             prompt = "\n".join(f"    {line}" for line in cell.source.splitlines())
-            parts.append(f"{prompt}\n\n{''.join(_texts(cell)).rstrip()}\n")
+            parts.append(f"{prompt}\n\n{chr(10).join(_texts(cell))}\n")
     return "\n".join(parts)
 
 
 def _texts(cell: NotebookNode) -> list[str]:
-    return [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs]
+    texts = (output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs)
+    return [text.rstrip() for text in texts]
 
 
 def save(notebook: NotebookNode, directory: Path, name: str) -> Path:

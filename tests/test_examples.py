@@ -34,7 +34,7 @@ def shown_by(examples: Path, *arguments: str, **environment: str) -> str:
     return demo.stdout
 
 
-@pytest.mark.parametrize("name", ["quickstart", "deployment"])
+@pytest.mark.parametrize("name", ["quickstart", "deployment", "oss"])
 def test_notebooks_are_kept_without_outputs(name: str) -> None:
     cells = json.loads((EXAMPLES / f"{name}.ipynb").read_text())["cells"]
     assert [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")] == []
@@ -74,3 +74,22 @@ def test_the_rehearsal_shows_what_a_deployment_does(examples: Path, tmp_path: Pa
     for state in ("UNAVAILABLE\n", "SERVING\n", '{"ready":true}'):
         assert f"\n{state}" in shown
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("rehearsal-")], "nothing is left"
+
+
+@pytest.mark.timeout(300)
+def test_the_bucket_is_followed(examples: Path, tmp_path: Path) -> None:
+    without_account = {name: "" for name in os.environ if name.startswith("OSS_")}
+    shown = shown_by(examples, "oss", TMPDIR=str(tmp_path), **without_account)
+    root = "oss://examplebucket/models/tf_serving/"
+    for model, version in [("modelA", 1), ("modelB", 1), ("modelB", 2), ("modelC", 1), ("modelC", 2), ("modelC", 3)]:
+        assert f"\n{model}/{version} is version {version} of {root}{model}/, " in shown
+    for row in ("modelA  1        ● AVAILABLE", "modelB  2        ● AVAILABLE  canary", "modelC  3        ● AVAILABLE"):
+        assert row in shown
+    assert re.search(rf"^Fetched from {root} in [\d.]+ s$", shown, re.MULTILINE)
+    assert "modelA follows it within 4 s; %tfs_sync now waits for it." in shown
+    assert re.search(r"^\d+ requests, 0 failed; modelA serves \[1, 2\]$", shown, re.MULTILINE)
+    assert "modelD  1        ● AVAILABLE" in shown
+    assert "Version 2 of model modelD is not taken up yet: variables" in shown
+    assert "\nmodelD serves [2]\n" in shown
+    assert "example-secret" not in shown
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("oss-")], "nothing is left"

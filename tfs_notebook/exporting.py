@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -32,10 +33,23 @@ def exported(model: Any) -> Iterator[Path]:
     elif can_be_exported(model):
         with tempfile.TemporaryDirectory(prefix="tfs-push-") as scratch:
             directory = Path(scratch) / "model"
-            _export(model, directory)
+            with _without_info():
+                _export(model, directory)
             yield directory
     else:
         raise invalid_argument(f"A {type(model).__name__} cannot be pushed: give a path, a Keras model or a tf.Module")
+
+
+@contextmanager
+def _without_info() -> Iterator[None]:
+    """Keep from the cell where TensorFlow writes a model to: it is gone soon."""
+    log = logging.getLogger("tensorflow")
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _export(model: Any, directory: Path) -> None:

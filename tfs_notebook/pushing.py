@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tfs_notebook.deployment import notebook_options
 from tfs_notebook.exporting import exported
 from tfs_notebook.oss.address import OssAddress
+from tfs_notebook.runtime import import_aside
 from tfs_notebook.sources import open_store
 
 if TYPE_CHECKING:
@@ -29,5 +30,6 @@ def push(
     target, options = OssAddress.parse(address), notebook_options(given)
     reach = partial(open_store, options=options, credentials=credentials)
     told = {} if progress is None else {"progress": progress}
+    import_aside("tensorflow")  # reads what a version must hold
     with exported(model) as source:
         return push(reach, source, target, version=version, marker=options.oss_marker, **told)

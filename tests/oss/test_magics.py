@@ -49,6 +49,7 @@ def words(table: str) -> list[list[str]]:
 
 
 def test_the_guides_two_scenarios(notebook: Notebook, guide: Guide, capsys: pytest.CaptureFixture[str]) -> None:
+    guide.oss.fail("slow", key="saved_model.pb", rate=16_000, times=None)
     notebook.run(f"%tfs_serve {ROOT}modelA/ {QUICK}")
     assert served(notebook) == ["model 1"]
     shown = text(notebook.run(f"%tfs_serve {WHOLE} --model_config_file_poll_wait_seconds=30"))
@@ -57,7 +58,7 @@ def test_the_guides_two_scenarios(notebook: Notebook, guide: Guide, capsys: pyte
     assert any(row[:4] == [ROOT, "●", "in", "step"] for row in words(shown))
     out, err = capsys.readouterr()
     assert err == ""
-    assert re.search(r"^\d versions? from OSS: [\d.]+ kB in [\d.]+ s$", out, re.MULTILINE)
+    assert re.search(rf"^Fetched from {ROOT}(modelA/)? in [\d.]+ s$", out, re.MULTILINE)
 
 
 def test_a_config_in_the_cell_names_addresses(notebook: Notebook, guide: Guide) -> None:

@@ -253,7 +253,7 @@ class ServingMagics(Magics):
         given = {flag.name: _value(flag, arguments) for flag in _PUSH_FLAGS if _is_given(flag, arguments)}
         try:
             model, address = arguments.model, arguments.address
-            print(push_model(model, address, arguments.version, given, server, self.shell.user_ns))
+            push_model(model, address, arguments.version, given, server, self.shell.user_ns)
         except ServingError as error:
             raise UsageError(error.told) from None
         except KeyboardInterrupt:

@@ -47,7 +47,7 @@ class Progress:
             return
         from IPython.display import display
 
-        bundle = {"text/plain": text, "text/html": f'<pre style="margin:0">{escape(text)}</pre>'}
+        bundle = {"text/plain": text, "text/html": f'<pre style="margin:0;white-space:pre-wrap">{escape(text)}</pre>'}
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
@@ -55,18 +55,17 @@ class Progress:
 
 
 class FetchProgress:
-    """What is on its way from OSS to a server while somebody waits for it; says at the end what has come."""
+    """What is on its way from OSS to a server while somebody waits for it; says at the end how long that took."""
 
     def __init__(self) -> None:
         self._progress = Progress()
-        self._fetched: dict[tuple[str, str], Transfer] = {}
+        self._fetched_from: set[str] = set()
         self._started = time.monotonic()
 
     def update(self, server: Server) -> None:
         """Show how far it is now."""
         sources = server.sources()
-        for source in sources:
-            self._fetched |= {(source.address, transfer.name): transfer for transfer in source.transfers}
+        self._fetched_from |= {source.address for source in sources if source.transfers}
         if text := fetching_text(sources):
             self._progress.show(text)
 
@@ -76,11 +75,11 @@ class FetchProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._fetched and error is None:
-            size = sum(transfer.size_in_all for transfer in self._fetched.values())
-            number, seconds = len(self._fetched), time.monotonic() - self._started
-            versions = f"{number} version{'s' * (number != 1)}"
-            self._progress.show(f"{versions} from OSS: {size_text(size)} in {seconds:.1f} s", at_once=True)
+        if self._fetched_from and error is None:
+            seconds = time.monotonic() - self._started
+            self._progress.show(
+                f"Fetched from {', '.join(sorted(self._fetched_from))} in {seconds:.1f} s", at_once=True
+            )
 
 
 def fetching_text(sources: Iterable[SourceStatus]) -> str:

@@ -31,17 +31,17 @@ def push_model(
     given: Mapping[str, Any],
     server: Server | None,
     namespace: Mapping[str, Any],
-) -> str:
-    """Upload the model that `name` names; the line that tells what was written. Raises ServingError."""
+) -> None:
+    """Upload the model that `name` names; shows how far it is, and at the end what was written. Raises ServingError."""
     model = named_model(name, server, namespace)
-    progress = _PushProgress(name)
+    label = "/".join(Path(model).parts[-2:]) if model == name else name
+    progress = _PushProgress(label)
     inherited = {option: getattr(server.options, option) for option in PUSH_OPTIONS} if server is not None else {}
     credentials = server.oss_credentials if server is not None else None
     written = push(model, address, version, {**inherited, **given}, credentials=credentials, progress=progress.told)
-    progress.end()
     root, number = _model_and_number(written)
     size = f", {size_text(progress.size)}" if progress.size else ""
-    return f"{name} is version {number} of {root}{size}. {_what_is_next(root, number, server)}"
+    progress.end(f"{label} is version {number} of {root}{size}. {_what_is_next(root, number, server)}")
 
 
 def named_model(name: str, server: Server | None, namespace: Mapping[str, Any]) -> Any:
@@ -88,8 +88,8 @@ class _PushProgress:
         self.size = size
         self._progress.show(transfer_text(Transfer(self._name, 0, 0, sent, size, 0.0)))
 
-    def end(self) -> None:
-        self._progress.show(transfer_text(Transfer(self._name, 0, 0, self.size, self.size, 0.0)), at_once=True)
+    def end(self, text: str) -> None:
+        self._progress.show(text, at_once=True)
 
 
 def _model_and_number(written: OssAddress) -> tuple[OssAddress, int]:
