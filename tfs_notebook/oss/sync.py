@@ -66,6 +66,8 @@ class Sync:
         self._wants: Wants = {}
         self._all_wants: Wants = {}
         self._watch = Watch(root, options)
+        self._look_time: float | None = None
+        """When the last look was of which everything has been told."""
         self._warnings: tuple[str, ...] = ()
         self._outlooks: dict[str, Outlook] = {}
         self._taken: Wants = {}
@@ -145,7 +147,7 @@ class Sync:
             address=str(self.root),
             directory=str(self.cache.directory),
             state=self._state(bool(transfers), bool(waiting)),
-            last_look=self._watch.time,
+            last_look=self._look_time,
             next_look=self._watch.next_time if looks_again else None,
             transfers=transfers,
             waiting=waiting,
@@ -284,6 +286,7 @@ class Sync:
                 with suppress(OSError):  # a full disk perhaps, which is told
                     self._crew.say(self._outlooks, self._all_wants)
         self._herald.tell_changes({base: (self.outlook(base), self._judged.get(base)) for base in self._wants})
+        self._look_time = self._watch.time
 
     def _outlook(self, base: str) -> Outlook:
         look = self._watch.last
