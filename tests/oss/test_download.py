@@ -53,6 +53,12 @@ class Told:
 
 @pytest.fixture
 def store(oss: OssServer) -> Oss2Store:
+    return open_store("examplebucket", StoreOptions())
+
+
+@pytest.fixture
+def impatient(oss: OssServer) -> Oss2Store:
+    """Waits for the next bytes of an answer for a second only."""
     return open_store("examplebucket", StoreOptions(), timeouts=(5, 1))
 
 
@@ -86,11 +92,11 @@ def test_a_file_is_what_the_object_is(oss: OssServer, store: Oss2Store, tmp_path
 @pytest.mark.parametrize("fault", ["cut", "reset", "stall"])
 @pytest.mark.parametrize("content", [SMALL, BIG], ids=["small", "in ranges"])
 def test_an_answer_that_ends_early_is_continued(
-    oss: OssServer, store: Oss2Store, tmp_path: Path, fault: str, content: bytes
+    oss: OssServer, impatient: Oss2Store, tmp_path: Path, fault: str, content: bytes
 ) -> None:
     oss.put(KEY, content)
     oss.fail(fault, at=700_001, times=2)
-    told = bring(store, tmp_path)
+    told = bring(impatient, tmp_path)
     assert (tmp_path / "content" / PATH).read_bytes() == content
     assert (told.files, told.size) == ({PATH: True}, len(content))
     if content is SMALL and fault != "reset":  # which may lose all that was on its way
