@@ -103,7 +103,7 @@ def test_an_empty_list_is_a_config_that_serves_nothing() -> None:
 def test_a_uri_is_not_taken_for_a_relative_path(path: str) -> None:
     with pytest.raises(ServingError, match=f"Could not find base path {path} for servable model") as caught:
         plan(path, "", {})
-    assert "Only directories can be served" in caught.value.hint
+    assert "Only directories and oss://BUCKET/PREFIX/ can be served" in caught.value.hint
 
 
 def test_a_mounted_config_file_and_its_paths(base_path: Path) -> None:

@@ -61,11 +61,29 @@ def deployment(
     `access` is the way to OSS. Raises ServingError: NOT_FOUND for a config file that cannot be read,
     INVALID_ARGUMENT for text that is no config or when nothing was named, and for what cannot be had from OSS.
     """
+    _check_files(options)
     access = access or Access(partial(open_store, options=options))
     deployed = _configured(options, text, source, access)
     mount, models = Mount(options.mount, options.model_root), deployed.config.model_config_list.config
     access.check([mount.resolve(options.mount), *(mount.resolve(model.base_path) for model in models)])
     return deployed
+
+
+def _check_files(options: Options) -> None:
+    """Raise ServingError for a file that was given in OSS and can only be on this machine."""
+    mount = Mount(options.mount, options.model_root)
+    for name in _LOCAL_FILES:
+        given = getattr(options, name)
+        if is_oss(place := mount.resolve(given)):
+            raise invalid_argument(
+                f"--{name}={given} is {place}: only models and --model_config_file may be in OSS. Copy it to this "
+                "machine, and give it by a path that is not below --mount"
+            )
+
+
+_LOCAL_FILES = (
+    "monitoring_config_file", "batching_parameters_file", "ssl_config_file", "tensorflow_session_config_file",
+)  # fmt: skip
 
 
 def _configured(options: Options, text: str, source: str, access: Access) -> Deployment:

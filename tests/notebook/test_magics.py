@@ -265,7 +265,10 @@ def test_a_broken_model_is_told_while_the_others_serve(notebook: Notebook, model
         ("PATH --model_base_path=/another", ["are two models"]),
         ("--mount=/models --model_config_file=/f", ["--mount=/models needs the directory"]),
         ("PATH/1", ["is version 1 itself", "serve the directory that it is in"]),
-        ("gs://bucket/models/modelA", ["gs://bucket/models/modelA", "Only directories can be served"]),
+        (
+            "gs://bucket/models/modelA",
+            ["gs://bucket/models/modelA", "Only directories and oss://BUCKET/PREFIX/ can be served"],
+        ),
         ("PATH --port=99999", ["--port=99999 is not a TCP port"]),
         ("PATH --port=-5", ["--port=-5 is not a TCP port"]),
         ("PATH --num_tflite_pools=many", ["--num_tflite_pools is a whole number, not 'many'"]),

@@ -16,6 +16,7 @@ import tfs_notebook
 from tests.oss.guide import CONFIG, KEY, ROOT, Guide
 from tests.serving import ask, ask_on, connect, until
 from tfs_notebook import deployment
+from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.events import Kind
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.table import as_html, as_text
@@ -283,3 +284,23 @@ def test_no_secret_is_shown(guide: Guide, caplog: pytest.LogCaptureFixture) -> N
     assert not any(
         name.startswith("OSS_") and os.environ[name] in repr(server.options) for name in os.environ if "KEY" in name
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["monitoring_config_file", "batching_parameters_file", "ssl_config_file", "tensorflow_session_config_file"],
+)
+def test_files_that_cannot_be_in_oss(guide: Guide, name: str) -> None:
+    with pytest.raises(ServingError, match="only models and --model_config_file may be in OSS") as refused:
+        tfs_notebook.serve(ROOT, **{**WHOLE, name: "/models/file.config"})
+    assert refused.value.message.startswith(f"--{name}=/models/file.config is {ROOT}file.config")
+
+
+def test_a_reload_may_name_addresses(guide: Guide) -> None:
+    with tfs_notebook.serve(str(guide.version(1).parent), **QUICK) as server:
+        text = "model_config_list {{ config {{ name: 'b' base_path: '{}' model_platform: 'tensorflow' }} }}"
+        server.reload(parse_config(text.format(f"{ROOT}modelB")))
+        assert answer(server, "b") == 2
+        with pytest.raises(ServingError, match="is no address in OSS"):
+            server.reload(parse_config(text.format("oss://B/modelB")))
+        assert answer(server, "b") == 2

@@ -229,7 +229,9 @@ def _unreadable(name: str, base_path: str, error: OSError | ValueError) -> Servi
     reason = error.strerror if isinstance(error, OSError) else None
     hint = "The base path must be a directory that can be read."
     if "://" in base_path:
-        hint = "Only directories can be served: copy or mount the models, and name the directory."
+        hint = (
+            "Only directories and oss://BUCKET/PREFIX/ can be served: copy or mount the models, and name the directory."
+        )
     elif isinstance(error, FileNotFoundError):
         hint = hints.for_missing(Path(base_path))
     elif isinstance(error, NotADirectoryError):
