@@ -10,9 +10,7 @@ import atexit
 import builtins
 import keyword
 import logging
-import os
 import sys
-from argparse import SUPPRESS
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -24,19 +22,14 @@ from IPython.core.magic import (
     magics_class,
     output_can_be_silenced,
 )
-from IPython.core.magic_arguments import argument, argument_group, kwds, magic_arguments
+from IPython.core.magic_arguments import argument, magic_arguments
 
-from tfs_notebook.accepted_flags import ACCEPTED_FLAGS, KNOWN_FLAGS
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.completion import matcher
-from tfs_notebook.notebook.line import PATHS, parse
-from tfs_notebook.notebook.option_groups import ServeHelpFormatter, grouped
-from tfs_notebook.options import FLAGS, NOTEBOOK_DEFAULTS, PUSH_OPTIONS, Flag
+from tfs_notebook.notebook.flags import given_flags, push_flags, serving_flags
+from tfs_notebook.notebook.line import parse
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
-
     from IPython.core.interactiveshell import InteractiveShell
 
     from tfs_notebook.notebook.ask import Answer
@@ -44,42 +37,6 @@ if TYPE_CHECKING:
     from tfs_notebook.server import Server
 
 
-def _serving_flags(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Declare every serving flag as an argument of the magic `function`; its help shows those that do something."""
-    for flag in ACCEPTED_FLAGS.values():
-        function = _argument(flag, SUPPRESS)(function)
-    for title, flags in reversed(grouped().items()):
-        for flag in reversed(flags):
-            function = _argument(flag, _help(flag).replace("%", "%%"))(function)
-        function = argument_group(title)(function)
-    parser = kwds(usage="%(prog)s [PATH] [--OPTION=VALUE ...]", formatter_class=ServeHelpFormatter)
-    declared: Callable[..., Any] = parser(function)
-    return declared
-
-
-_PUSH_FLAGS = [FLAGS[name] for name in PUSH_OPTIONS]
-
-
-def _push_flags(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Declare the options that reach OSS as arguments of the magic `function`."""
-    for flag in reversed(_PUSH_FLAGS):
-        function = _argument(flag, _help(flag))(function)
-    return function
-
-
-def _argument(flag: Flag, text: str) -> Callable[..., Any]:
-    switch = {"nargs": "?"} if flag.type is bool else {}
-    return argument(f"--{flag.name}", default=_UNSET, metavar=flag.type.__name__.upper(), help=text, **switch)
-
-
-def _help(flag: Flag) -> str:
-    default = NOTEBOOK_DEFAULTS.get(flag.name, flag.default)
-    if default in {"", False}:
-        return flag.help
-    return f"{flag.help} (default: {str(default).lower() if flag.type is bool else default})"
-
-
-_UNSET = object()
 _SYNC_ACTIONS = ("now", "pause", "resume", "status")
 _NOTHING_TO_SERVE = (
     "What is to be served? %tfs_serve PATH takes the directory of one model's numbered versions, "
@@ -109,7 +66,7 @@ class ServingMagics(Magics):
 
     @magic_arguments()
     @argument("path", nargs="?", default="", help="Base path of a model, or with --mount the directory it stands for.")
-    @_serving_flags
+    @serving_flags
     @output_can_be_silenced
     @line_cell_magic
     def tfs_serve(self, line: str, cell: str = "") -> Server:
@@ -130,7 +87,7 @@ class ServingMagics(Magics):
         """
         __tracebackhide__ = True  # IPython then shows the user's frames only
         arguments = parse(self.tfs_serve, line)
-        given = {flag.name: _value(flag, arguments) for flag in KNOWN_FLAGS.values() if _is_given(flag, arguments)}
+        given = given_flags(arguments)
         if not (arguments.path or cell.strip() or given.keys() & {"model_base_path", "model_config_file"}):
             raise UsageError(_NOTHING_TO_SERVE)
         from tfs_notebook import deployment
@@ -235,7 +192,7 @@ class ServingMagics(Magics):
     @argument("model", help="A served model's name, a variable with a Keras model or tf.Module, or a path.")
     @argument("address", help="Where versions of the model are: oss://BUCKET/PREFIX/.")
     @argument("--version", type=int, default=None, help="Number to give it; by default the next free one.")
-    @_push_flags
+    @push_flags
     @line_magic
     def tfs_push(self, line: str) -> None:
         """Upload a model to OSS, as its next version.
@@ -250,7 +207,7 @@ class ServingMagics(Magics):
         server = self.server if self.server is not None and self.server.running else None
         from tfs_notebook.notebook.push import push_model
 
-        given = {flag.name: _value(flag, arguments) for flag in _PUSH_FLAGS if _is_given(flag, arguments)}
+        given = given_flags(arguments)
         try:
             model, address = arguments.model, arguments.address
             push_model(model, address, arguments.version, given, server, self.shell.user_ns)
@@ -276,25 +233,6 @@ class ServingMagics(Magics):
         if self.server is not None:
             self.server.stop(timeout=2.0)
             self.server = None
-
-
-def _is_given(flag: Flag, arguments: argparse.Namespace) -> bool:
-    return getattr(arguments, flag.name) is not _UNSET
-
-
-def _value(flag: Flag, arguments: argparse.Namespace) -> Any:
-    try:
-        value = flag.parse(getattr(arguments, flag.name))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    return _whole_path(value) if f"--{flag.name}" in PATHS else value
-
-
-def _whole_path(path: str) -> str:
-    """`path` from the root, as the one on the line; `~` and relative paths would not do in a config."""
-    if not path or "://" in path:
-        return path
-    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - resolving links would show other names
 
 
 def register(shell: InteractiveShell) -> None:
