@@ -270,6 +270,7 @@ def test_a_large_download_has_a_process_that_gets_its_keys_over_a_pipe(
     assert oss.key_secret not in " ".join(process.cmdline())
     assert os.getpgid(process.pid) == process.pid
     until(lambda: 0 < download.progress().size < len(BIG))
+    assert process.nice() == min(os.nice(0) + 10, 19)  # serving goes first
     assert download.progress().size_in_all == len(BIG)
     oss.heal()
     assert ended.wait(60)

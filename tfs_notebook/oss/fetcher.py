@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _TELL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1
+_NICENESS = 10
+"""More than that of the process that serves, which has the processor first."""
 
 
 def request(store: Mapping[str, Any], files: Mapping[str, StoredObject], directory: Path) -> bytes:
@@ -91,6 +93,7 @@ def main() -> None:
     """Do what the first line of the standard input says."""
     from tfs_notebook.oss.oss2_store import Oss2Store
 
+    os.nice(_NICENESS)
     told = json.loads(sys.stdin.buffer.readline())
     _end_with_parent()
     teller = _Teller(sys.stdout)
