@@ -157,6 +157,16 @@ def test_a_broken_record_is_no_record(cache: Cache, record: bytes) -> None:
     assert content(cache.directory_of(PATH)) == FILES
 
 
+def test_a_record_of_what_was_not_published_any_more_does_not_count(cache: Cache) -> None:
+    prepare(cache, "replace")
+    (record,) = (cache.private / "published").iterdir()
+    new = record.with_name(f"{record.name}.new")
+    new.write_bytes(record.read_bytes().replace(b'"e0"', b'"e1"'))
+    cache.recover()
+    assert cache.published[PATH].content == OLD
+    assert not new.exists()
+
+
 @pytest.mark.parametrize("operation", ["publish", "replace", "withdraw"])
 def test_a_process_may_be_killed_at_every_step(tmp_path: Path, operation: str) -> None:
     """What stands where the engine looks is whole at any moment, and the next process goes on from there."""

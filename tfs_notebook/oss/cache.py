@@ -121,7 +121,8 @@ class Cache:
         self.published.clear()
         for record in (self.private / "published").iterdir():
             path, published = _read_record(record)
-            if published is not None and self.directory_of(path).is_dir():
+            is_whole = record.suffix == ".json"  # else of a publication that did not get that far
+            if is_whole and published is not None and self.directory_of(path).is_dir():
                 self.published[path] = published
             else:
                 record.unlink()
