@@ -176,6 +176,16 @@ def test_a_status_has_times_and_places(oss: OssServer, models: Models, tmp_path:
         assert (status.transfers, status.problem, status.warnings) == ((), None, ())
 
 
+def test_a_look_is_of_the_moment_when_it_was_asked_for(oss: OssServer, tmp_path: Path) -> None:
+    """Whoever uploads after that, and asks for a look, must not take this one for it."""
+    stalled = oss.fail("stall", method="LIST")
+    with watched(tmp_path, poll_seconds=60, patience=60) as seen:
+        assert stalled.reached.wait(20)
+        uploaded = time.time()
+        stalled.release()
+        assert until(lambda: seen.status.last_look) <= uploaded
+
+
 def test_a_callback_that_fails_stops_nothing(oss: OssServer, models: Models, tmp_path: Path) -> None:
     upload(oss, models, "modelA/1")
 

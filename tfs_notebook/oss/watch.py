@@ -29,7 +29,7 @@ class Watch:
         self.was_empty = False
         """Whether the very last listing was empty: then it is not believed, if there was anything before."""
         self.time: float | None = None
-        """When that was, in seconds since the epoch."""
+        """When that was asked for, in seconds since the epoch: what was there before is in it."""
         self.due = 0.0
         """When (monotonic) the next is due."""
         self._prefix = root.directory.key
@@ -48,9 +48,9 @@ class Watch:
 
     def look(self, store: ObjectStore) -> None:
         """Look now. Raises StoreError, and nothing is different then."""
-        asked = time.monotonic()
+        asked, asked_time = time.monotonic(), time.time()
         listing = store.list(self._prefix)
-        arrived, self.time = time.monotonic(), time.time()
+        arrived, self.time = time.monotonic(), asked_time
         self.due = asked + self._poll * random.uniform(1.0, 1.0 + _JITTER)  # noqa: S311
         self.was_empty = not listing.objects
         if self.last is None or not self.was_empty:
