@@ -91,6 +91,11 @@ def test_progress_is_a_bar_for_each_version() -> None:
     first = SourceStatus(ROOT, "", "starting")
     assert fetching_text([first]) == f"{ROOT} is being listed"
     assert fetching_text([IN_STEP]) == ""
-    bar, other = fetching_text([BUSY]).splitlines()
+    bar, other, waiting = fetching_text([BUSY]).splitlines()
     assert bar == f"modelA/2 {'█' * 9}{'░' * 21}  31% 12.3 MB of 40.0 MB, 5.0 MB/s"
     assert other == f"modelB/2 {'░' * 30}   0% 0 B of 0 B"
+    assert waiting == "modelC/4 waits: variables.data-00001-of-00002 is not uploaded yet"
+
+
+def test_progress_tells_of_trouble_instead_of_a_listing_that_does_not_come() -> None:
+    assert fetching_text([SourceStatus(ROOT, "", "starting", problem=REFUSED)]) == REFUSED.message

@@ -105,6 +105,18 @@ def test_the_wait_ends_with_ctrl_c_and_what_is_fetched_goes_on(kernel: Kernel, g
     assert "in step" in kernel.run("%tfs_sync now")
 
 
+def test_a_listing_that_was_waited_for_does_not_stay_in_the_cell(kernel: Kernel) -> None:
+    kernel.run(
+        "from types import SimpleNamespace\n"
+        "from tfs_notebook.engine.supply import SourceStatus\n"
+        "from tfs_notebook.notebook.progress import FetchProgress\n"
+        "with FetchProgress() as progress:\n"
+        "    progress.update(SimpleNamespace(sources=lambda: [SourceStatus('oss://b/', '', 'starting')]))"
+    )
+    shows = [message["content"] for message in kernel.messages if message["msg_type"].endswith("display_data")]
+    assert [show["data"]["text/plain"] for show in shows] == ["oss://b/ is being listed", ""]
+
+
 def test_nothing_that_a_kernel_sends_holds_a_secret(kernel: Kernel, guide: Guide) -> None:
     sent = kernel.run(f"{SERVE}") + str(kernel.messages)
     guide.oss.revoke(guide.oss.key_id)

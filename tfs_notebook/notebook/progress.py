@@ -80,14 +80,20 @@ class FetchProgress:
             self._progress.show(
                 f"Fetched from {', '.join(sorted(self._fetched_from))} in {seconds:.1f} s", at_once=True
             )
+        elif not self._fetched_from:
+            self._progress.show("", at_once=True)  # what was waited for is told by what follows
 
 
 def fetching_text(sources: Iterable[SourceStatus]) -> str:
-    """A line for each version that is being brought, a line for each source whose first listing is awaited."""
+    """A line for each version that is being brought or waits, and one for each source that is listed or in trouble."""
     lines = []
     for source in sources:
         lines += [transfer_text(transfer) for transfer in source.transfers]
-        if source.state == "starting" and not source.transfers:
+        fetched = {transfer.name for transfer in source.transfers}
+        lines += [f"{name} waits: {reason}" for name, reason in source.waiting.items() if name not in fetched]
+        if source.problem is not None:
+            lines.append(source.problem.message)
+        elif source.state == "starting" and not source.transfers:
             lines.append(f"{source.address} is being listed")
     return "\n".join(lines)
 
