@@ -45,7 +45,24 @@ def test_why_a_source_is_stopped_and_what_to_do() -> None:
     header, row, *notes = lines(stopped)
     assert header.split() == [word for title in SOURCE_HEADER for word in title.split()]
     assert row.split() == [ROOT, "✗", "stopped", "never"]
-    assert notes == [*REFUSED.told.splitlines(), f"{ROOT}: a//b is no name for a file"]
+    assert notes == [
+        *REFUSED.told.splitlines(),
+        f"{ROOT}: a//b is no name for a file",
+        f"{ROOT}: it is not asked again by itself: %tfs_sync now tries again",
+    ]
+
+
+def test_trouble_that_may_pass_says_when_it_is_looked_again() -> None:
+    passing = SourceStatus(ROOT, "/cache/1", "waiting", last_look=LOOKED, next_look=LOOKED + 60.0, problem=REFUSED)
+    assert re.split("   *", lines(passing)[1]) == [ROOT, "✗ waiting until 12:35:56", "12:34:56"]
+
+
+def test_a_long_reason_does_not_widen_the_table() -> None:
+    reason = f"{ROOT}modelA/3/saved_model.pb cannot be read: " + "it is archived " * 20
+    header, _, row = lines(SourceStatus(ROOT, "/cache/1", "waiting", waiting={"modelA/3": reason}))
+    assert row.endswith("…")
+    assert reason.startswith(row.partition("… ")[2].removesuffix("…"))
+    assert len(header) < 170
 
 
 def test_a_problem_of_a_source_is_told_once_though_it_is_each_models() -> None:

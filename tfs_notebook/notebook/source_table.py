@@ -15,6 +15,7 @@ _MARKS = {
     "starting": "◌", "in step": "●", "waiting": "…", "transferring": "◔", "paused": "○", "stopped": "✗",
     "following": "●",
 }  # fmt: skip
+_REASON_LENGTH = 80
 _TONES = {"in step": "available", "following": "available", "stopped": "failed"}
 
 
@@ -27,19 +28,31 @@ def _rows(source: SourceStatus) -> Iterator[tuple[tuple[str, ...], str]]:
     troubled = source.problem is not None
     mark = "✗" if troubled else _MARKS.get(source.state, "")
     tone = "failed" if troubled else _TONES.get(source.state, "")
-    yield (source.address, f"{mark} {source.state}", "", "", "", _looked(source)), tone
+    state = f"{mark} {source.state}"
+    if troubled and source.next_look is not None:
+        state += f" until {_clock(source.next_look)}"
+    yield (source.address, state, "", "", "", _looked(source)), tone
     for transfer in source.transfers:
         files = f"{transfer.files} of {transfer.files_in_all}"
         yield (f"  {transfer.name}", "◔ fetching", files, _amount(transfer), _speed(transfer), ""), ""
     fetched = {transfer.name for transfer in source.transfers}
     for name, reason in source.waiting.items():
         if name not in fetched:
-            yield (f"  {name}", f"… {reason}", "", "", "", ""), ""
+            yield (f"  {name}", f"… {_brief(reason)}", "", "", "", ""), ""
 
 
 def _looked(source: SourceStatus) -> str:
     """When it was last looked at with success, as a clock shows it."""
-    return time.strftime("%H:%M:%S", time.localtime(source.last_look)) if source.last_look else "never"
+    return _clock(source.last_look) if source.last_look else "never"
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(seconds))
+
+
+def _brief(reason: str) -> str:
+    """As much of it as keeps the table narrow; below the table it stands in full."""
+    return reason if len(reason) <= _REASON_LENGTH else f"{reason[: _REASON_LENGTH - 1]}…"
 
 
 def _amount(transfer: Transfer) -> str:
@@ -62,5 +75,10 @@ _UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
 def source_notes(sources: Iterable[SourceStatus]) -> list[str]:
-    """What is odd about the sources without keeping anything from being served."""
-    return [f"{source.address}: {warning}" for source in sources for warning in source.warnings]
+    """What is odd about the sources without keeping anything from being served, and how those that stopped go on."""
+    notes = []
+    for source in sources:
+        notes += [f"{source.address}: {warning}" for warning in source.warnings]
+        if source.state == "stopped":
+            notes.append(f"{source.address}: it is not asked again by itself: %tfs_sync now tries again")
+    return notes
