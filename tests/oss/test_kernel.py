@@ -105,6 +105,15 @@ def test_the_wait_ends_with_ctrl_c_and_what_is_fetched_goes_on(kernel: Kernel, g
     assert "in step" in kernel.run("%tfs_sync now")
 
 
+def test_ctrl_c_before_anything_has_changed_says_so(kernel: Kernel, guide: Guide) -> None:
+    kernel.run(f"%tfs_serve {ROOT}modelA/ {QUICK}")
+    stall = guide.oss.fail("stall", method="LIST", key="modelC", times=None)
+    threading.Thread(target=lambda: (stall.reached.wait(60), kernel.manager.interrupt_kernel())).start()
+    assert "KeyboardInterrupt: nothing has changed" in kernel.run(f"%tfs_serve {ROOT}modelC/ {QUICK}")
+    guide.oss.heal()
+    assert f"{ROOT}modelA/" in kernel.run("print(get_ipython().run_line_magic('tfs_sync', 'status'))")
+
+
 def test_a_listing_that_was_waited_for_does_not_stay_in_the_cell(kernel: Kernel) -> None:
     kernel.run(
         "from types import SimpleNamespace\n"

@@ -94,6 +94,7 @@ class ServingMagics(Magics):
         from tfs_notebook.notebook.progress import FetchProgress
 
         running = self.server is not None and self.server.running
+        before = self.server.options if self.server is not None else None
         try:
             with FetchProgress() as progress:
                 path, show = arguments.path, progress.update
@@ -106,7 +107,10 @@ class ServingMagics(Magics):
         except OSError as error:
             raise UsageError(str(error)) from None
         except KeyboardInterrupt:
-            outcome = "what was asked for goes on, %tfs_status shows it" if running else "nothing is served"
+            outcome = "nothing is served"
+            if self.server is not None and running:
+                begun = self.server.options is not before
+                outcome = "what was asked for goes on, %tfs_status shows it" if begun else "nothing has changed"
             raise _Interrupted(outcome) from None
         if problems := self.server.problems:
             print(f"Not everything is served as asked: {len(problems)} to see in %tfs_status", file=sys.stderr)
