@@ -127,6 +127,17 @@ def test_looking_pausing_and_resuming_by_hand(notebook: Notebook, guide: Guide) 
     assert page["text/plain"].splitlines()[0].startswith("Source")
 
 
+def test_a_source_that_stopped_says_how_it_goes_on_and_does_when_asked(notebook: Notebook, guide: Guide) -> None:
+    notebook.run(f"%tfs_serve {ROOT}modelA/ {QUICK}")
+    guide.oss.fail("error", method="LIST", times=1, status=403, code="AccessDenied")
+    stopped = repr(notebook.run("%tfs_sync now"))
+    assert words(stopped)[1][:3] == [f"{ROOT}modelA/", "✗", "stopped"]
+    assert "it is not asked again by itself: %tfs_sync now tries again" in stopped
+    resumed = repr(notebook.run("%tfs_sync resume"))
+    assert words(resumed)[1][:4] == [f"{ROOT}modelA/", "●", "in", "step"]
+    assert "AccessDenied" not in resumed
+
+
 def test_what_is_waited_for_is_named(notebook: Notebook, guide: Guide) -> None:
     notebook.run(f"%tfs_serve {ROOT}modelA/ {QUICK}")
     guide.put("modelA", 2, without="variables")

@@ -178,7 +178,8 @@ class ServingMagics(Magics):
         """Follow OSS by hand: look now, pause, resume, or show how far it is.
 
         now looks at once, and returns when what is new serves; pause fetches
-        nothing more, while what is served stays; resume goes on.
+        nothing more, while what is served stays; resume goes on, and begins
+        as now does.
         """
         __tracebackhide__ = True
         action = parse(self.tfs_sync, line).action

@@ -36,11 +36,11 @@ def sync(server: Server, action: str) -> SyncStatus:
             "Nothing that is served comes from OSS",
             hint="%tfs_serve oss://BUCKET/PREFIX/ serves what does.",
         )
-    if action == "now":
-        with FetchProgress() as progress:
-            server.sync_now(meanwhile=lambda: progress.update(server))
-    elif action == "pause":
+    if action == "pause":
         server.sync_pause()
     elif action == "resume":
         server.sync_resume()
+    if action in {"now", "resume"}:
+        with FetchProgress() as progress:
+            server.sync_now(meanwhile=lambda: progress.update(server))
     return SyncStatus(server.status())
