@@ -207,6 +207,19 @@ def test_the_running_server_turns_to_oss_and_back(guide: Guide, tmp_path: Path) 
         assert failures == []
 
 
+def test_what_serves_stays_until_a_half_uploaded_version_of_the_next_prefix_is_whole(guide: Guide) -> None:
+    guide.put("modelD", 1, without="variables.index")
+    with tfs_notebook.serve(f"{ROOT}modelA/", **QUICK) as server, asking(server, "model") as failures:
+        deployment.change(server, f"{ROOT}modelD/", "", QUICK)
+        shown = as_text(server.status())
+        assert "model  1        ● AVAILABLE" in shown
+        assert "Version 1 of model model is not taken up yet: variables.index not uploaded yet" in shown
+        guide.put("modelD", 1)
+        guide.put("modelD", 2)
+        until(lambda: versions(server, "model") == {2})
+        assert failures == []
+
+
 def test_a_change_to_what_is_not_there_changes_nothing(guide: Guide) -> None:
     with tfs_notebook.serve(f"{ROOT}modelA/", **QUICK) as server:
         for path, said in {

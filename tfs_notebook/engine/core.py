@@ -234,13 +234,14 @@ class ServerCore:
 
     def _take_up(self, name: str, scan: Scan) -> None:
         lookout = self._lookouts[name]
-        is_empty_so_far = not scan.aspired and (lookout.outlook.coming or lookout.outlook.problem is not None)
+        outlook = lookout.outlook
+        is_empty_so_far = not scan.aspired and bool(outlook.coming or outlook.waiting or outlook.problem)
         if scan.readable and not is_empty_so_far:
             self.manager.aspire(name, scan.aspired)
         for version in self.manager.failed(name):
             if version.number in scan.repaired:
                 self.manager.retry(version)
-        waiting, problem = _waiting(scan, lookout.outlook), _problem(scan, lookout.outlook)
+        waiting, problem = _waiting(scan, outlook), _problem(scan, outlook)
         # The words of what brings the versions may differ each time, like the number of a request
         of_problem = problem and (problem.message if problem is scan.problem else (problem.code, problem.hint))
         prospect = waiting, of_problem, scan.settles_in is None

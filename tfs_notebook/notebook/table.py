@@ -90,7 +90,8 @@ def _numbered_rows(model: ModelStatus) -> Iterator[tuple[int, Row]]:
     for version in model.versions:
         if version not in ended:
             yield version.number, _version_row(model, version)
-    for number in model.waiting:
+    serving = {version.number for version in model.versions if version.state is State.AVAILABLE}
+    for number in model.waiting.keys() - serving:  # what serves may be another base path's, of before
         yield number, _bare_row(model, number, "… WAITING")
 
 
