@@ -102,7 +102,7 @@ class Sources:
                     cache_dir=options.oss_cache_dir,
                     marker=options.oss_marker,
                     keep_versions=options.oss_keep_versions if options.oss_keep_versions >= 0 else None,
-                    disk_budget=(options.oss_disk_budget_mb << 20) or None,
+                    disk_budget=options.oss_disk_budget_mb << 20 if options.oss_disk_budget_mb > 0 else None,
                     endpoint=Endpoint.of(store_options(options)).url,
                 ),
                 partial(open_store, options=options, credentials=self.credentials),

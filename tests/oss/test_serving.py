@@ -220,6 +220,11 @@ def test_what_serves_stays_until_a_half_uploaded_version_of_the_next_prefix_is_w
         assert failures == []
 
 
+def test_a_disk_budget_of_less_than_nothing_is_none(guide: Guide) -> None:
+    with tfs_notebook.serve(f"{ROOT}modelA/", **QUICK, oss_disk_budget_mb=-1) as server:
+        assert answer(server, "model") == 1
+
+
 def test_a_change_to_what_is_not_there_changes_nothing(guide: Guide) -> None:
     with tfs_notebook.serve(f"{ROOT}modelA/", **QUICK) as server:
         for path, said in {
