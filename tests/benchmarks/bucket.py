@@ -1,0 +1,149 @@
+"""Models from OSS: how fast a large file comes, and what that costs those who ask the server meanwhile.
+
+The bucket is the tests' own OSS server in a process on this machine, and the copies lie in memory where there is a file
+system for that: what is measured is this project, neither a network nor a disk.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import psutil
+import requests
+
+from tests.benchmarks import load
+from tests.benchmarks.measure import Measure, at_least, at_most, below, in_turn
+from tests.benchmarks.processes import running
+from tests.serving import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+LARGE = 4 << 30
+LASTING = 4 << 30
+_ASK = b'{"instances": [1.0, 2.0, 5.0]}'
+_CONFIG = """model_config_list {
+  config { name: "model" base_path: "/models/half_plus_two" model_platform: "tensorflow" }
+  config { name: "large" base_path: "/models/large" model_platform: "tensorflow" }
+}"""
+
+
+@contextmanager
+def _bucket(directory: Path) -> Iterator[str]:
+    """The endpoint of an OSS server of the files in `directory`, which this process's children find, too."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.oss.server", "--directory", str(directory), "--public"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        endpoint = process.stdout.readline().strip()
+        told = dict(process.stdout.readline().removeprefix("export ").strip().split("=", 1) for _ in range(6))
+        with patch.dict(os.environ, told):
+            yield endpoint
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def _in_memory() -> Iterator[Path]:
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=place) as directory:
+        yield Path(directory)
+
+
+def _memory() -> int:
+    """Bytes that this process and the one that fetches for it have to themselves."""
+    size = 0
+    here = psutil.Process()
+    for process in (here, *here.children()):
+        with suppress(psutil.Error):  # it has just begun, or ended
+            if process == here or "tfs_notebook.oss.fetcher" in process.cmdline():
+                size += process.memory_full_info().uss
+    return size
+
+
+def _add_large(bucket: Path, model: Path, number: int, size: int) -> None:
+    """A version like `model` but for the variables: so many bytes, of which all are zero."""
+    version = bucket / "models" / "large" / str(number)
+    shutil.copytree(model, version)
+    os.truncate(version / "variables" / "variables.data-00000-of-00001", size)
+
+
+def large_files(root: Path) -> Iterator[Measure]:
+    """From a new address to a version that is published, beside reading its largest file and doing nothing with it."""
+    from tfs_notebook.engine.config import Latest, ModelConfig
+    from tfs_notebook.oss.endpoint import StoreOptions
+    from tfs_notebook.oss.mirror import Mirror, MirrorOptions
+    from tfs_notebook.oss.oss2_store import open_store
+
+    bucket, model = root / "bucket", ModelConfig("large", "oss://examplebucket/models/large", policy=Latest())
+    _add_large(bucket, root / "cnn" / "1", 1, LARGE)
+
+    def synchronise(look: Callable[[], None] = lambda: None) -> float:
+        with _in_memory() as cache:
+            options = MirrorOptions(poll_seconds=0.2, cache_dir=str(cache))
+            mirror = Mirror(options, lambda name: open_store(name, StoreOptions()), lambda _: None)
+            arrived = Path(mirror.directory(model.base_path)) / "1"
+            started = time.perf_counter()
+            mirror.want({"large": model})
+            try:
+                while not arrived.exists():
+                    look()
+                    time.sleep(0.02)
+                return LARGE / (time.perf_counter() - started) / 1e6
+            finally:
+                mirror.close()
+
+    with _bucket(bucket) as endpoint:
+        url = f"{endpoint}/examplebucket/models/large/1/variables/variables.data-00000-of-00001"
+
+        def read() -> float:
+            started = time.perf_counter()
+            with requests.get(url, stream=True, timeout=60) as reply:
+                size = sum(len(piece) for piece in reply.iter_content(1 << 20))
+            assert size == LARGE
+            return size / (time.perf_counter() - started) / 1e6
+
+        synchronise(), read()
+        yield at_least("OSS, a version of 4 GiB", *in_turn(synchronise, read), "MB/s", 0.7)
+        before, seen = _memory(), [0]
+        synchronise(lambda: seen.append(_memory() - before))
+        yield below("memory for it, the process that fetches included", max(seen) / 1e6, 64, "MB")
+    shutil.rmtree(bucket)
+
+
+def meanwhile(root: Path) -> Iterator[Measure]:
+    """REST's p99 while a version of 4 GiB comes, beside an idle one; the middle of three looks."""
+    bucket = root / "bucket"
+    shutil.copytree(root / "half_plus_two", bucket / "models" / "half_plus_two")
+    (bucket / "models" / "config").write_text(_CONFIG)
+    with _in_memory() as cache, _bucket(bucket):
+        options = (
+            "mount=/models", "model_config_file=/models/config", "oss_poll_wait_seconds=5", "oss_keep_versions=0",
+            f"oss_cache_dir={cache}",
+        )  # fmt: skip
+        with running("serve", "oss://examplebucket/models", *options) as (port, _):
+            load.rest(port, _ASK)
+            pairs = []
+            for number in (1, 2, 3):
+                idle = load.rest(port, _ASK).p99
+                _add_large(bucket, root / "cnn" / "1", number, LASTING)
+                until(lambda: any(cache.rglob("*.part")), timeout=60)
+                pairs.append((load.rest(port, _ASK).p99, idle))
+                assert any(cache.rglob("*.part")), "it came before it could be measured"
+                until(lambda number=number: any(cache.rglob(f"large/{number}")), timeout=120)
+    busy, idle = sorted(pairs, key=lambda pair: pair[0] / pair[1])[len(pairs) // 2]
+    yield at_most("REST p99 while a version of 4 GiB comes from OSS", busy * 1e3, idle * 1e3, "ms", 2)
+    shutil.rmtree(bucket)
