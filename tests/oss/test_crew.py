@@ -50,6 +50,18 @@ def test_one_writes_and_the_next_takes_over(tmp_path: Path) -> None:
     second.leave()
 
 
+def test_a_lock_that_somebody_deleted_holds_nobody_back_and_is_given_up(tmp_path: Path) -> None:
+    first, second = Crew(private(tmp_path)), Crew(tmp_path)
+    assert first.try_to_write()
+    assert not first.has_lost_lock
+    (tmp_path / "lock").unlink()
+    assert second.try_to_write()
+    assert first.has_lost_lock
+    first.leave()
+    assert not first.try_to_write()
+    second.leave()
+
+
 FORK = """
 import os, sys
 from pathlib import Path
@@ -90,6 +102,17 @@ def test_the_writer_knows_what_followers_want_as_long_as_they_live(tmp_path: Pat
     assert writer.wants() == {}
     assert not list((tmp_path / "followers").iterdir())
     writer.leave()
+
+
+def test_a_follower_asks_again_when_somebody_deleted_what_it_asked(tmp_path: Path) -> None:
+    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
+    wants = {"modelA": (Latest(),)}
+    one.ask(wants)
+    (file,) = (tmp_path / "followers").iterdir()
+    file.unlink()
+    one.ask(wants)
+    assert writer.wants() == wants
+    one.leave()
 
 
 def test_followers_hear_what_the_writer_says_and_for_which_policies(tmp_path: Path) -> None:

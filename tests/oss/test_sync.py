@@ -11,7 +11,9 @@ import pytest
 from tests.oss.syncing import FILES, PREFIX, listings, model, upload, watched
 from tests.serving import until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
+from tfs_notebook.oss.cache import PRIVATE
 from tfs_notebook.oss.checksum import Crc64
+from tfs_notebook.oss.crew import Crew
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -260,6 +262,14 @@ def test_a_cache_that_somebody_clears_is_filled_again(oss: OssServer, models: Mo
         shutil.rmtree(tmp_path / "cache", ignore_errors=True)
         until(lambda: seen.versions() == ["1"])
         until(lambda: seen.status.problem is None)
+        other = Crew(seen.directory().parent / PRIVATE)
+        assert not other.try_to_write()  # still this one does
+        seen.mirror.pause()
+        until(other.try_to_write)
+        other.leave()
+        shutil.rmtree(tmp_path / "cache")
+        seen.mirror.resume()
+        until(lambda: seen.versions() == ["1"])
 
 
 def test_a_directory_in_the_way_is_left_alone(oss: OssServer, models: Models, tmp_path: Path) -> None:

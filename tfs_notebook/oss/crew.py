@@ -44,6 +44,11 @@ class Crew:
         """Whether this process is the one that writes."""
         return self._held is not None
 
+    @property
+    def has_lost_lock(self) -> bool:
+        """Whether the lock of this process is not where others look for it: somebody cleared the directory."""
+        return self._held is not None and not _stands_at(self._lock, self._held)
+
     def try_to_write(self) -> bool:
         """Become the writer if nobody is; whether this process is it. Raises OSError."""
         if self._held is None:
@@ -57,7 +62,7 @@ class Crew:
         self._stop_following()
         if self._held is not None:
             _unlock(self._held)
-            self._held = None
+            self._held = self._told = None
 
     # The writer's side
 
@@ -90,6 +95,8 @@ class Crew:
 
     def ask(self, wants: Wants) -> None:
         """Let the writer know what this process wants."""
+        if self._mine is not None and not _stands_at(*self._mine):
+            self._stop_following()
         if self._mine is None:
             path = self._followers / f"{uuid.uuid4().hex}.json"
             held = _lock(path)
@@ -133,8 +140,19 @@ def _lock(path: Path) -> int | None:
     except OSError:
         os.close(descriptor)
         raise
+    if not _stands_at(path, descriptor):  # deleted between the two: who comes next makes another file
+        os.close(descriptor)
+        return None
     _HELD.add(descriptor)
     return descriptor
+
+
+def _stands_at(path: Path, descriptor: int) -> bool:
+    """Whether `path` still names the open file."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _unlock(descriptor: int) -> None:

@@ -189,8 +189,9 @@ class Sync:
             self._let_go()
         elif not self._trouble.forbids:
             if self._store is None:
-                self.cache.prepare()
                 self._store = self._open_store(self.root.bucket)
+            if self._crew.has_lost_lock:
+                self._let_go()
             if self._intake is None:
                 self._try_to_write(self._store)
             if self._intake is not None:
@@ -204,6 +205,7 @@ class Sync:
 
     def _try_to_write(self, store: ObjectStore) -> None:
         """Begin to bring versions, unless another process does that for this one."""
+        self.cache.prepare()  # somebody may have cleared it
         self._follows = not self._crew.try_to_write()
         if self._follows:
             self._crew.ask(self._wants)
