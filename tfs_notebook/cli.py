@@ -95,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         print(*(f"unknown argument: {argument}" for argument in unknown), usage(), sep="\n")
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s")
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs each retry; what comes of them all is told
     stop = _Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop.on_signal)

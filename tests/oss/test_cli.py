@@ -109,3 +109,11 @@ def test_a_version_that_is_uploaded_later_is_waited_for(guide: Guide, tmp_path: 
         assert answer(rest_port, "default") == 3
         assert end(process) == 0
     assert list((tmp_path / "copies").glob("*/examplebucket/*later/3/saved_model.pb"))
+
+
+def test_a_network_that_is_down_is_told_in_the_servers_own_words(guide: Guide, tmp_path: Path) -> None:
+    flags = f"--port={free_ports(1)[0]}", f"--oss_endpoint=http://127.0.0.1:{free_ports(1)[0]}"
+    with running(*flags, f"--model_base_path={ROOT}modelA/", f"--oss_cache_dir={tmp_path / 'copies'}") as process:
+        process.logged("cannot be reached")
+        assert end(process) == 0
+    assert not [line for line in process.log if "Retrying" in line]
