@@ -286,6 +286,16 @@ def test_the_engines_events_tell_of_it(guide: Guide) -> None:
         assert Kind.SUPPLY in told
 
 
+def test_the_log_says_once_what_a_version_waits_for(guide: Guide, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = (f"waiting for version {n} of modelA: variables.index not uploaded yet" for n in (2, 3))
+    with caplog.at_level("WARNING", "tfs_notebook"), tfs_notebook.serve(ROOT, **WHOLE):
+        guide.put("modelA", 2, without="variables.index")
+        until(lambda: first in caplog.text)
+        guide.put("modelA", 3, without="variables.index")
+        until(lambda: second in caplog.text)
+    assert (caplog.text.count(first), caplog.text.count(second)) == (1, 1)
+
+
 def test_no_secret_is_shown(guide: Guide, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     secrets = guide.oss.key_id, guide.oss.key_secret

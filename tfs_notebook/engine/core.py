@@ -245,10 +245,12 @@ class ServerCore:
         # The words of what brings the versions may differ each time, like the number of a request
         of_problem = problem and (problem.message if problem is scan.problem else (problem.code, problem.hint))
         prospect = waiting, of_problem, scan.settles_in is None
-        if prospect != (lookout.told or ({}, None, True)):
+        told = lookout.told or ({}, None, True)
+        if prospect != told:
             lookout.told = prospect
             for number, reason in waiting.items():
-                _log.warning("waiting for version %d of %s: %s", number, name, reason)
+                if told[0].get(number) != reason:
+                    _log.warning("waiting for version %d of %s: %s", number, name, reason)
             if problem is not None:
                 _log.warning("%s", problem.message)
             self.events.publish(Event(Kind.STORAGE, name, error=problem))

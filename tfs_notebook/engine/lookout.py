@@ -51,8 +51,8 @@ class Lookout:
         """What was on its way when the look for `scan` began: what has arrived since is found by a later look."""
         self.looked = False
         """Whether `scan` is of this `config` and this `base_path`."""
-        self.told: object = None
-        """What was last told of the scan and the outlook."""
+        self.told: tuple[Mapping[int, str], object, bool] | None = None
+        """What was last told of the scan and the outlook: what versions wait for, the problem, whether all settled."""
         self.changed = asyncio.Event()
         """Set when anything about the model may be different; whoever waits for the model clears it."""
         self.closed = False
