@@ -7,7 +7,6 @@ import contextlib
 import os
 import sys
 from concurrent import futures  # Python 3.10 has three TimeoutErrors
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -15,10 +14,11 @@ from tfs_notebook.endpoints import Endpoints, with_token
 from tfs_notebook.engine.events import Event, EventStream, Kind
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.following import Following
 from tfs_notebook.loading import Loading
 from tfs_notebook.mount import Mount
-from tfs_notebook.oss.address import is_oss
 from tfs_notebook.runtime import Runtime
+from tfs_notebook.server_status import ServerStatus
 from tfs_notebook.sources import Sources
 from tfs_notebook.transport import check_listening
 
@@ -33,54 +33,10 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.config_file import ConfigFile
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.engine.servable import Servable
-    from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.engine.supply import SourceStatus
     from tfs_notebook.local import Prediction
     from tfs_notebook.options import Options
     from tfs_notebook.tls import Tls
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStatus:
-    """A moment of a server: its addresses (None when that protocol is off), devices and models.
-
-    `host` is the interface it listens on; `needs_token` tells whether requests must carry `Server.token`.
-    `config_problem` is why the last configuration that was read or sent was refused; the one before is in force then.
-    `logging_problems` are why requests are not logged, `listening_problems` why it does not answer where it was to.
-    `security` is `TLS` with whose certificate it is and until when, "" when gRPC speaks plainly.
-    `sources` are the places in OSS that models come from.
-    """
-
-    running: bool
-    rest_url: str | None
-    grpc_target: str | None
-    devices: tuple[str, ...]
-    models: tuple[ModelStatus, ...]
-    host: str = "127.0.0.1"
-    needs_token: bool = False
-    config_problem: ServingError | None = None
-    logging_problems: tuple[ServingError, ...] = ()
-    listening_problems: tuple[ServingError, ...] = ()
-    grpc_socket_target: str | None = None
-    security: str = ""
-    sources: tuple[SourceStatus, ...] = ()
-
-    @property
-    def addresses(self) -> list[str]:
-        """Where it answers, protocol by protocol."""
-        grpc = " and ".join(filter(None, (self.grpc_target, self.grpc_socket_target)))
-        security = f" ({self.security})" if self.security else ""
-        return [f"REST {self.rest_url}"] * bool(self.rest_url) + [f"gRPC {grpc}{security}"] * bool(grpc)
-
-    @property
-    def problems(self) -> list[ServingError]:
-        """Why what is served is not what was asked for; empty when all is well."""
-        refused = [self.config_problem] if self.config_problem is not None else []
-        of_models = [problem for model in self.models for problem in model.problems]
-        of_sources = [source.problem for source in self.sources if source.problem is not None]
-        # What is wrong with a source is wrong with each of its models
-        told = [*self.listening_problems, *refused, *of_sources, *of_models, *self.logging_problems]
-        return list({problem.message: problem for problem in told}.values())
 
 
 class _NotAllServedError(Exception):
@@ -114,8 +70,7 @@ class Server:
             raise
         self._logging = RequestLogging(self._core, self._inference, self._runtime.loop, self._metrics.logged)
         self._core.supply = self._sources = Sources(self._look_again, self._core.in_use, oss_credentials)
-        self._file: ConfigFile | None = None
-        self._watcher: asyncio.Task[None] | None = None
+        self._following = Following(self._core, self._sources, self.options)
         self._running = True
         self._switch_interval: float | None = None
 
@@ -190,7 +145,7 @@ class Server:
 
     async def _open(self, file: ConfigFile | None) -> None:
         await self._endpoints.open(self.options)
-        self._watch(file)
+        self._following.turn_to(file, self.options)
 
     def change(
         self,
@@ -242,7 +197,7 @@ class Server:
         self._take(options, complete)
         self._configure(load)
         self._set_switch_interval()
-        self._watch(file)
+        self._following.turn_to(file, self.options)
         await asyncio.get_running_loop().run_in_executor(None, self._sources.turn_to(complete))
         applying = self._core.apply(config, timeout=timeout, patient=False, afresh=True)
         return asyncio.get_running_loop().create_task(applying)
@@ -261,19 +216,6 @@ class Server:
         )
         self._core.resolve = Mount(options.mount, options.model_root).resolve
         self._logging.limit_files(options.request_log_file_mb << 20)
-
-    def _watch(self, file: ConfigFile | None) -> None:
-        """From now on apply `file`, and no other, whenever its content changes."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-            self._watcher = None
-        self._file, period = file, self.options.model_config_file_poll_wait_seconds
-        is_in_oss = file is not None and is_oss(file.path)
-        if is_in_oss:
-            period = 0 if self._sources.paused else period if period > 0 else self.options.oss_poll_wait_seconds
-        if file is not None and (period > 0 or is_in_oss):
-            watching = file.watch(period, self._core.apply, self.events)
-            self._watcher = asyncio.get_running_loop().create_task(watching)
 
     # Sources
 
@@ -294,26 +236,15 @@ class Server:
                 hint="%tfs_sync resume (Server.sync_resume) goes on, beginning with a look.",
             )
         with contextlib.suppress(TimeoutError, asyncio.TimeoutError, futures.TimeoutError):
-            self._runtime.call(self._sync(), timeout, meanwhile=meanwhile)
-
-    async def _sync(self) -> None:
-        if self._file is not None and is_oss(self._file.path):
-            await self._file.look_now()
-        await self._sources.look_now()
-        await self._core.settle()
+            self._runtime.call(self._following.look_now(), timeout, meanwhile=meanwhile)
 
     def sync_pause(self) -> None:
         """Bring nothing more from OSS until `sync_resume`; what is served stays."""
-        self._sources.pause()
-        self._runtime.call(self._rewatch())
+        self._runtime.call(self._following.pause())
 
     def sync_resume(self) -> None:
         """Look at OSS again every `oss_poll_wait_seconds`, beginning now."""
-        self._sources.resume()
-        self._runtime.call(self._rewatch())
-
-    async def _rewatch(self) -> None:
-        self._watch(self._file)
+        self._runtime.call(self._following.resume())
 
     def reload(self, config: ModelServerConfig, *, timeout: float = 60.0) -> None:
         """Replace the configuration, as HandleReloadConfigRequest does. Raises ServingError."""
@@ -341,8 +272,7 @@ class Server:
             self.events.publish(Event(Kind.SERVER, message="stopped"))
 
     async def _close(self, timeout: float) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
+        self._following.stop()
         self._core.manager.registry.hurry()
         try:
             await self._endpoints.close(timeout)
@@ -413,7 +343,7 @@ class Server:
     @property
     def has_sources(self) -> bool:
         """Whether anything that is served, or its configuration, comes from OSS."""
-        return bool(self.sources()) or (self._file is not None and is_oss(self._file.path))
+        return self._following.follows_oss
 
     @property
     def oss_credentials(self) -> Any:

@@ -1,0 +1,71 @@
+"""What a running server follows: its config file, or config object, and what its models come from in OSS.
+
+Everything is called on the serving loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tfs_notebook.oss.address import is_oss
+
+if TYPE_CHECKING:
+    from tfs_notebook.engine.config_file import ConfigFile
+    from tfs_notebook.engine.core import ServerCore
+    from tfs_notebook.options import Options
+    from tfs_notebook.sources import Sources
+
+
+class Following:
+    """Applies a config file's changes to `core`, and lets `sources` be looked at, paused and resumed with it."""
+
+    def __init__(self, core: ServerCore, sources: Sources, options: Options) -> None:
+        self._core = core
+        self._sources = sources
+        self._options = options
+        self._file: ConfigFile | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    @property
+    def follows_oss(self) -> bool:
+        """Whether a model, or the configuration, comes from OSS."""
+        return bool(self._sources.status()) or self._config_is_in_oss
+
+    @property
+    def _config_is_in_oss(self) -> bool:
+        return self._file is not None and is_oss(self._file.path)
+
+    def turn_to(self, file: ConfigFile | None, options: Options) -> None:
+        """From now on apply `file`, and no other, whenever its content changes."""
+        self.stop()
+        self._file, self._options = file, options
+        period = options.model_config_file_poll_wait_seconds
+        if self._config_is_in_oss:
+            period = 0 if self._sources.paused else period if period > 0 else options.oss_poll_wait_seconds
+        if file is not None and (period > 0 or self._config_is_in_oss):
+            watching = file.watch(period, self._core.apply, self._core.events)
+            self._watcher = asyncio.get_running_loop().create_task(watching)
+
+    async def look_now(self) -> None:
+        """Look at what is in OSS, the configuration first, and wait until what is new serves."""
+        if self._file is not None and self._config_is_in_oss:
+            await self._file.look_now()
+        await self._sources.look_now()
+        await self._core.settle()
+
+    async def pause(self) -> None:
+        """Bring nothing more from OSS; what is served stays."""
+        self._sources.pause()
+        self.turn_to(self._file, self._options)
+
+    async def resume(self) -> None:
+        """Go on, beginning with a look."""
+        self._sources.resume()
+        self.turn_to(self._file, self._options)
+
+    def stop(self) -> None:
+        """Apply nothing more."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
