@@ -71,6 +71,14 @@ def test_names_made_here_never_spell_a_number(cache: Cache, path: str) -> None:
     assert cache.staging(path) != cache.staging(f"{path}0")
 
 
+def test_what_is_staged_is_counted_without_its_holes(cache: Cache) -> None:
+    assert cache.size_staged(PATH) == 0
+    stage(cache)
+    with (cache.staging(PATH) / "part").open("wb") as part:
+        part.truncate(1 << 20)
+    assert cache.size_staged(PATH) == sum(map(len, FILES.values()))
+
+
 def test_a_version_is_published_whole_and_remembered(cache: Cache) -> None:
     stage(cache)
     cache.publish(PATH, NEW)

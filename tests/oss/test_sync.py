@@ -330,6 +330,19 @@ def test_the_disk_budget_makes_room_or_says_why_it_cannot(oss: OssServer, models
         assert seen.versions() == ["2", "3"]
 
 
+def test_what_is_on_its_way_counts_as_well(oss: OssServer, tmp_path: Path) -> None:
+    for number in (1, 2):
+        oss.put(f"{PREFIX}/modelA/{number}/model.tflite", b"x" * 1000)
+    stalled = oss.fail("stall", key="modelA/2/")
+    with watched(tmp_path, model(policy=Latest(2)), patience=60, disk_budget=1500) as seen:
+        assert stalled.reached.wait(20)
+        until(lambda: "disk budget" in seen.outlook().waiting.get(1, ""))
+        stalled.release()
+        until((seen.directory() / "2").is_dir)
+        looked(oss)
+        assert not (seen.directory() / "1").exists()
+
+
 def test_a_full_disk_is_told_before_anything_is_brought(
     oss: OssServer, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

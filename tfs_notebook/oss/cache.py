@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,6 +84,15 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def _size_on_disk(path: Path) -> int:
+    """Bytes that a file takes, without the holes that it has until all its ranges have come; 0 for a directory."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:  # renamed by a download at this moment
+        return 0
+    return min(found.st_size, found.st_blocks * 512) if stat.S_ISREG(found.st_mode) else 0
+
+
 @dataclass(frozen=True, slots=True)
 class Published:
     """What a published version was made of."""
@@ -134,6 +144,10 @@ class Cache:
     def staging(self, path: str) -> Path:
         """The directory in which the version `path` is put together."""
         return self.private / "staging" / f"v{_plain('/' + path)}"
+
+    def size_staged(self, path: str) -> int:
+        """Bytes on the disk of what has been fetched of a version."""
+        return sum(map(_size_on_disk, self.staging(path).rglob("*")))
 
     def drop_staging(self, path: str) -> None:
         """Forget what has been fetched of a version."""

@@ -98,6 +98,13 @@ class Draft:
         """Whether it may be here soon without anybody doing anything."""
         return self.failure is None and (bool(self.to_read()) or not self.waits_for)
 
+    @property
+    def size_under_way(self) -> int:
+        """Bytes that it takes: those that are here, or that the download under way brings."""
+        if self.download is not None:
+            return sum(stored.size for stored in self.download.files.values())
+        return sum(size for _, size, _ in self.brought)
+
     def to_read(self) -> list[str]:
         """The files that must be read before it can be judged."""
         return self.evidence.wanted(self.version, self.marker)

@@ -116,8 +116,8 @@ class Holdings:
     def _is_in_use(self, path: str) -> bool:
         return self._in_use(base_of(path), number_of(path))
 
-    def make_room(self, size: int) -> ServingError | None:
-        """Make room for so many bytes; why that cannot be done, None when there is room."""
+    def make_room(self, size: int, here: int) -> ServingError | None:
+        """Make room for so many bytes, of which `here` are on the disk already; why that cannot be done, else None."""
         budget = self._options.disk_budget
         if budget is not None:
             self.prune(size)
@@ -128,7 +128,7 @@ class Holdings:
                     "or in use",
                     hint="Serve fewer versions, or raise the budget.",
                 )
-        return _no_space(self._cache.directory, self._cache.free(), size)
+        return _no_space(self._cache.directory, self._cache.free(), max(size - here, 0))
 
 
 def _no_space(directory: Path, free: int, size: int) -> ServingError | None:

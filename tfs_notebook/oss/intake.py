@@ -31,8 +31,9 @@ _AT_ONCE = 4
 class Intake:
     """Brings into `cache` what is wanted of `store`.
 
-    `make_room` is called before so many bytes are brought, and says why they cannot be; `wake` is called from other
-    threads when a download has ended.
+    `make_room` is called before anything is brought, with the bytes of all that is under way then, and with how many of
+    them are here already; it says why they cannot be brought. `wake` is called from other threads when a download has
+    ended.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Intake:
         cache: Cache,
         store: ObjectStore,
         options: MirrorOptions,
-        make_room: Callable[[int], ServingError | None],
+        make_room: Callable[[int, int], ServingError | None],
         wake: Callable[[], None],
     ) -> None:
         self.wanted: set[str] = set()
@@ -157,7 +158,10 @@ class Intake:
         if len(self._at_work()) >= _AT_ONCE or any(leaving == path for leaving, _ in self._leaving):
             return
         files = draft.files(names)
-        problem = self._make_room(sum(stored.size for stored in files.values()))
+        under_way = {other: draft.size_under_way for other, draft in self.drafts.items()}
+        under_way[path] = sum(stored.size for stored in files.values())
+        here = sum(self._cache.size_staged(other) for other, size in under_way.items() if size)
+        problem = self._make_room(sum(under_way.values()), here)
         if problem is not None:
             draft.fail(problem)
             return
