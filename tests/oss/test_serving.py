@@ -220,6 +220,21 @@ def test_what_serves_stays_until_a_half_uploaded_version_of_the_next_prefix_is_w
         assert failures == []
 
 
+def test_what_serves_stays_when_another_prefix_is_asked_for_during_a_pause(guide: Guide) -> None:
+    with tfs_notebook.serve(f"{ROOT}modelA/", **QUICK) as server:
+        server.sync_pause()
+        deployment.change(server, f"{ROOT}modelC/", "", QUICK)
+        (problem,) = server.problems
+        assert problem.told.splitlines() == [
+            f"UNAVAILABLE: {ROOT}modelC/ is not looked at: the synchronisation is paused",
+            "%tfs_sync resume goes on.",
+        ]
+        assert answer(server, "model") == 1
+        server.sync_resume()
+        until(lambda: answer(server, "model") == 3)
+        until(lambda: server.problems == [])
+
+
 def test_a_disk_budget_of_less_than_nothing_is_none(guide: Guide) -> None:
     with tfs_notebook.serve(f"{ROOT}modelA/", **QUICK, oss_disk_budget_mb=-1) as server:
         assert answer(server, "model") == 1

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.supply import Outlook, SourceStatus
-from tfs_notebook.errors import ServingError
+from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss import prospect
 from tfs_notebook.oss.cache import Cache
 from tfs_notebook.oss.crew import Crew, Wants
@@ -130,7 +130,8 @@ class Sync:
         judged, found = self._judged, self._outlooks.get(base)
         if found is None or judged.get(base) != self._wants.get(base):
             waiting = found.waiting if found is not None else {}
-            found = Outlook(self._trouble.is_passing, waiting, self._trouble.problem)
+            paused = _is_paused(self.root) if self._paused else None
+            found = Outlook(self._trouble.is_passing, waiting, self._trouble.problem or paused)
         return replace(found, coming=False) if self._paused or self._trouble.is_final else found
 
     def status(self) -> SourceStatus:
@@ -311,3 +312,9 @@ class Sync:
         if self.cache.has_trash:
             due.append(time.monotonic() + _FOLLOW_SECONDS)
         return max(min(due) - time.monotonic(), 0.0) if math.isfinite(min(due)) else None
+
+
+def _is_paused(root: OssAddress) -> ServingError:
+    return ServingError(
+        Code.UNAVAILABLE, f"{root} is not looked at: the synchronisation is paused", hint="%tfs_sync resume goes on."
+    )
