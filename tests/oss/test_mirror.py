@@ -234,6 +234,16 @@ def test_on_demand_only_a_request_is_a_reason_to_look_until_it_is_answered(
         until(lambda: seen.status.next_look is None)
 
 
+def test_on_demand_what_changes_while_it_is_brought_is_looked_at_again(
+    oss: OssServer, models: Models, tmp_path: Path
+) -> None:
+    upload(oss, models, "modelA/1")
+    oss.fail("error", status=412, code="PreconditionFailed", key="assets/")
+    with watched(tmp_path, on_demand=True) as seen:
+        until(lambda: seen.versions() == ["1"])
+        until(lambda: seen.status.next_look is None)
+
+
 def test_while_paused_nothing_is_asked_or_brought(oss: OssServer, models: Models, tmp_path: Path) -> None:
     upload(oss, models, "modelA/1")
     read = oss.fail("stall", key="assets/", times=None)

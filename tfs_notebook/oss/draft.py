@@ -99,6 +99,12 @@ class Draft:
         return self.failure is None and (bool(self.to_read()) or not self.waits_for)
 
     @property
+    def has_changed(self) -> bool:
+        """Whether it was found to be another than was listed, so that only other looks can tell what it is now."""
+        unknown = self.quiet.content != self.version.content
+        return self.failure is not None and (unknown or not (self.waits_for or self.settled))
+
+    @property
     def size_under_way(self) -> int:
         """Bytes that it takes: those that are here, or that the download under way brings."""
         if self.download is not None:

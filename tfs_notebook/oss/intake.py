@@ -193,7 +193,8 @@ class Intake:
     @property
     def expects_more(self) -> bool:
         """Whether a version that is wanted may be here soon without anybody doing anything."""
-        return any(self.drafts[path].is_coming for path in self.wanted & self.drafts.keys())
+        drafts = [self.drafts[path] for path in self.wanted & self.drafts.keys()]
+        return any(draft.is_coming or draft.has_changed for draft in drafts)
 
     def due(self) -> float | None:
         """When (monotonic) the next failed version is to be tried again."""
