@@ -73,7 +73,7 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
 def test_a_missing_path_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "modelB").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert hints.for_missing(Path("modleB")) == "Did you mean modelB? . exists and holds modelB/"
+    assert hints.for_missing(Path("modleB")) == f"Did you mean {tmp_path}/modelB? {tmp_path} exists and holds modelB/"
 
 
 @pytest.mark.parametrize(

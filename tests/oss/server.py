@@ -221,6 +221,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--bucket", default=BUCKET)
     parser.add_argument("--public", action="store_true", help="let requests without a signature read")
+    parser.add_argument("--rate", type=int, default=0, help="bytes a second of each object that is read; 0: no limit")
     options = parser.parse_args()
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -229,6 +230,8 @@ def main() -> None:
         options.directory.mkdir(parents=True, exist_ok=True)
         bucket = server.add_bucket(options.bucket, public=options.public, directory=options.directory)
         bucket.objects()  # computes checksums before anybody waits for them
+        if options.rate:
+            server.fail("slow", times=None, rate=options.rate)
         print(server.endpoint)
         for name, value in server.environment.items():
             print(f"export {name}={value}", flush=True)

@@ -24,10 +24,11 @@ def keras_file(directory: Path) -> str:
 
 def for_missing(path: Path) -> str:
     """What may have been meant by `path`, which is not there."""
+    path = path.absolute()
     parent = next(filter(is_dir, path.parents), None)
     if parent is None:
         return ""
-    if parent == parent.parent and path.is_absolute():
+    if parent == parent.parent:
         mount = f"--mount=/{path.parts[1]}"
         return f"Nothing of it exists. {mount} lets a directory of yours stand for /{path.parts[1]}"
     name = path.relative_to(parent).parts[0]
