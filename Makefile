@@ -14,7 +14,7 @@ lab: $(VENV)/.examples
 	$(BIN)/jupyter lab examples/quickstart.ipynb
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
