@@ -160,3 +160,16 @@ def test_ctrl_c_during_the_start_leaves_nothing_running(models: Models) -> None:
         assert "● AVAILABLE" in kernel.run(serve)
     finally:
         kernel.close()
+
+
+def test_a_tensorflow_that_is_imported_already_writes_nothing_into_the_cell_that_serves(
+    models: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # or the kernel does not show what is written past Python
+    kernel = Kernel()
+    try:
+        kernel.run("import os\nos.environ['TF_CPP_MIN_LOG_LEVEL'] = '0'\nimport tensorflow\n%load_ext tfs_notebook")
+        kernel.run(f"%tfs_serve {models.path('half_plus_two')} --port=0 --rest_api_port=0")
+        assert [m["content"]["text"] for m in kernel.messages if m["msg_type"] == "stream"] == []
+    finally:
+        kernel.close()

@@ -144,8 +144,8 @@ _REMARK = re.compile(rb"I\d{4} [\d:. ]+|INFO: Created TensorFlow Lite ")
 
 @contextmanager
 def without_tensorflow_notices() -> Iterator[None]:
-    """Keep what TensorFlow writes while it is imported first (processor features, no CUDA, …) out of the cell."""
-    if "tensorflow" in sys.modules:
+    """Keep what TensorFlow writes while it is imported, and looks for devices, first out of the cell."""
+    if "tfs_notebook.engine.savedmodel" in sys.modules:  # has found the devices
         yield
         return
     # Errors only: TensorFlow also warns of every request that a graph refuses, in whatever cell runs then
