@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tests import saved_models
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.oss.server import OssServer
@@ -59,3 +64,34 @@ class Guide:
     def configure(self, *names: str, text: bytes = b"", labels: bool = True) -> None:
         """Upload the config of the models `names`, by default all, or `text`."""
         self.oss.put(f"{KEY}/model_config.pbtxt", text or config(*names, labels=labels))
+
+
+@contextmanager
+def asking(url: str, *paths: str) -> Iterator[list[str]]:
+    """Clients of the server at `url` ask without a pause; gives what went wrong."""
+    failures, over, address = list[str](), threading.Event(), urlsplit(url)
+
+    def ask(path: str) -> None:
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+        while not over.is_set():
+            try:
+                connection.request("POST", f"/v1/models/{path}:predict", b'{"instances": [0.0]}')
+                reply = connection.getresponse()
+                body = reply.read()
+            except (OSError, http.client.HTTPException) as error:
+                failures.append(f"{path}: {error!r}")
+                return
+            if reply.status != 200:
+                failures.append(f"{path}: {reply.status} {body!r}")
+                return
+        connection.close()
+
+    threads = [threading.Thread(target=ask, args=(path,)) for path in paths]
+    for thread in threads:
+        thread.start()
+    try:
+        yield failures
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 
-from tests.oss.guide import CONFIG, ROOT, Guide
+from tests.oss.guide import CONFIG, ROOT, Guide, asking
 from tests.test_kernel import Kernel
 
 if TYPE_CHECKING:
@@ -33,33 +30,6 @@ def kernel(guide: Guide) -> Iterator[Kernel]:
     assert started.run("%load_ext tfs_notebook") == ""
     yield started
     started.close()
-
-
-@contextmanager
-def asking(url: str, *models: str) -> Iterator[list[str]]:
-    """Clients outside the kernel ask without a pause; gives what went wrong."""
-    failures, over, address = list[str](), threading.Event(), urlsplit(url)
-
-    def ask(model: str) -> None:
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
-        while not over.is_set():
-            connection.request("POST", f"/v1/models/{model}:predict", b'{"instances": [0.0]}')
-            reply = connection.getresponse()
-            body = reply.read()
-            if reply.status != 200:
-                failures.append(f"{model}: {reply.status} {body!r}")
-                return
-        connection.close()
-
-    threads = [threading.Thread(target=ask, args=(model,)) for model in models]
-    for thread in threads:
-        thread.start()
-    try:
-        yield failures
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
 
 
 def test_three_models_follow_the_bucket_under_load(kernel: Kernel, guide: Guide) -> None:

@@ -4,17 +4,14 @@ and no request notices.
 
 from __future__ import annotations
 
-import http.client
 import os
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import tfs_notebook
-from tests.oss.guide import CONFIG, KEY, ROOT, Guide
-from tests.serving import ask, ask_on, connect, until
+from tests.oss.guide import CONFIG, KEY, ROOT, Guide, asking
+from tests.serving import ask, until
 from tfs_notebook import deployment
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.events import Kind
@@ -22,7 +19,6 @@ from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.table import as_html, as_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.oss.server import OssServer
@@ -44,35 +40,6 @@ def answer(server: Server, path: str) -> Any:
     return reply.json["predictions"][0] if reply.status == 200 else (reply.status, reply.error)
 
 
-@contextmanager
-def asking(server: Server, *paths: str) -> Iterator[list[str]]:
-    """Clients ask without a pause; gives what went wrong."""
-    failures, over = list[str](), threading.Event()
-
-    def ask_on_and_on(path: str) -> None:
-        connection = connect(server)
-        while not over.is_set():
-            try:
-                reply = ask_on(connection, "POST", f"/v1/models/{path}:predict", {"instances": [0.0]})
-            except (OSError, http.client.HTTPException) as error:
-                failures.append(f"{path}: {error!r}")
-                return
-            if reply.status != 200:
-                failures.append(f"{path}: {reply.status} {reply.body!r}")
-                return
-        connection.close()
-
-    threads = [threading.Thread(target=ask_on_and_on, args=(path,)) for path in paths]
-    for thread in threads:
-        thread.start()
-    try:
-        yield failures
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
-
-
 def test_the_guides_scenario_deployment_of_one_model_is_one_line(guide: Guide) -> None:
     with tfs_notebook.serve(f"{ROOT}modelA/", **QUICK) as server:
         assert answer(server, "model") == 1
@@ -90,7 +57,7 @@ def test_the_guides_three_models_follow_the_bucket_without_a_failed_request(guid
         }  # fmt: skip
         assert [answer(server, f"modelB/labels/{label}") for label in ("stable", "canary")] == [1, 2]
         assert [source.address for source in server.sources()] == [ROOT]
-        with asking(server, "modelA", "modelB/labels/stable", "modelC") as failures:
+        with asking(server.rest_url or "", "modelA", "modelB/labels/stable", "modelC") as failures:
             guide.put("modelA", 2)
             guide.put("modelC", 4)
             until(lambda: failures or (versions(server, "modelA"), versions(server, "modelC")) == ({1, 2}, {3, 4}))
@@ -196,7 +163,10 @@ def test_without_a_period_it_is_looked_at_only_when_asked(guide: Guide) -> None:
 
 def test_the_running_server_turns_to_oss_and_back(guide: Guide, tmp_path: Path) -> None:
     guide.version(5)
-    with tfs_notebook.serve(str(guide.version(1).parent), **QUICK) as server, asking(server, "model") as failures:
+    with (
+        tfs_notebook.serve(str(guide.version(1).parent), **QUICK) as server,
+        asking(server.rest_url or "", "model") as failures,
+    ):
         deployment.change(server, f"{ROOT}modelC/", "", {"oss_poll_wait_seconds": 1})
         assert answer(server, "model") == 3
         deployment.change(server, f"{ROOT}modelB/", "", {"oss_poll_wait_seconds": 2, "oss_cache_dir": str(tmp_path)})
@@ -209,7 +179,7 @@ def test_the_running_server_turns_to_oss_and_back(guide: Guide, tmp_path: Path) 
 
 def test_what_serves_stays_until_a_half_uploaded_version_of_the_next_prefix_is_whole(guide: Guide) -> None:
     guide.put("modelD", 1, without="variables.index")
-    with tfs_notebook.serve(f"{ROOT}modelA/", **QUICK) as server, asking(server, "model") as failures:
+    with tfs_notebook.serve(f"{ROOT}modelA/", **QUICK) as server, asking(server.rest_url or "", "model") as failures:
         deployment.change(server, f"{ROOT}modelD/", "", QUICK)
         shown = as_text(server.status())
         assert "model  1        ● AVAILABLE" in shown
