@@ -91,17 +91,15 @@ class Mirror:
             sync.stop()
 
     def _sync(self, root: OssAddress) -> Sync:
-        sync = Sync(
+        return Sync(
             root,
             self._root_directory(root),
             self._options,
             self._open_store,
             lambda base: self._changed(str(self._directory_of(root, base))),
             lambda base, number: self.in_use(str(self._directory_of(root, base)), number),
+            paused=self._paused,
         )
-        if self._paused:
-            sync.pause()
-        return sync
 
     def outlook(self, base_path: str) -> Outlook:
         """What is known of `base_path` now."""

@@ -52,6 +52,8 @@ class Sync:
         open_store: Callable[[str], ObjectStore],
         changed: Callable[[str], None],
         in_use: Callable[[str, int], bool],
+        *,
+        paused: bool = False,
     ) -> None:
         self.root = root
         self.cache = Cache(directory)
@@ -74,7 +76,7 @@ class Sync:
         self._judged: Wants = {}
         """What was wanted when the outlooks were made."""
         self._follows = False
-        self._paused = False
+        self._paused = paused
         self._closed = False
         self._asked = False
         self._replace: set[tuple[str, int]] = set()
