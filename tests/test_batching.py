@@ -248,7 +248,21 @@ def asking(server: Server, model: str, *values: float) -> Iterator[None]:
         yield
 
 
-def test_the_place_of_a_client_that_leaves_is_free(models: Models, parameters: Callable[[str], str]) -> None:
+@contextmanager
+def asking_by_grpc(server: Server, model: str, *values: float) -> Iterator[None]:
+    """The same over gRPC, with no deadline."""
+    request = predict_pb2.PredictRequest(model_spec={"name": model})
+    request.inputs["seconds"].CopyFrom(tf.make_tensor_proto(values, tf.float32))
+    with grpc.insecure_channel(server.grpc_target) as channel:
+        call = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request)
+        yield
+        assert call.cancel()
+
+
+@pytest.mark.parametrize("asking", [asking, asking_by_grpc], ids=["REST", "gRPC"])
+def test_the_place_of_a_client_that_leaves_is_free(
+    models: Models, parameters: Callable[[str], str], asking: Any
+) -> None:
     file = parameters(f"max_batch_size {{ value: 2 }} max_enqueued_batches {{ value: 1 }} {WHEN_FULL}")
     with serving({"m": models.path("together")}, file) as server:
         for _ in range(3):

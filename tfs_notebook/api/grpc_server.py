@@ -18,10 +18,11 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else `!command` in a cell pr
 import grpc
 
 from tfs_notebook.api.auth import token_matches
-from tfs_notebook.api.grpc_api import MAX_MESSAGE, SERVICES, GrpcApi
+from tfs_notebook.api.grpc_answers import MAX_MESSAGE
+from tfs_notebook.api.grpc_api import SERVICES, GrpcApi
+from tfs_notebook.api.grpc_calls import CallPool
 from tfs_notebook.api.grpc_tls import credentials
 from tfs_notebook.api.health import HEALTH, Health
-from tfs_notebook.api.pool import Pool
 from tfs_notebook.api.reflection import Reflection
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class GrpcServer:
     def __init__(self, inference: Inference, metrics: Metrics, reload: Reload, options: GrpcOptions) -> None:
         self.options = options
         self._api = GrpcApi(inference, metrics, reload, self)
-        self._pool = Pool(max(options.threads, 1), thread_name_prefix="tfs-grpc")
+        self._pool = CallPool(max(options.threads, 1), thread_name_prefix="tfs-grpc")
         # so_reuseport lets a second process listen on the same port without an error
         arguments = {
             "grpc.so_reuseport": 0,

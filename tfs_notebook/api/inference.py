@@ -6,9 +6,9 @@ TensorFlow Serving's `PreProcessPrediction`.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from tfs_notebook.api.batched_call import batched
@@ -16,14 +16,16 @@ from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature, together
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import numpy as np
     from typing_extensions import Self
 
+    from tfs_notebook.engine.batched_model import Waiting
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.engine.request_log import ModelLog
     from tfs_notebook.engine.servable import Loaded
+    from tfs_notebook.engine.stats import CallStats
     from tfs_notebook.engine.version import VersionStatus
 
 
@@ -139,8 +141,12 @@ class Call:
         except BaseException:
             stats.record_error()
             raise
-        stats.record(time.perf_counter() - started)
+        self.answered(stats, started)
         return values
+
+    def answered(self, stats: CallStats, started: float) -> None:
+        """Count a predict that began at `started` and has its outputs."""
+        stats.record(time.perf_counter() - started)
 
     def predict_together(
         self,
@@ -172,24 +178,63 @@ class Call:
         """Whether `predict` waits for other requests; `predict_soon` then does so without a thread."""
         return self._loaded.begin is not None
 
-    async def predict_soon(
-        self, signature: Signature, inputs: Mapping[str, np.ndarray], *, timeout: float | None = None
-    ) -> dict[str, np.ndarray] | None:
-        """What `predict` returns or raises, of a model that `is_batched`; None when it must be asked by `predict`."""
+    def begin(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, np.ndarray],
+        when_over: Callable[[Begun], object],
+        *,
+        timeout: float | None = None,
+    ) -> Begun | None:
+        """`predict` of a model that `is_batched`, for those who do not wait. Raises ServingError.
+
+        `when_over` is given, on any thread, what is returned when its `end` is due; None is returned for what must be
+        asked by `predict`.
+        """
         stats = self._loaded.stats[signature.name]
         started = time.perf_counter()
         try:
             if inputs.keys() != signature.inputs.keys():
                 inputs = _bind(signature, inputs)
-            values: dict[str, np.ndarray] | None = await batched(self._loaded.begin, signature, inputs, timeout)
-        except asyncio.CancelledError:  # nobody heard an answer
-            raise
+            waiting = self._loaded.begin(
+                signature, inputs, None, timeout, lambda waiting: when_over(Begun(self, waiting, stats, started))
+            )
         except BaseException:
             stats.record_error()
             raise
-        if values is not None:
-            stats.record(time.perf_counter() - started)
-        return values
+        return None if waiting is None else Begun(self, waiting, stats, started)
+
+    async def predict_soon(
+        self, signature: Signature, inputs: Mapping[str, np.ndarray], *, timeout: float | None = None
+    ) -> dict[str, np.ndarray] | None:
+        """What `predict` returns or raises, of a model that `is_batched`; None when it must be asked by `predict`."""
+        return await batched(partial(self.begin, signature, inputs, timeout=timeout), timeout)
+
+
+class Begun:
+    """A predict that waits for others to run with."""
+
+    __slots__ = ("_call", "_started", "_stats", "_waiting")
+
+    def __init__(self, call: Call, waiting: Waiting, stats: CallStats, started: float) -> None:
+        self._call = call
+        self._waiting = waiting
+        self._stats = stats
+        self._started = started
+
+    def end(self) -> dict[str, np.ndarray]:
+        """The outputs by alias. Raises ServingError, also when it is not over yet, and gives it up then."""
+        try:
+            outputs = self._waiting.end()
+        except BaseException:
+            self._stats.record_error()
+            raise
+        self._call.answered(self._stats, self._started)
+        return outputs
+
+    def give_up(self) -> bool:
+        """Leave the batch, as nobody will hear the answer; True when its end will not be told any more."""
+        return self._waiting.give_up()
 
 
 def _bind(signature: Signature, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

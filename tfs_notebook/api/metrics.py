@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tfs_notebook.api.inference import Call
     from tfs_notebook.engine.counters import Labels
     from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.stats import CallStats
 
 _SERVING = "/tensorflow/serving/"
 _UNFED = {f"{_SERVING}mlmd_map": "gauge"}
@@ -67,7 +68,7 @@ class Metrics:
         return {} if found is None else found.counts()
 
     def request(self, entrypoint: str, model: str = "", api: str = "") -> CountedRequest:
-        """Count what happens in a `with` as a request, whose `model` and `api` may become known within it."""
+        """Count what happens from now to the end of a `with` as a request; its `model` and `api` may be told within."""
         return CountedRequest(self._requests, self._latency, entrypoint, model, api)
 
     def counted(self, call_type: type[Call]) -> type[Call]:
@@ -77,27 +78,9 @@ class Metrics:
         class CountedCall(call_type):  # type: ignore[misc, valid-type]  # mypy knows no classes of variable base
             __slots__ = ()
 
-            def predict(
-                self,
-                signature: Signature,
-                inputs: Mapping[str, np.ndarray],
-                *,
-                output_filter: Sequence[str] = (),
-                timeout: float | None = None,
-            ) -> dict[str, np.ndarray]:
-                started = time.perf_counter()
-                outputs = super().predict(signature, inputs, output_filter=output_filter, timeout=timeout)
+            def answered(self, stats: CallStats, started: float) -> None:
+                super().answered(stats, started)
                 self._count(started)
-                return outputs  # type: ignore[no-any-return]  # of the base, again
-
-            async def predict_soon(
-                self, signature: Signature, inputs: Mapping[str, np.ndarray], *, timeout: float | None = None
-            ) -> dict[str, np.ndarray] | None:
-                started = time.perf_counter()
-                outputs = await super().predict_soon(signature, inputs, timeout=timeout)
-                if outputs is not None:  # else it is asked again, by `predict`
-                    self._count(started)
-                return outputs  # type: ignore[no-any-return]
 
             def predict_together(
                 self,
@@ -135,10 +118,9 @@ class CountedRequest:
         self._requests = requests
         self._latency = latency
         self._entrypoint = entrypoint
-        self._started = 0.0
+        self._started = time.perf_counter()
 
     def __enter__(self) -> Self:
-        self._started = time.perf_counter()
         return self
 
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:

@@ -78,9 +78,9 @@ class BatchedModel:
         inputs: Mapping[str, np.ndarray],
         outputs: Sequence[str] | None,
         timeout: float | None,
-        when_over: Callable[[], object] | None = None,
+        when_over: Callable[[Waiting], object] | None = None,
     ) -> Waiting | None:
-        """`run` for those who do not wait: `when_over` is called, on any thread, when `Waiting.end` is due.
+        """`run` for those who do not wait: `when_over` is given, on any thread, what is returned when its `end` is due.
 
         None for inputs that the model will refuse: they are to be refused alone, by `run`, and not with a whole batch.
         """
@@ -90,9 +90,9 @@ class BatchedModel:
             if array.dtype != specs[alias].numpy_dtype:
                 return None
         queue = self._queue(signature, outputs)
-        request = Request(inputs, rows, timeout, when_over)
-        queue.submit(request)
-        return Waiting(queue, request, signature.outputs if outputs is None else outputs)
+        waiting = Waiting(queue, inputs, rows, signature.outputs if outputs is None else outputs, timeout, when_over)
+        waiting.begin()
+        return waiting
 
     def _queue(self, signature: Signature, outputs: Sequence[str] | None) -> Queue:
         asked = signature.name, None if outputs is None else frozenset(outputs)
@@ -163,10 +163,22 @@ class Waiting:
 
     __slots__ = ("_outputs", "_queue", "_request")
 
-    def __init__(self, queue: Queue, request: Request, outputs: Collection[str]) -> None:
-        self._request = request
+    def __init__(
+        self,
+        queue: Queue,
+        inputs: Mapping[str, np.ndarray],
+        rows: int,
+        outputs: Collection[str],
+        timeout: float | None,
+        when_over: Callable[[Waiting], object] | None,
+    ) -> None:
         self._queue = queue
         self._outputs = outputs
+        self._request = Request(inputs, rows, timeout, None if when_over is None else partial(when_over, self))
+
+    def begin(self) -> None:
+        """Take its place in the queue. Raises ServingError when there is none."""
+        self._queue.submit(self._request)
 
     def wait(self) -> None:
         """Return when `end` is due: when it is over, or its time is."""

@@ -62,8 +62,9 @@ class Request:
                 if any(outcome is None for outcome in self._outcomes):
                     return
         self._is_over.release()
-        if self._tell is not None:
-            self._tell()
+        tell, self._tell = self._tell, None  # which may hold this
+        if tell is not None:
+            tell()
 
     def wait(self) -> None:
         """Wait until it is over, or its time is."""

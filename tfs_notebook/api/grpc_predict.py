@@ -1,0 +1,151 @@
+"""Predict over gRPC: one known to be short is answered where its message arrives, others on the pool or by a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+from tensorflow_serving.apis import predict_pb2
+
+from tfs_notebook.api.grpc_answers import MAX_MESSAGE, spec_of, time_remaining
+from tfs_notebook.api.inference import check_names, unknown_signature
+from tfs_notebook.api.proto_codec import encode_outputs, to_array
+from tfs_notebook.api.request_records import log_message
+from tfs_notebook.api.status_messages import model_spec
+from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
+from tfs_notebook.errors import Code, ServingError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import grpc
+    import numpy as np
+
+    from tfs_notebook.api.grpc_answers import Answers
+    from tfs_notebook.api.grpc_calls import Rpc
+    from tfs_notebook.api.grpc_server import GrpcServer
+    from tfs_notebook.api.inference import Begun, Call, Inference
+    from tfs_notebook.engine.signature import Signature
+
+SHORT_SECONDS = 0.0002
+"""A hop to another thread and back costs about as much."""
+_LARGE_MESSAGE = 64 << 10
+"""Bytes that take so long to read that other calls should not wait for it."""
+
+
+class Predict:
+    """The behaviour of the method Predict."""
+
+    def __init__(self, inference: Inference, answers: Answers, server: GrpcServer) -> None:
+        self._inference = inference
+        self._answers = answers
+        self._server = server
+
+    def __call__(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """The reply; waits for it."""
+        return self._answers.answer(self._answers.counting(request), partial(self._whole, request), context)
+
+    def _whole(self, request: Any, context: grpc.ServicerContext) -> bytes:
+        with self._inference.open(spec_of(request)) as call:
+            return self._run(_Asked(request, call, *_inputs(call, request)), context)
+
+    def begin(self, message: bytes, rpc: Rpc) -> None:
+        """Answer `rpc`, here or later."""
+        if len(message) > _LARGE_MESSAGE:
+            rpc.finish_in_pool(partial(self._unread, message), _nothing)
+            return
+        counting, end = self._answers.counting(None), _nothing
+        try:
+            request = predict_pb2.PredictRequest.FromString(message)
+            counting = self._answers.counting(request)
+            call = self._inference.open(spec_of(request))
+            end = call.close
+            self._place(_Asked(request, call, *_inputs(call, request)), counting, rpc)
+        except Exception as error:
+            rpc.finish(partial(self._answers.answer, counting, partial(_fail, error)), end)
+
+    def _unread(self, message: bytes, context: grpc.ServicerContext) -> Any:
+        nothing = self._answers.counting(None)
+        request = self._answers.answer(nothing, lambda _: predict_pb2.PredictRequest.FromString(message), context)
+        return self(request, context)
+
+    def _place(self, asked: _Asked, counting: AbstractContextManager[object], rpc: Rpc) -> None:
+        seconds = asked.call.expected_seconds(asked.signature, asked.inputs)
+        work = partial(self._answers.answer, counting, partial(self._run, asked))
+        if seconds is not None and seconds < SHORT_SECONDS:
+            rpc.finish(work, asked.call.close)
+        elif not asked.may_be_batched or not self._begin_batched(asked, counting, rpc):
+            rpc.finish_in_pool(work, asked.call.close)
+
+    def _begin_batched(self, asked: _Asked, counting: AbstractContextManager[object], rpc: Rpc) -> bool:
+        """Whether the call waits for its batch, whose thread answers; it leaves it when the caller goes."""
+
+        def when_over(begun: Begun) -> None:
+            work = partial(self._answers.answer, counting, lambda _: self._reply(asked, begun.end()))
+            rpc.finish(work, asked.call.close)
+
+        def when_gone() -> None:
+            if begun is not None and begun.give_up():
+                asked.call.close()
+
+        begun = asked.call.begin(asked.signature, asked.inputs, when_over, timeout=time_remaining(rpc.context))
+        if begun is not None and not rpc.context.add_callback(when_gone):
+            when_gone()
+        return begun is not None
+
+    def _run(self, asked: _Asked, context: grpc.ServicerContext) -> bytes:
+        timeout, output_filter = time_remaining(context), asked.request.output_filter
+        return self._reply(
+            asked, asked.call.predict(asked.signature, asked.inputs, output_filter=output_filter, timeout=timeout)
+        )
+
+    def _reply(self, asked: _Asked, outputs: dict[str, np.ndarray]) -> bytes:
+        model = asked.request.model_spec
+        spec = _spec_only(model.name, asked.call.version, model.signature_name or DEFAULT_SIGNATURE)
+        reply = encode_outputs(outputs, as_content=self._server.options.tensor_content) + spec
+        if len(reply) > MAX_MESSAGE:
+            raise ServingError(Code.RESOURCE_EXHAUSTED, f"The reply of {len(reply)} bytes is too long for a message")
+        if self._inference.logs:
+            log_message(self._inference.logs, asked.call, asked.request, reply)
+        return reply
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request whose names are right, and the hold on the version that answers it."""
+
+    request: Any
+    call: Call
+    signature: Signature
+    inputs: dict[str, np.ndarray]
+
+    @property
+    def may_be_batched(self) -> bool:
+        return self.call.is_batched and not self.request.output_filter
+
+
+def _inputs(call: Call, request: Any) -> tuple[Signature, dict[str, np.ndarray]]:
+    """The signature that is asked for, and its inputs by alias."""
+    name, sent = request.model_spec.signature_name, request.inputs
+    signature = call.signature(name)
+    if signature is None:
+        raise unknown_signature(name)
+    if len(sent) != len(signature.inputs) or any(alias not in sent for alias in signature.inputs):
+        check_names(signature, sent)
+    return signature, {alias: to_array(alias, proto) for alias, proto in sent.items()}
+
+
+def _nothing() -> None:
+    pass
+
+
+def _fail(error: Exception, _context: object) -> bytes:
+    raise error
+
+
+@lru_cache(maxsize=1024)
+def _spec_only(name: str, version: int, signature_name: str) -> bytes:
+    """A PredictResponse without outputs, for those that precede it."""
+    spec: bytes = predict_pb2.PredictResponse(model_spec=model_spec(name, version, signature_name)).SerializeToString()
+    return spec
