@@ -36,7 +36,8 @@ def server(
     parameters.write_text("num_batch_threads { value: 8 }")
     options = {**request.param, "batching_parameters_file": str(parameters) if request.param else ""}
     paths = {name: models.path(name) for name in ("half_plus_two", "together", "raising", "huge")}
-    with tfs_notebook.serve(config=config_text(paths), rest_api_timeout_in_ms=4000, **options, **ANY) as server:
+    # Where TensorFlow takes oneDNN's allocator, it looks for memory for ten seconds before it gives up
+    with tfs_notebook.serve(config=config_text(paths), rest_api_timeout_in_ms=15_000, **options, **ANY) as server:
         yield server
         assert_nothing_pinned(server)
 
@@ -99,7 +100,10 @@ def test_one_that_needs_more_memory_than_there_is(server: Server) -> None:
 
 
 def test_all_of_them_at_a_time(server: Server) -> None:
-    """The other model's requests are all answered meanwhile."""
+    """The other model's requests are all answered meanwhile.
+
+    With oneDNN's allocator, that may be after TensorFlow has looked for memory: nobody else gets any for so long.
+    """
     over = threading.Event()
 
     def trouble(model: str, values: list[float]) -> set[int]:
@@ -110,7 +114,7 @@ def test_all_of_them_at_a_time(server: Server) -> None:
 
     with ThreadPoolExecutor(6) as clients:
         raising = [clients.submit(trouble, "raising", [-1.0]) for _ in range(2)]
-        huge = [clients.submit(trouble, "huge", [1.0, 2.0]) for _ in range(2)]
+        huge = clients.submit(predict, server, "huge", [1.0, 2.0])
         slow = [clients.submit(trouble, "together", MINUTE)]
         try:
             for _ in range(50):
@@ -118,5 +122,5 @@ def test_all_of_them_at_a_time(server: Server) -> None:
         finally:
             over.set()
         assert [one.result() for one in raising] == [{400}, {400}]
-        assert [one.result() for one in huge] == [{429}, {429}]
+        assert huge.result().status == 429
         assert [one.result() for one in slow] == [{504}]
