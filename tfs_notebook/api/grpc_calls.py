@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
@@ -43,26 +43,20 @@ _BEGUN: Future[None] = Future()
 _BEGUN.set_result(None)
 
 
-@runtime_checkable
-class Begins(Protocol):
-    """A method's behaviour that can also be given the message of a call as soon as it is there."""
-
-    def __call__(self, request: Any, context: grpc.ServicerContext) -> Any:
-        """The reply to a message that was parsed."""
-
-    def begin(self, message: bytes, rpc: Rpc) -> None:
-        """Finish `rpc` or have it finished later; neither blocks nor raises."""
-
-
 class CallPool(Pool):
-    """The threads of a gRPC server, which the calls of methods that can begin do without."""
+    """The threads of a gRPC server.
+
+    A call whose behaviour has a method `begin(message, rpc)` needs none: that is given the message as soon as it is
+    there, finishes the `Rpc` or has it finished later, and neither blocks nor raises.
+    """
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
         """Run `function` on a thread, unless it is grpcio's for a call that can begin."""
         if HAS_SHORT_WAY and args and args[0] is _unary_response_in_pool:
             _, event, state, method, *_ = args
-            if isinstance(method, Begins):
-                Rpc(event, state, method, self).read()
+            begin = getattr(method, "begin", None)
+            if begin is not None:
+                Rpc(event, state, begin, self).read()
                 return _BEGUN
         return super().submit(function, *args, **options)
 
@@ -70,11 +64,11 @@ class CallPool(Pool):
 class Rpc:
     """A call under way; `context` tells of it."""
 
-    def __init__(self, event: Any, state: Any, method: Begins, pool: CallPool) -> None:
+    def __init__(self, event: Any, state: Any, begin: Callable[[bytes, Rpc], None], pool: CallPool) -> None:
         self.context: grpc.ServicerContext = _Context(event, state, None)
         self._event = event
         self._state = state
-        self._method = method
+        self._take = begin
         self._pool = pool
         self._receive = _receive_message(state, event.call, None)
 
@@ -88,7 +82,7 @@ class Rpc:
         outcome = self._receive(event)
         message, self._state.request = self._state.request, None
         if message is not None:
-            self._method.begin(message, self)
+            self._take(message, self)
         elif _is_rpc_state_active(self._state):
             name = self._event.call_details.method.decode()
             details = f'"{name}" requires exactly one request message.'.encode()

@@ -80,13 +80,16 @@ class Predict:
 
     def _begin_batched(self, asked: _Asked, counting: AbstractContextManager[object], rpc: Rpc) -> bool:
         """Whether the call waits for its batch, whose thread answers; it leaves it when the caller goes."""
+        over = False
 
         def when_over(begun: Begun) -> None:
+            nonlocal over
+            over = True
             work = partial(self._answers.answer, counting, lambda _: self._reply(asked, begun.end()))
             rpc.finish(work, asked.call.close)
 
         def when_gone() -> None:
-            if begun is not None and begun.give_up():
+            if begun is not None and not over and begun.give_up():
                 asked.call.close()
 
         begun = asked.call.begin(asked.signature, asked.inputs, when_over, timeout=time_remaining(rpc.context))

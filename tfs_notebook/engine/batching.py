@@ -35,6 +35,8 @@ class Scheduler:
         self._queues: set[Queue] = set()
         self._waiting: deque[Queue] = deque()
         self._workers: set[threading.Thread] = set()
+        self._watch = inf
+        """When a thread looks by itself whether a batch is due."""
 
     def queue(self, parameters: BatchingParameters, run: Run) -> Queue:
         """A new queue, whose batches `run` is called with; to be closed."""
@@ -55,7 +57,7 @@ class Scheduler:
             changed = queue.add(request)
             if was_empty:
                 self._waiting.append(queue)
-            if changed:
+            if changed and queue.due() < self._watch:
                 self._changed.notify()
 
     def give_up(self, queue: Queue, request: Request) -> bool:
@@ -92,18 +94,19 @@ class Scheduler:
             self._changed.notify_all()
 
     def _work(self) -> None:
+        patience = inf
         while True:
             with self._changed:
-                taken = self._next()
-                while taken is None:
+                while (taken := self._next()) is None:
                     if not self._queues:
                         self._workers.discard(threading.current_thread())
                         return
-                    self._changed.wait(self._seconds_to_next())
-                    taken = self._next()
+                    self._wait(time.monotonic() + patience)
+                    patience = inf
                 if self._waiting:
                     self._changed.notify()  # somebody else is to see when the next one is due
             queue, parts = taken
+            patience = queue.patience
             try:
                 _run(queue, parts)
             finally:
@@ -125,9 +128,21 @@ class Scheduler:
                 return queue, parts
         return None
 
-    def _seconds_to_next(self) -> float | None:
-        due = min((queue.due() for queue in self._waiting), default=inf)
-        return None if due == inf else max(due - time.monotonic(), 0)
+    def _wait(self, latest: float) -> None:
+        """Wait for something to do, or to wait for, and if nobody else does so in time, until the next batch is due.
+
+        Until `latest` at most: while requests come, who looks in time by itself need not be woken for the first of each
+        batch.
+        """
+        due = min([latest, *(queue.due() for queue in self._waiting)])
+        if due >= self._watch:
+            self._changed.wait()
+            return
+        self._watch = due
+        try:
+            self._changed.wait(max(due - time.monotonic(), 0))
+        finally:
+            self._watch = inf
 
 
 def _run(queue: Queue, parts: list[Part]) -> None:

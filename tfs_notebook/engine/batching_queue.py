@@ -49,7 +49,8 @@ class Queue:
         self._scheduler = scheduler
         self._parameters = parameters
         self._limit = parameters.largest_batch
-        self._patience = parameters.batch_timeout_micros / 1e6
+        self.patience = parameters.batch_timeout_micros / 1e6
+        """Seconds that a batch waits to be full."""
         self._batches = deque([_Batch()])
         self.hurried = False
 
@@ -112,7 +113,7 @@ class Queue:
         first = self._batches[0]
         if len(self._batches) > 1 or (first.parts and (self.hurried or first.rows >= self._limit)):
             return 0.0
-        return first.since + self._patience if first.parts else inf
+        return first.since + self.patience if first.parts else inf
 
     def take(self) -> list[Part]:
         """Take the next batch out."""
