@@ -41,14 +41,15 @@ def test_what_is_on_its_way_and_what_is_waited_for() -> None:
 
 
 def test_why_a_source_is_stopped_and_what_to_do() -> None:
-    stopped = SourceStatus(ROOT, "/cache/1", "stopped", problem=REFUSED, warnings=("a//b is no name for a file",))
+    odd = ("a//b is no name for a file",)
+    stopped = SourceStatus(ROOT, "/cache/1", "stopped", next_look=LOOKED + 300.0, problem=REFUSED, warnings=odd)
     header, row, *notes = lines(stopped)
     assert header.split() == [word for title in SOURCE_HEADER for word in title.split()]
-    assert row.split() == [ROOT, "✗", "stopped", "never"]
+    assert row.split() == [ROOT, "✗", "stopped", "until", "12:39:56", "never"]
     assert notes == [
         *REFUSED.told.splitlines(),
         f"{ROOT}: a//b is no name for a file",
-        f"{ROOT}: it is not asked again by itself: %tfs_sync now tries again",
+        f"{ROOT}: it is asked again at 12:39:56, with other credentials or %tfs_sync now at once",
     ]
 
 

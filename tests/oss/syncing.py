@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.conftest import Models
     from tests.oss.server import OssServer
     from tfs_notebook.engine.supply import Outlook, SourceStatus
+    from tfs_notebook.oss.credentials import Provider
     from tfs_notebook.oss.store import ObjectStore
 
 PREFIX = "models/tf_serving"
@@ -49,9 +50,9 @@ def upload(oss: OssServer, models: Models, version: str, *names: str, model: str
             oss.put(f"{PREFIX}/{version}/{name}", path)
 
 
-def open_impatiently(bucket: str, patience: float = 1.0) -> ObjectStore:
+def open_impatiently(bucket: str, patience: float = 1.0, provider: Provider | None = None) -> ObjectStore:
     """The bucket, which waits for the next bytes of an answer for `patience` seconds only."""
-    return open_store(bucket, StoreOptions(), timeouts=(5, patience))
+    return open_store(bucket, StoreOptions(), provider, timeouts=(5, patience))
 
 
 @dataclass
@@ -95,12 +96,17 @@ class Watched:
 
 @contextmanager
 def watched(
-    tmp_path: Path, *models: ModelConfig, in_use: Any = None, patience: float = 1.0, **options: Any
+    tmp_path: Path,
+    *models: ModelConfig,
+    in_use: Any = None,
+    patience: float = 1.0,
+    provider: Provider | None = None,
+    **options: Any,
 ) -> Iterator[Watched]:
     """A mirror for `models` until the end of the block."""
     settings = MirrorOptions(**{"poll_seconds": POLL, "cache_dir": str(tmp_path / "cache"), **options})
     changes: list[str] = []
-    mirror = Mirror(settings, lambda bucket: open_impatiently(bucket, patience), changes.append)
+    mirror = Mirror(settings, lambda bucket: open_impatiently(bucket, patience, provider), changes.append)
     if in_use is not None:
         mirror.in_use = in_use
     mirror.mount(ROOT, "/models")

@@ -132,7 +132,8 @@ def test_a_source_that_stopped_says_how_it_goes_on_and_does_when_asked(notebook:
     guide.oss.fail("error", method="LIST", times=1, status=403, code="AccessDenied")
     stopped = repr(notebook.run("%tfs_sync now"))
     assert words(stopped)[1][:3] == [f"{ROOT}modelA/", "✗", "stopped"]
-    assert "it is not asked again by itself: %tfs_sync now tries again" in stopped
+    assert words(stopped)[1][3] == "until"
+    assert f"it is asked again at {words(stopped)[1][4]}, with other credentials or %tfs_sync now at once" in stopped
     resumed = repr(notebook.run("%tfs_sync resume"))
     assert words(resumed)[1][:4] == [f"{ROOT}modelA/", "●", "in", "step"]
     assert "AccessDenied" not in resumed

@@ -122,8 +122,7 @@ def test_credentials_that_end_leave_what_is_served_and_fresh_ones_go_on(
         monkeypatch.setenv("OSS_ACCESS_KEY_ID", "LTAI5tFreshKey")
         monkeypatch.setenv("OSS_ACCESS_KEY_SECRET", "fresh-secret")
         guide.put("modelA", 2)
-        server.sync_now()
-        assert versions(server, "modelA") == {1, 2}
+        until(lambda: versions(server, "modelA") == {1, 2})
         until(lambda: not server.problems)
 
 

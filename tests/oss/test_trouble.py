@@ -35,7 +35,7 @@ def test_whatever_may_pass_is_tried_again_and_is_hoped_to_at_first(fault: Fault)
     assert not now.forbids
     now.take(StoreError(fault, "whatever"))
     assert now.forbids
-    assert not now.is_final
+    assert not now.stops
     assert now.is_passing
     assert 2.5 <= now.until - time.monotonic() + 0.5 <= 5.5
     for _ in range(3):
@@ -47,15 +47,29 @@ def test_whatever_may_pass_is_tried_again_and_is_hoped_to_at_first(fault: Fault)
     assert now.is_passing
 
 
-def test_what_is_forbidden_stays_so_until_somebody_asks_again() -> None:
+def test_what_is_forbidden_is_asked_again_every_five_minutes_and_sooner_only_when_somebody_asks() -> None:
     now = trouble()
-    now.take(StoreError(Fault.FORBIDDEN, "no"))
-    now.until = 0.0
-    assert now.forbids
-    assert not now.is_passing
+    for _ in range(5):
+        now.take(StoreError(Fault.FORBIDDEN, "no"))
+        assert now.stops
+        assert now.forbids
+        assert not now.is_passing
+        assert 300.0 <= now.until - time.monotonic() + 0.5 <= 331.0
     now.retry()
     assert not now.forbids
     assert now.problem is not None
+    now.is_over()
+    assert not now.stops
+    assert now.is_passing
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_other_keys_may_help_against_a_refusal(fault: Fault) -> None:
+    now = trouble()
+    now.take(StoreError(fault, "whatever"))
+    assert now.is_about_keys == (fault in (Fault.FORBIDDEN, Fault.EXPIRED))
+    now.is_over()
+    assert not now.is_about_keys
 
 
 def test_errors_of_the_disk_and_of_this_program_are_told_as_such() -> None:
@@ -69,5 +83,5 @@ def test_errors_of_the_disk_and_of_this_program_are_told_as_such() -> None:
     assert now.problem.message == "/copies cannot be used (a text)"
     now.take(KeyError("x"))
     assert now.problem.code is Code.INTERNAL
-    now.take(ServingError(Code.INVALID_ARGUMENT, "no region"), is_final=True)
-    assert now.is_final
+    now.take(ServingError(Code.INVALID_ARGUMENT, "no region"), stops=True)
+    assert now.stops

@@ -45,8 +45,9 @@ class Transfer:
 class SourceStatus:
     """One place that is kept in step: what `%tfs_sync status` and the table show of it.
 
-    `state` is one of `starting`, `in step`, `waiting`, `transferring`, `paused`, `stopped` (until somebody does
-    something), `following` (another process keeps the copy in step). Times are seconds since the epoch.
+    `state` is one of `starting`, `in step`, `waiting`, `transferring`, `paused`, `stopped` (refused: asked again
+    at `next_look`, or at once with other credentials), `following` (another process keeps the copy in step). Times are
+    seconds since the epoch.
     """
 
     address: str

@@ -79,6 +79,7 @@ def source_notes(sources: Iterable[SourceStatus]) -> list[str]:
     notes = []
     for source in sources:
         notes += [f"{source.address}: {warning}" for warning in source.warnings]
-        if source.state == "stopped":
-            notes.append(f"{source.address}: it is not asked again by itself: %tfs_sync now tries again")
+        if source.state == "stopped" and source.next_look is not None:
+            again = f"it is asked again at {_clock(source.next_look)}"
+            notes.append(f"{source.address}: {again}, with other credentials or %tfs_sync now at once")
     return notes

@@ -6,7 +6,7 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tfs_notebook.oss.credentials import FixedProvider, Provider, keys_of
+from tfs_notebook.oss.credentials import FixedProvider, Keys, Provider, keys_of
 from tfs_notebook.oss.extra import needs
 from tfs_notebook.oss.refusal import refusal, unreachable
 from tfs_notebook.oss.store import Fault, StoreError
@@ -37,8 +37,9 @@ class Client:
         self.provider = provider
         self.oss2 = _import_oss2()
         self._adapter = _adapter()
+        self.signer = _Signer(provider)
         self.api = self.oss2.Bucket(
-            _Signer(provider),
+            self.signer,
             endpoint.url,
             bucket,
             is_cname=endpoint.cname,
@@ -92,13 +93,24 @@ class _Signer:
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
+        self._used: Keys | None = None
+        """What the last request was signed with, None when there was nothing for it."""
+
+    def has_other_keys(self) -> bool:
+        """Whether the next request would be signed with others. Where no two are signed with the same: no."""
+        try:
+            keys = keys_of(self._provider)
+            return keys != self._used and keys == keys_of(self._provider)
+        except StoreError:
+            return False
 
     def auth_version(self) -> str:
         """oss2 asks, to tell whether keys are restricted as they were under V1."""
         return "v4"
 
     def _sign_request(self, request: Any, bucket: str, key: str) -> None:
-        keys = keys_of(self._provider)
+        self._used = None
+        self._used = keys = keys_of(self._provider)
         if not keys.key_id:
             return
         from oss2 import ProviderAuthV4

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.plan import base_of, number_of, superfluous
+from tfs_notebook.oss.trouble import REFUSED_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -27,7 +28,8 @@ class MirrorOptions:
     """How copies of what is in OSS are kept.
 
     `poll_seconds` lie between two listings of a root; `on_demand` it is only listed at the beginning and when asked to,
-    and then until what was found there has been brought. `cache_dir` ("": under the user's cache directory) holds the
+    and then until what was found there has been brought. One that refuses is only asked again after `refused_seconds`,
+    or when there are other credentials. `cache_dir` ("": under the user's cache directory) holds the
     copies, apart for each `endpoint`, as one bucket name may mean two. `marker` is the name of a file that has to be in
     a version before it is complete (see `complete.Marker`), "" for none. Of versions that no policy wants the
     `keep_versions` newest of each base path stay (None: all), while all published versions of a root have at most
@@ -41,6 +43,7 @@ class MirrorOptions:
     keep_versions: int | None = 2
     disk_budget: int | None = None
     endpoint: str = ""
+    refused_seconds: float = REFUSED_SECONDS
 
 
 class Holdings:

@@ -117,7 +117,7 @@ class Mirror:
         return tuple(sync.status() for _, sync in syncs)
 
     def sync_now(self) -> None:
-        """Look at every root at once, also at those that had stopped, and try again what failed."""
+        """Look at every root at once, and try again what failed or was refused."""
         for sync in self._all():
             sync.now()
 

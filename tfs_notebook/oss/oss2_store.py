@@ -60,6 +60,10 @@ class Oss2Store:
                 raise StoreError(Fault.DAMAGED, f"the listing of {self._client.where(prefix)} repeats its pages")
             token = page.next_continuation_token
 
+    def has_other_keys(self) -> bool:
+        """Whether the provider has other keys now than for the last request."""
+        return self._client.signer.has_other_keys()
+
     def close(self) -> None:
         """End every request under way, in whatever thread; later ones raise StoreError."""
         self._client.close()

@@ -87,6 +87,10 @@ class ObjectStore(Protocol):
 
     bucket: str
 
+    def has_other_keys(self) -> bool:
+        """Whether a request would be signed with other credentials now than the last one was; asks nothing of it."""
+        ...
+
     def list(self, prefix: str) -> Listing:
         """Every object whose key begins with `prefix`, over all pages."""
         ...

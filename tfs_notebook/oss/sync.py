@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.store import ObjectStore
 
 _FOLLOW_SECONDS = 1.0
+_KEYS_SECONDS = 10.0
+"""How often the credentials are looked at while the source refuses those there were."""
 _STOP_SECONDS = 0.3
 
 
@@ -60,7 +62,7 @@ class Sync:
         self._options = options
         self._open_store = open_store
         self._herald = Herald(root, self.cache, changed)
-        self._trouble = Trouble(root, directory, options.poll_seconds)
+        self._trouble = Trouble(root, directory, options.poll_seconds, options.refused_seconds)
         self._holdings = Holdings(root, self.cache, options, self._herald.tell, in_use)
         self._crew = Crew(self.cache.private)
         self._store: ObjectStore | None = None
@@ -93,7 +95,7 @@ class Sync:
             self._wake.set()
 
     def now(self) -> None:
-        """Look at once, and try again what has failed, also when this had stopped."""
+        """Look at once, and try again what has failed or was refused."""
         self._asked = True
         self._wake.set()
 
@@ -134,7 +136,7 @@ class Sync:
             waiting = found.waiting if found is not None else {}
             paused = _is_paused(self.root) if self._paused else None
             found = Outlook(self._trouble.is_passing, waiting, self._trouble.problem or paused)
-        return replace(found, coming=False) if self._paused or self._trouble.is_final else found
+        return replace(found, coming=False) if self._paused or self._trouble.stops else found
 
     def status(self) -> SourceStatus:
         """How it is going."""
@@ -145,7 +147,7 @@ class Sync:
             for base, outlook in self._outlooks.items()
             for number, why in outlook.waiting.items()
         }
-        looks_again = not (self._paused or self._trouble.is_final or self._follows)
+        looks_again = not (self._paused or self._follows)
         return SourceStatus(
             address=str(self.root),
             directory=str(self.cache.directory),
@@ -161,7 +163,7 @@ class Sync:
     def _state(self, transferring: bool, waiting: bool) -> str:
         if self._paused:
             return "paused"
-        if self._trouble.is_final:
+        if self._trouble.stops:
             return "stopped"
         if self._follows:
             return "following"
@@ -186,19 +188,27 @@ class Sync:
         self._let_go()
 
     def _turn(self) -> None:
-        if self._asked:
+        if self._asked or self._has_other_keys():
             self._take_note_of_request()
         if self._paused:
             self._let_go()
         elif not self._trouble.forbids:
-            if self._store is None:
-                self._store = self._open_store(self.root.bucket)
-            if self._crew.has_lost_lock:
-                self._let_go()
-            if self._intake is None:
-                self._try_to_write(self._store)
-            if self._intake is not None:
-                self._keep_in_step(self._store, self._intake)
+            self._work()
+
+    def _work(self) -> None:
+        if self._store is None:
+            self._store = self._open_store(self.root.bucket)
+        if self._crew.has_lost_lock:
+            self._let_go()
+        if self._intake is None:
+            self._try_to_write(self._store)
+        if self._intake is not None:
+            self._keep_in_step(self._store, self._intake)
+
+    def _has_other_keys(self) -> bool:
+        """Whether what was refused may be granted now, as somebody else asks."""
+        may_help = self._trouble.is_about_keys and not self._paused
+        return may_help and self._store is not None and self._store.has_other_keys()
 
     def _take_note_of_request(self) -> None:
         self._asked, self._watch.due = False, 0.0
@@ -271,9 +281,9 @@ class Sync:
         if self._closed:
             return
         # A store that cannot be opened lacks an option, or a package
-        self._trouble.take(error, is_final=self._store is None and isinstance(error, ServingError))
+        self._trouble.take(error, stops=self._store is None and isinstance(error, ServingError))
         self._watch.due = self._trouble.until
-        if self._trouble.is_final:
+        if self._trouble.stops:
             self._let_go()
 
     def _tell(self) -> None:
@@ -304,11 +314,13 @@ class Sync:
 
     def _pause(self) -> float | None:
         """Seconds until there is something to do, None when that is when somebody asks."""
-        if self._paused or self._trouble.is_final:
+        if self._paused:
             return None
         if self._follows:
             return min(self._options.poll_seconds, _FOLLOW_SECONDS)
         due = [self._watch.due]
+        if self._trouble.is_about_keys:
+            due.append(time.monotonic() + min(self._options.poll_seconds, _KEYS_SECONDS))
         if self._intake is not None and self._trouble.problem is None and (retry := self._intake.due()) is not None:
             due.append(retry)
         if self.cache.has_trash:

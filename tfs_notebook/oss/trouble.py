@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.address import OssAddress
 
 _log = logging.getLogger(__name__)
+REFUSED_SECONDS = 300.0
+"""How long a source that refuses is left alone: only somebody else can change that, who does not tell when."""
 _LONGEST_PAUSE = 300.0
 _LONGEST_FIRST_PAUSE = 5.0
 _HOPEFUL_ATTEMPTS = 2
@@ -40,34 +42,44 @@ class Backoff:
 
 
 class Trouble:
-    """The trouble with the source `root`, whose copy is in `directory`."""
+    """The trouble with the source `root`, whose copy is in `directory`.
 
-    def __init__(self, root: OssAddress, directory: Path, poll: float) -> None:
+    It is looked at every `poll` seconds when there is none, and every `refused` seconds when it refuses.
+    """
+
+    def __init__(self, root: OssAddress, directory: Path, poll: float, refused: float = REFUSED_SECONDS) -> None:
         self.problem: ServingError | None = None
-        self.is_final = False
+        self.stops = False
         """Whether asking again cannot help before somebody does something."""
         self.until = 0.0
         """When (monotonic) it is to be tried again."""
         self._root = root
         self._directory = directory
+        self._refused = refused
         self._backoff = Backoff(poll)
 
     @property
     def is_passing(self) -> bool:
         """Whether there is none, or it may be over in a moment."""
-        return self._backoff.attempts <= _HOPEFUL_ATTEMPTS and not self.is_final
+        return self._backoff.attempts <= _HOPEFUL_ATTEMPTS and not self.stops
 
     @property
     def forbids(self) -> bool:
         """Whether nothing is to be tried now."""
-        return self.is_final or (self.problem is not None and time.monotonic() < self.until)
+        return self.problem is not None and time.monotonic() < self.until
 
-    def take(self, error: Exception, *, is_final: bool = False) -> None:
+    @property
+    def is_about_keys(self) -> bool:
+        """Whether other credentials may end it."""
+        return isinstance(self.problem, StoreError) and self.problem.fault in (Fault.FORBIDDEN, Fault.EXPIRED)
+
+    def take(self, error: Exception, *, stops: bool = False) -> None:
         """Take note of `error`."""
         self.problem = self._told(error)
-        self.is_final = is_final or (isinstance(error, StoreError) and error.fault is Fault.FORBIDDEN)
-        self.until = time.monotonic() + self._backoff.next()
-        _log.warning("%s: %s", self._root, self.problem.told)
+        self.stops = stops or (isinstance(error, StoreError) and error.fault is Fault.FORBIDDEN)
+        pause = self._refused * random.uniform(1.0, 1.1) if self.stops else self._backoff.next()  # noqa: S311
+        self.until = time.monotonic() + pause
+        _log.warning("%s: %s (asked again in %.0f s)", self._root, self.problem.told, pause)
 
     def _told(self, error: Exception) -> ServingError:
         if isinstance(error, ServingError):
@@ -83,8 +95,8 @@ class Trouble:
 
     def retry(self) -> None:
         """Try again now, whatever it is."""
-        self.is_final, self.until, self._backoff.attempts = False, 0.0, 0
+        self.stops, self.until, self._backoff.attempts = False, 0.0, 0
 
     def is_over(self) -> None:
         """It works."""
-        self.problem, self._backoff.attempts = None, 0
+        self.problem, self.stops, self._backoff.attempts = None, False, 0
