@@ -137,9 +137,9 @@ def test_the_first_look_and_a_transfer_are_worth_waiting_for(oss: OssServer, mod
         assert seen.status.state == "starting"
         look.release()
         assert read.reached.wait(20)
-        until(lambda: seen.status.state == "transferring")
+        until(lambda: seen.outlook().waiting == {1: "it is being brought"})
+        assert seen.status.state == "transferring"
         assert seen.outlook().coming
-        assert seen.outlook().waiting == {1: "it is being brought"}
         (transfer,) = seen.status.transfers
         assert (transfer.name, transfer.files_in_all) == ("modelA/1", 5)
         assert transfer.size_in_all == sum(stored.size for stored in oss.objects.values())
