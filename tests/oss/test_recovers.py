@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.oss.syncing import POLL, Watched, upload, watched
+from tests.oss.syncing import POLL, Watched, listings, upload, watched
 from tests.serving import until
 from tfs_notebook.oss.credentials import Keys
 
@@ -167,3 +169,24 @@ def test_a_provider_that_never_gives_the_same_twice_is_no_reason_to_ask(oss: Oss
         before, requests = provider.asked, len(oss.requests)
         until(lambda: provider.asked > before + 10)
         assert len(oss.requests) == requests
+
+
+# Trouble after the listing
+
+
+def test_what_fails_after_each_listing_is_tried_less_and_less_often_as_well(
+    oss: OssServer, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(oss, models, "modelA/1")
+
+    def stale(path: Path) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle", str(path))
+
+    monkeypatch.setattr(shutil, "disk_usage", stale)
+    with watched(tmp_path) as seen:
+        until(lambda: "Stale file handle" in seen.problem and (seen.status.next_look or 0.0) > time.time() + 1.0)
+        assert listings(oss) < 12
+        assert not seen.outlook().coming
+        monkeypatch.undo()
+        until(lambda: seen.versions() == ["1"])
+        until(lambda: not seen.problem)

@@ -194,6 +194,7 @@ class Sync:
             self._let_go()
         elif not self._trouble.forbids:
             self._work()
+            self._trouble.is_over()
 
     def _work(self) -> None:
         if self._store is None:
@@ -242,7 +243,6 @@ class Sync:
         if self._watch.is_due:
             self.cache.prepare()  # somebody may have cleared it
             self._watch.look(store)
-            self._trouble.is_over()
             self._take_up(intake, wants)
         elif wants != self._all_wants:
             self._take_up(intake, wants)
@@ -310,7 +310,8 @@ class Sync:
         address = self.root.join(base).directory
         policies = self._all_wants.get(base, ())
         found = prospect.outlook(address, base, policies, look.tree, self._intake, self.cache.published)
-        return Outlook(found.coming, found.waiting, self._trouble.problem or found.problem)
+        coming = found.coming and self._trouble.is_passing
+        return Outlook(coming, found.waiting, self._trouble.problem or found.problem)
 
     def _pause(self) -> float | None:
         """Seconds until there is something to do, None when that is when somebody asks."""
