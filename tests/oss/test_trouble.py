@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 
@@ -74,11 +75,17 @@ def test_other_keys_may_help_against_a_refusal(fault: Fault) -> None:
 
 def test_errors_of_the_disk_and_of_this_program_are_told_as_such() -> None:
     now = trouble()
-    now.take(OSError(28, "No space left on device", "/copies/x"))
+    now.take(OSError(errno.EROFS, "Read-only file system", "/copies/x"))
     assert now.problem is not None
     assert (now.problem.code, now.problem.message) == (
-        Code.UNAVAILABLE, "/copies/x cannot be used (No space left on device)"
+        Code.UNAVAILABLE, "/copies/x cannot be used (Read-only file system)"
     )  # fmt: skip
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        now.take(OSError(number, "it is full", "/copies/x"))
+        assert (now.problem.code, now.problem.message) == (
+            Code.RESOURCE_EXHAUSTED, "the disk of /copies takes no more (it is full)"
+        )  # fmt: skip
+        assert "--oss_cache_dir" in now.problem.hint
     now.take(OSError("a text"))
     assert now.problem.message == "/copies cannot be used (a text)"
     now.take(KeyError("x"))

@@ -187,7 +187,7 @@ class _Download:
                 for piece in body:
                     if at + len(piece) > end:
                         raise StoreError(Fault.DAMAGED, f"{self._name} has more bytes than were listed")
-                    os.pwrite(descriptor, piece, at)
+                    _write(descriptor, piece, at)
                     crc64.update(piece)
                     at += len(piece)
                     self._progress.received(len(piece))
@@ -211,6 +211,13 @@ class _Download:
         if answered.crc64 is not None and self._note.crc64 != answered.crc64:
             self._note.crc64 = answered.crc64
             self._file.write_note(self._note)
+
+
+def _write(descriptor: int, piece: memoryview, at: int) -> None:
+    """Write all of it; a disk that is nearly full takes what it can, and says so only when it is asked again."""
+    while piece:
+        written = os.pwrite(descriptor, piece, at)
+        piece, at = piece[written:], at + written
 
 
 class _CutShortError(Exception):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.completeness import Parts
 from tfs_notebook.oss.complete import Evidence, Look, Marker, Quiet, graph_file
+from tfs_notebook.oss.disk import explained
 from tfs_notebook.oss.store import Fault, StoreError
 from tfs_notebook.oss.trouble import Backoff
 
@@ -42,9 +43,10 @@ class Failure:
 
 @dataclass
 class Draft:
-    """A version that is not here yet. `marker` is the name of the file that has to be there, "" for none."""
+    """A version that is to come to `directory`. `marker` is the name of the file that has to be there, "" for none."""
 
     version: Version
+    directory: Path
     marker: str
     poll: float
     quiet: Quiet = field(default_factory=Quiet)
@@ -164,7 +166,7 @@ class Draft:
         pause = self.backoff.next()
         if isinstance(error, StoreError) and error.fault in (Fault.CHANGED, Fault.MISSING):
             self.quiet, pause = Quiet(), max(pause, self.poll)
-        self.failure = Failure(error, time.monotonic() + pause, self.version.content)
+        self.failure = Failure(explained(error, self.directory), time.monotonic() + pause, self.version.content)
         self.brought = frozenset()
 
     def told(self) -> str:

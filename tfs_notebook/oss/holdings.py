@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.oss.disk import mb, no_space
 from tfs_notebook.oss.plan import base_of, number_of, superfluous
 from tfs_notebook.oss.trouble import REFUSED_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
-    from pathlib import Path
 
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.cache import Cache
     from tfs_notebook.oss.complete import Look
 
 _log = logging.getLogger(__name__)
-_SPARE = 64 << 20
-"""Bytes that are left free on the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +125,8 @@ class Holdings:
             if self._cache.size + size > budget:
                 return ServingError(
                     Code.RESOURCE_EXHAUSTED,
-                    f"{_mb(size)} do not fit: {_mb(self._cache.size)} of the disk budget of {_mb(budget)} are wanted "
+                    f"{mb(size)} do not fit: {mb(self._cache.size)} of the disk budget of {mb(budget)} are wanted "
                     "or in use",
                     hint="Serve fewer versions, or raise the budget.",
                 )
-        return _no_space(self._cache.directory, self._cache.free(), max(size - here, 0))
-
-
-def _no_space(directory: Path, free: int, size: int) -> ServingError | None:
-    if size + _SPARE <= free:
-        return None
-    return ServingError(
-        Code.RESOURCE_EXHAUSTED,
-        f"{_mb(size)} do not fit: {directory} has {_mb(free)} free",
-        hint="Make room there, or let another directory hold the copies.",
-    )
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+        return no_space(self._cache.directory, self._cache.free(), max(size - here, 0))

@@ -70,7 +70,11 @@ class Intake:
             draft = self.drafts.get(path)
             if draft is None:
                 draft = self.drafts[path] = Draft(
-                    version, self._options.marker, self._options.poll_seconds, replaces=path in self.replacing
+                    version,
+                    self._cache.directory,
+                    self._options.marker,
+                    self._options.poll_seconds,
+                    replaces=path in self.replacing,
                 )
             draft.saw(version, look, before)
         for path in self.drafts.keys() - listed.keys():

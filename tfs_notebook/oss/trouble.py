@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.oss.disk import explained
 from tfs_notebook.oss.store import Fault, StoreError
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Trouble:
         _log.warning("%s: %s (asked again in %.0f s)", self._root, self.problem.told, pause)
 
     def _told(self, error: Exception) -> ServingError:
+        error = explained(error, self._directory)
         if isinstance(error, ServingError):
             return error
         if isinstance(error, OSError):
