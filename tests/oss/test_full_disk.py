@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -155,3 +156,22 @@ def test_a_disk_that_is_full_in_the_middle_is_told_and_gone_on_with_when_there_i
         assert again
         assert "all" not in again
         until(lambda: seen.status.state == "in step")
+
+
+def test_what_has_arrived_before_needs_no_room_once_more(
+    oss: OssServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = f"{PREFIX}/modelA/1/model.tflite"
+    oss.put(key, os.urandom(1_000_000))
+    oss.fail("stall", key=key, at=600_000)
+    with watched(tmp_path, patience=60):
+        # What the server has sent is not here yet, and what is not here is lost with its connection
+        until(lambda: [part for part in tmp_path.rglob("*.part") if part.stat().st_size > 500_000])
+    oss.heal()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=SPARE + 600_000))
+    with watched(tmp_path) as seen:
+        until((seen.directory() / "1").is_dir)
+    *_, last = (request for request in oss.requests if request.key == key)
+    start = int(last.headers["range"].removeprefix("bytes=").partition("-")[0])
+    assert 500_000 < start <= 600_000

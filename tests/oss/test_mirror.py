@@ -90,6 +90,29 @@ def test_all_base_paths_of_a_mount_share_one_listing(oss: OssServer, models: Mod
         assert len(asked) < 8  # one, and one to confirm each time that downloads have ended
 
 
+def test_a_root_that_begins_on_a_busy_machine_deletes_nothing_that_is_wanted(
+    oss: OssServer, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        upload(oss, models, f"modelA/{number}", model="half_plus_two")
+    both = model(policy=AllVersions())
+    with watched(tmp_path, both, keep_versions=0) as seen:
+        until(lambda: seen.versions() == ["1", "2"])
+    start, before = threading.Thread.start, len(oss.requests)
+
+    def start_late(thread: threading.Thread) -> None:
+        """Let it have done something before whoever starts it goes on."""
+        start(thread)
+        if thread.name == "tfs-oss-sync":
+            until(lambda: len(oss.requests) > before)
+
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    with watched(tmp_path, both, keep_versions=0) as seen:
+        until(lambda: seen.status.state == "in step")
+        assert seen.versions() == ["1", "2"]
+    assert {request.operation for request in oss.requests[before:]} == {"LIST"}
+
+
 def test_a_root_begins_with_the_first_model_that_wants_it_and_ends_with_the_last(
     oss: OssServer, models: Models, tmp_path: Path
 ) -> None:

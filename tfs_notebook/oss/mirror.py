@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.engine.config import ModelConfig, VersionPolicy
+    from tfs_notebook.oss.crew import Wants
     from tfs_notebook.oss.store import ObjectStore
 
 __all__ = ["Mirror", "MirrorOptions"]
@@ -84,16 +85,19 @@ class Mirror:
                 return
             ended = [self._syncs.pop(root) for root in self._syncs.keys() - wants.keys()]
             for root, bases in wants.items():
-                if root not in self._syncs:
-                    self._syncs[root] = self._sync(root)
-                self._syncs[root].want({base: tuple(policies) for base, policies in bases.items()})
+                wanted = {base: tuple(policies) for base, policies in bases.items()}
+                if root in self._syncs:
+                    self._syncs[root].want(wanted)
+                else:
+                    self._syncs[root] = self._sync(root, wanted)
         for sync in ended:
             sync.stop()
 
-    def _sync(self, root: OssAddress) -> Sync:
+    def _sync(self, root: OssAddress, wants: Wants) -> Sync:
         return Sync(
             root,
             self._root_directory(root),
+            wants,
             self._options,
             self._open_store,
             lambda base: self._changed(str(self._directory_of(root, base))),

@@ -42,6 +42,7 @@ _STOP_SECONDS = 0.3
 class Sync:
     """Keeps the copy of `root` in `directory`. Base paths are relative to the root, "" being the root itself.
 
+    It begins at once, and what `wants` does not ask for may be deleted.
     `changed` is called, from the thread, with each base path in which something changed, or on which the outlook did;
     `in_use` tells whether a version of a base path is taken up.
     """
@@ -50,6 +51,7 @@ class Sync:
         self,
         root: OssAddress,
         directory: Path,
+        wants: Wants,
         options: MirrorOptions,
         open_store: Callable[[str], ObjectStore],
         changed: Callable[[str], None],
@@ -67,7 +69,7 @@ class Sync:
         self._crew = Crew(self.cache.private)
         self._store: ObjectStore | None = None
         self._intake: Intake | None = None
-        self._wants: Wants = {}
+        self._wants = wants
         self._all_wants: Wants = {}
         self._watch = Watch(root, options)
         self._look_time: float | None = None
