@@ -90,7 +90,7 @@ class Options:
     )
     num_request_iterations_for_warmup: int = _option(0, "How often each of them is answered; 0 or less: once.")
     tensorflow_session_parallelism: int = _option(
-        0, "Threads of a session, within an operation and between operations."
+        0, "Threads of a session, within and between operations; the first use of TensorFlow in a process settles them."
     )
     tensorflow_intra_op_parallelism: int = _option(0, "Threads that one operation may use.")
     tensorflow_inter_op_parallelism: int = _option(0, "Threads that run operations side by side.")
