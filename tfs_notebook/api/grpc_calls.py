@@ -93,15 +93,19 @@ class Rpc:
     def finish(self, work: Work, end: Callable[[], object]) -> None:
         """Send what `work` returns, unless the caller has gone; `end` is called in either case. Does not raise."""
         try:
-            if self.context.is_active():
-                reply: Any
-                reply, is_reply = _call_behavior(self._event, self._state, lambda _, context: work(context), None, None)
-                if is_reply:
-                    _status(self._event, self._state, reply)
+            try:
+                if self.context.is_active():
+                    self._answer(work)
+            finally:
+                end()
         except Exception:
             _log.exception("A call could not be answered")
-        finally:
-            end()
+
+    def _answer(self, work: Work) -> None:
+        reply: Any
+        reply, is_reply = _call_behavior(self._event, self._state, lambda _, context: work(context), None, None)
+        if is_reply:
+            _status(self._event, self._state, reply)
 
     def finish_in_pool(self, work: Work, end: Callable[[], object]) -> None:
         """The same on a thread of the pool."""
