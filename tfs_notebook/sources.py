@@ -161,7 +161,7 @@ def _nothing() -> None:
 
 def _has_looked(source: SourceStatus, since: float, problem: ServingError | None) -> bool:
     """Whether it has been looked at `since`, or could not be: for another reason than the earlier `problem`."""
-    if source.state in {"paused", "following"} or (source.last_look or 0.0) >= since:
+    if source.state == "paused" or (source.last_look or 0.0) >= since:
         return True
     return source.problem is not None and source.problem is not problem
 

@@ -34,6 +34,10 @@ def content(directory: Path) -> dict[str, bytes]:
     }
 
 
+def trash_of(cache: Cache) -> list[Path]:
+    return [path for path in (cache.private / "trash").iterdir() if path.is_dir()]
+
+
 def test_the_cache_is_under_the_user_s_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_directory() == tmp_path / "tfs_notebook" / "oss"
@@ -112,7 +116,7 @@ def test_a_version_is_withdrawn_at_once_and_deleted_when_nothing_uses_it(cache: 
     cache.withdraw(PATH)
     assert not cache.directory_of(PATH).exists()
     assert not cache.published
-    (trash,) = (cache.private / "trash").iterdir()
+    (trash,) = trash_of(cache)
     cache.empty_trash(lambda path: path == PATH)
     assert content(trash) == FILES
     assert cache.has_trash
@@ -121,12 +125,39 @@ def test_a_version_is_withdrawn_at_once_and_deleted_when_nothing_uses_it(cache: 
     assert not cache.has_trash
 
 
+@pytest.mark.parametrize("path", [PATH, "模" * 30 + "/model.v2/1"])
+@pytest.mark.parametrize("killed_before_the_record_was_moved", [False, True])
+def test_what_another_process_withdrew_is_deleted_when_nothing_uses_it(
+    cache: Cache, path: str, killed_before_the_record_was_moved: bool
+) -> None:
+    file = cache.staging(path) / "content" / "saved_model.pb"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"graph")
+    cache.publish(path, frozenset({("saved_model.pb", 5, "e")}))
+    (record,) = (cache.private / "published").iterdir()
+    cache.withdraw(path)
+    (trash,) = trash_of(cache)
+    if killed_before_the_record_was_moved:
+        trash.with_name(f"{trash.name}.json").rename(record)
+    for _ in range(2):
+        again = Cache(cache.directory)
+        again.recover()
+        assert not again.published
+        assert again.known == {path}
+    again.empty_trash({path}.__contains__)
+    assert content(trash) == {"saved_model.pb": b"graph"}
+    again.empty_trash(lambda path: False)
+    assert not list((cache.private / "trash").iterdir())
+
+
 def test_a_version_can_be_withdrawn_again_and_again(cache: Cache) -> None:
     for _ in range(3):
         stage(cache)
         cache.publish(PATH, NEW)
         cache.withdraw(PATH)
-    assert len(list((cache.private / "trash").iterdir())) == 3
+    assert len(trash_of(cache)) == 3
+    cache.empty_trash(lambda path: False)
+    assert not list((cache.private / "trash").iterdir())
 
 
 def test_a_version_is_replaced_when_asked(cache: Cache) -> None:
@@ -188,6 +219,9 @@ def test_a_process_may_be_killed_at_every_step(tmp_path: Path, operation: str) -
         assert stands in (None, FILES, {"old": b"old"})
         cache.prepare()
         cache.recover()
+        cache.empty_trash(lambda path: True)
+        assert len(trash_of(cache)) == cache.has_trash
+        cache.empty_trash(lambda path: False)
         assert not list((cache.private / "trash").iterdir())
         assert (PATH in cache.published) == target.exists()
         if PATH in cache.published:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tests.oss import follower
-from tests.oss.syncing import FILES, PREFIX, listings, model, upload, watched
+from tests.oss.syncing import FILES, PREFIX, Watched, listings, model, upload, watched
 from tests.serving import until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
 from tfs_notebook.engine.supply import Outlook
 from tfs_notebook.errors import not_found
-from tfs_notebook.oss.crew import Crew, as_json
+from tfs_notebook.oss.cache import PRIVATE
+from tfs_notebook.oss.crew import Crew
+from tfs_notebook.oss.messages import Bulletin, Report, Wants, as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +30,10 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def process(tmp_path: Path, *names: str) -> Iterator[subprocess.Popen[bytes]]:
+def process(tmp_path: Path, *names: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Another process with the same cache, until the end of the block, when it is killed."""
-    with subprocess.Popen([sys.executable, "-m", follower.__name__, str(tmp_path), *names]) as started:
+    command = [sys.executable, "-m", follower.__name__, str(tmp_path), json.dumps(options), *names]
+    with subprocess.Popen(command) as started:
         try:
             yield started
         finally:
@@ -87,56 +93,131 @@ def test_a_fork_that_outlives_the_writer_holds_nothing(tmp_path: Path) -> None:
             writer.stdin.close()
 
 
+def wanted(writer: Crew) -> Wants:
+    writer.attend()
+    return writer.wants({})
+
+
 def test_the_writer_knows_what_followers_want_as_long_as_they_live(tmp_path: Path) -> None:
     writer, one, two = Crew(private(tmp_path)), Crew(tmp_path), Crew(tmp_path)
     writer.try_to_write()
-    one.ask({"modelA": (Latest(2), AllVersions())})
-    two.ask({"modelA": (Specific((1, 2)),), "": (Latest(),)})
-    wants = writer.wants()
+    one.report(Report({"modelA": (Latest(2), AllVersions())}))
+    two.report(Report({"modelA": (Specific((1, 2)),), "": (Latest(),)}))
+    wants = wanted(writer)
     assert set(wants["modelA"]) == {Latest(2), AllVersions(), Specific((1, 2))}
     assert wants[""] == (Latest(),)
-    one.ask({"b": (Latest(),)})
+    one.report(Report({"b": (Latest(),)}))
     two.leave()
-    assert writer.wants() == {"b": (Latest(),)}
+    assert wanted(writer) == {"b": (Latest(),)}
+    assert writer.wants({"b": (AllVersions(),)}) == {"b": (AllVersions(), Latest())}
     one.leave()
-    assert writer.wants() == {}
+    assert wanted(writer) == {}
     assert not list((tmp_path / "followers").iterdir())
     writer.leave()
 
 
-def test_a_follower_asks_again_when_somebody_deleted_what_it_asked(tmp_path: Path) -> None:
+def test_a_follower_reports_again_when_somebody_deleted_its_report(tmp_path: Path) -> None:
     writer, one = Crew(private(tmp_path)), Crew(tmp_path)
-    wants = {"modelA": (Latest(),)}
-    one.ask(wants)
+    report = Report({"modelA": (Latest(),)})
+    one.report(report)
     (file,) = (tmp_path / "followers").iterdir()
     file.unlink()
-    one.ask(wants)
-    assert writer.wants() == wants
+    one.report(report)
+    assert wanted(writer) == report.wants
     one.leave()
+
+
+def test_a_look_that_a_follower_asks_for_is_made_once(tmp_path: Path) -> None:
+    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
+    one.report(Report(asked=0.0))
+    assert writer.attend()
+    assert not writer.attend()
+    assert not writer.is_asked()
+    one.report(Report(asked=1000.0))
+    assert writer.attend()
+    assert [writer.is_asked(), writer.is_asked()] == [True, False]
+    one.leave()
+
+
+def test_what_a_follower_uses_or_has_not_heard_of_may_be_in_use(tmp_path: Path) -> None:
+    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
+    published = frozenset({"m/1", "m/2"})
+
+    def may_be_used() -> list[bool]:
+        writer.attend()
+        return [writer.may_use(path, published) for path in ("m/1", "m/2")]
+
+    assert may_be_used() == [False, False]
+    one.report(Report())
+    assert may_be_used() == [True, True]
+    one.report(Report(uses=frozenset({"m/1"}), published=frozenset({"m/1"})))
+    assert may_be_used() == [True, True]
+    one.report(Report(uses=frozenset({"m/1"}), published=published))
+    assert may_be_used() == [True, False]
+    one.leave()
+    assert may_be_used() == [False, False]
 
 
 def test_followers_hear_what_the_writer_says_and_for_which_policies(tmp_path: Path) -> None:
     writer, one = Crew(private(tmp_path)), Crew(tmp_path)
-    assert one.hear() == ({}, {})
-    said = {"m": Outlook(True, {1: "why"}), "n": Outlook(problem=not_found("nothing", hint="look"))}
+    assert one.hear() == Bulletin()
+    problem = not_found("nothing", hint="look")
+    said = {"m": Outlook(True, {1: "why"}), "n": Outlook(problem=problem)}
     wants = {"m": (Latest(2), AllVersions(), Specific((1,))), "n": (Latest(),)}
-    writer.say(said, wants)
-    heard, judged = one.hear()
-    assert {base: as_json(outlook) for base, outlook in heard.items()} == {
+    writer.say(Bulletin(said, wants, frozenset({"m/1"}), 1000.5, problem))
+    heard = one.hear()
+    assert {base: as_json(outlook) for base, outlook in heard.outlooks.items()} == {
         base: as_json(outlook) for base, outlook in said.items()
     }
-    assert judged == wants
-    (tmp_path / "outlook.json").write_text("{")
-    assert one.hear() == ({}, {})
+    assert (heard.wants, heard.published, heard.last_look) == (wants, frozenset({"m/1"}), 1000.5)
+    assert heard.problem is not None
+    assert heard.problem.told == problem.told
+    assert one.hear() is heard
+    writer.say(Bulletin(said, wants, frozenset({"m/1"}), 1000.5, not_found("nothing", hint="look")))
+    again = one.hear()
+    assert again.failures == heard.failures + 1, "another failure, though in the same words"
 
 
-def test_what_a_follower_writes_at_this_moment_does_not_hide_what_it_wanted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"outlooks": 1}', b'{"m": {"coming": true}}'])
+def test_what_is_no_bulletin_or_report_tells_nothing(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "outlook.json").write_bytes(content)
+    assert Crew(tmp_path).hear() == Bulletin()
+    assert Report.decode(content) is None
+
+
+def test_what_a_dead_writer_said_is_not_believed(tmp_path: Path) -> None:
+    follower = Crew(private(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", SAY, str(tmp_path)]) as writer:
+        assert writer.wait(60) == -9
+    assert follower.hear().last_look == 1000.0
+    successor = Crew(tmp_path)
+    assert successor.try_to_write()
+    assert follower.hear() == Bulletin()
+    successor.say(Bulletin(last_look=2000.0))
+    assert follower.hear().last_look == 2000.0
+    successor.leave()
+    assert follower.hear() == Bulletin()
+
+
+SAY = """
+import os, sys
+from pathlib import Path
+from tfs_notebook.oss.crew import Crew
+from tfs_notebook.oss.messages import Bulletin
+crew = Crew(Path(sys.argv[1]))
+assert crew.try_to_write()
+crew.say(Bulletin(last_look=1000.0))
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_follower_writes_at_this_moment_does_not_hide_what_it_reported(tmp_path: Path) -> None:
     writer, one = Crew(private(tmp_path)), Crew(tmp_path)
-    one.ask({"m": (Latest(),)})
-    assert writer.wants() == {"m": (Latest(),)}
+    one.report(Report({"m": (Latest(),)}))
+    assert wanted(writer) == {"m": (Latest(),)}
     (file,) = (tmp_path / "followers").iterdir()
-    file.write_bytes(b'{"m": [{"la')
-    assert writer.wants() == {"m": (Latest(),)}
+    file.write_bytes(b'{"wants": {"m": [{"la')
+    assert wanted(writer) == {"m": (Latest(),)}
     one.leave()
 
 
@@ -177,6 +258,108 @@ def test_a_paused_kernel_leaves_the_work_to_the_other(oss: OssServer, models: Mo
         until(lambda: other.versions() == ["1", "2"])
         writer.mirror.resume()
         until(lambda: writer.status.state == "following")
+
+
+@contextmanager
+def following(oss: OssServer, tmp_path: Path, uses: set[int], **options: Any) -> Iterator[Watched]:
+    """A mirror here that follows another process, which keeps nothing that is not wanted or used; both have modelA/1.
+
+    `uses` are the versions that are loaded here.
+    """
+    with process(tmp_path, "modelA", keep_versions=0, **options):
+        until(lambda: listings(oss) > 1, timeout=60)
+        with watched(tmp_path, in_use=lambda _, number: number in uses, **options) as seen:
+            until(lambda: seen.versions() == ["1"])
+            until(lambda: seen.status.state == "following" and not seen.outlook().coming)
+            yield seen
+
+
+def looked(oss: OssServer, times: int = 4) -> None:
+    """Wait until the bucket was listed so many times more."""
+    before = listings(oss)
+    until(lambda: listings(oss) >= before + times)
+
+
+def test_the_writer_keeps_what_another_process_has_loaded(oss: OssServer, models: Models, tmp_path: Path) -> None:
+    upload(oss, models, "modelA/1")
+    uses = {1}
+    with following(oss, tmp_path, uses) as seen:
+        upload(oss, models, "modelA/2")
+        until(lambda: "2" in seen.versions())
+        looked(oss)
+        assert seen.versions() == ["1", "2"]
+        uses.clear()
+        until(lambda: seen.versions() == ["2"])
+
+
+def test_what_is_gone_from_the_bucket_is_deleted_when_no_process_has_it_loaded(
+    oss: OssServer, models: Models, tmp_path: Path
+) -> None:
+    upload(oss, models, "modelA/1")
+    uses = {1}
+    with following(oss, tmp_path, uses) as seen:
+        upload(oss, models, "modelA/2")
+        until(lambda: "2" in seen.versions())
+        oss.delete(f"{PREFIX}/modelA/1/")
+        until(lambda: seen.versions() == ["2"])
+        looked(oss)
+        trash = seen.directory().parent / PRIVATE / "trash"
+        assert list(trash.glob("*/saved_model.pb"))
+        uses.clear()
+        until(lambda: not list(trash.iterdir()))
+
+
+def test_the_writer_keeps_what_a_paused_process_has_loaded(oss: OssServer, models: Models, tmp_path: Path) -> None:
+    upload(oss, models, "modelA/1")
+    uses = {1}
+    with watched(tmp_path, in_use=lambda _, number: number in uses) as seen:
+        until(lambda: seen.versions() == ["1"])
+        seen.mirror.pause()
+        with process(tmp_path, "modelA", keep_versions=0):
+            upload(oss, models, "modelA/2")
+            until(lambda: "2" in seen.versions(), timeout=60)
+            looked(oss)
+            assert seen.versions() == ["1", "2"]
+            uses.clear()
+            until(lambda: seen.versions() == ["2"])
+
+
+def test_a_look_that_a_follower_is_asked_for_is_made_by_the_writer(
+    oss: OssServer, models: Models, tmp_path: Path
+) -> None:
+    upload(oss, models, "modelA/1")
+    oss.clock_offset = 100
+    with following(oss, tmp_path, set(), poll_seconds=60) as seen:
+        first = until(lambda: seen.status.last_look)
+        upload(oss, models, "modelA/2")
+        oss.clock_offset = 200
+        seen.mirror.sync_now()
+        until(lambda: "2" in seen.versions())
+        until(lambda: (seen.status.last_look or 0.0) > first)
+        oss.fail("error", method="LIST", times=None, status=400, code="InvalidArgument")
+        before = None
+        for _ in range(2):
+            seen.mirror.sync_now()
+            before = until(lambda: (problem := seen.status.problem) is not before and problem)  # noqa: B023
+            assert "InvalidArgument" in before.told
+        assert seen.status.state == "following"
+
+
+def test_what_a_killed_writer_said_is_not_believed_by_those_that_follow_the_next(
+    oss: OssServer, models: Models, tmp_path: Path
+) -> None:
+    with process(tmp_path, "modelA"):
+        until(lambda: list((tmp_path / "cache").glob("*/*/*/.tfs-sync/outlook.json")), timeout=60)
+    upload(oss, models, "modelA/1")
+    stalled = oss.fail("stall", method="LIST", times=None)
+    with process(tmp_path, "modelA", patience=60):
+        assert stalled.reached.wait(60)
+        with watched(tmp_path, patience=60) as seen:
+            until(lambda: seen.status.state == "following")
+            assert seen.outlook().coming
+            assert seen.outlook().problem is None
+            oss.heal()
+            until(lambda: seen.versions() == ["1"])
 
 
 def test_a_killed_writer_is_replaced_and_its_download_continued(oss: OssServer, tmp_path: Path) -> None:

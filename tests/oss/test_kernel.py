@@ -51,6 +51,28 @@ def test_three_models_follow_the_bucket_under_load(kernel: Kernel, guide: Guide)
     assert kernel.run("%tfs_stop") == ""
 
 
+def test_two_kernels_share_one_copy_and_either_may_ask_for_a_look(kernel: Kernel, guide: Guide) -> None:
+    serve = f"server = %tfs_serve {ROOT}modelA/ --oss_poll_wait_seconds=60 --oss_keep_versions=0 --port=0"
+    show = "print(server._repr_mimebundle_()['text/plain'])"
+    guide.oss.clock_offset = 100
+    other = Kernel()
+    try:
+        other.run("%load_ext tfs_notebook")
+        for each in (kernel, other):
+            each.run(f"{serve} --rest_api_port=0")
+            assert "model  1        ● AVAILABLE" in each.run(show)
+        guide.put("modelA", 2)
+        guide.oss.clock_offset = 200
+        shown = other.run("%tfs_sync now")
+        assert re.search(rf"{ROOT}modelA/ +● following +\d\d:\d\d:\d\d", shown)
+        for each in (other, kernel):
+            assert "model  2        ● AVAILABLE" in each.run("%tfs_sync now\n" + show)
+        kernel.run("%tfs_stop")
+        assert "● in step" in other.run("%tfs_sync now")
+    finally:
+        other.close()
+
+
 def test_progress_is_written_over_in_the_cell_that_waits(kernel: Kernel, guide: Guide) -> None:
     kernel.run("import tensorflow")
     guide.oss.fail("slow", key="saved_model.pb", rate=16_000, times=None)

@@ -4,21 +4,23 @@
     .tfs-sync/lock          held by the one process that writes (see `crew`)
     .tfs-sync/published/    what each published version was made of, written before its rename
     .tfs-sync/staging/      versions on their way (see `staging`)
-    .tfs-sync/trash/        withdrawn versions until nothing uses them
+    .tfs-sync/trash/        withdrawn versions until nothing uses them, each with its record beside it
 
 A process may be killed between any two steps: a record without its directory is of a publication that did not happen,
-or of a version that has gone; staging is continued; trash is emptied. Names that are made here never spell a number.
+or of a version that has gone; staging is continued; trash still is only emptied of what nothing uses. Names that are
+made here never spell a number.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import platform
 import shutil
 import stat
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,7 +116,6 @@ class Cache:
         self.published: dict[str, Published] = {}
         """Every version that stands there by our doing; its path from the root, with `/`."""
         self._trash: dict[Path, str] = {}
-        self._numbers = itertools.count()
 
     def prepare(self) -> None:
         """Make the directories, for nobody else to read. Raises OSError."""
@@ -126,8 +127,7 @@ class Cache:
 
     def recover(self) -> None:
         """Take over what another process, however it ended, has left. Raises OSError."""
-        for left in (self.private / "trash").iterdir():
-            shutil.rmtree(left, ignore_errors=True)
+        self._recover_trash()
         self.published.clear()
         for record in (self.private / "published").iterdir():
             path, published = _read_record(record)
@@ -136,6 +136,19 @@ class Cache:
                 self.published[path] = published
             else:
                 record.unlink()
+
+    def _recover_trash(self) -> None:
+        records = {record.stem: record for record in (self.private / "published").glob("*.json")}
+        self._trash.clear()
+        for left in list((self.private / "trash").iterdir()):
+            if left.suffix == ".json":
+                if not left.with_suffix("").is_dir():
+                    left.unlink()
+                continue
+            beside, record = _record_beside(left), records.get(left.name.rpartition("~")[0])
+            if record is not None and not beside.exists():  # killed before it was moved there
+                shutil.copyfile(record, beside)
+            self._trash[left] = _read_record(beside)[0]
 
     def directory_of(self, path: str) -> Path:
         """Where what is at `path` from the root stands, or will."""
@@ -190,7 +203,7 @@ class Cache:
             shutil.rmtree(trash, ignore_errors=True)
 
     def _trash_for(self, path: str) -> Path:
-        return self.private / "trash" / f"v{_plain('/' + path)}~{next(self._numbers)}"
+        return self.private / "trash" / f"v{_plain('/' + path)}~{uuid.uuid4().hex}"
 
     def withdraw(self, path: str) -> None:
         """Take the version `path` away from where the engine looks, in one rename; it is deleted later."""
@@ -199,6 +212,8 @@ class Cache:
             target.rename(trash)
             sync_directory(target.parent)
             self._trash[trash] = path
+            with suppress(FileNotFoundError):
+                self._record(path).rename(_record_beside(trash))
         self._record(path).unlink(missing_ok=True)
         self.published.pop(path, None)
 
@@ -213,6 +228,12 @@ class Cache:
             if not in_use(path):
                 del self._trash[trash]
                 shutil.rmtree(trash, ignore_errors=True)
+                _record_beside(trash).unlink(missing_ok=True)
+
+    @property
+    def known(self) -> set[str]:
+        """The versions that are published, or were and wait for their deletion."""
+        return {*self.published, *self._trash.values()}
 
     @property
     def has_trash(self) -> bool:
@@ -230,6 +251,11 @@ class Cache:
 
     def _record(self, path: str) -> Path:
         return self.private / "published" / f"v{_plain('/' + path)}.json"
+
+
+def _record_beside(trash: Path) -> Path:
+    """Where the record of a version in the trash is."""
+    return trash.with_name(f"{trash.name}.json")
 
 
 def _write_record(path: str, content: Content) -> bytes:

@@ -1,29 +1,26 @@
 """Several processes with one local copy: one writes, the others follow, and take over when it ends.
 
-Whoever holds the lock brings what all of them want. A follower leaves a file with what it wants, locked as long as it
-lives, and reads what the writer has last said of every base path.
+Whoever holds the lock brings what all of them want, and deletes nothing that any of them uses. Every other process,
+also one that is paused, leaves a report for it, a file that is locked as long as the process lives, and reads the
+bulletin in which the writer says how it is going.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import uuid
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.config import AllVersions, Latest, Specific, VersionPolicy
-from tfs_notebook.engine.supply import Outlook
-from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.cache import write_atomically
+from tfs_notebook.oss.locks import lock, stands_at, unlock
+from tfs_notebook.oss.messages import Bulletin, Report, Wants
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
-Wants = dict[str, tuple[VersionPolicy, ...]]
-"""The policies by the base path, relative to its root, that they are for."""
+    from tfs_notebook.errors import ServingError
 
 
 class Crew:
@@ -31,13 +28,17 @@ class Crew:
 
     def __init__(self, private: Path) -> None:
         self._lock = private / "lock"
-        self._said = private / "outlook.json"
+        self._bulletin = private / "outlook.json"
         self._followers = private / "followers"
         self._held: int | None = None
         self._mine: tuple[Path, int] | None = None
-        self._asked: Wants | None = None
-        self._told: object = None
-        self._heard: dict[Path, dict[str, Any]] = {}
+        self._reported: bytes = b""
+        self._reports: dict[Path, Report] = {}
+        self._answered: set[tuple[Path, float]] = set()
+        self._said: bytes = b""
+        self._problem: ServingError | None = None
+        self._failures = 0
+        self._heard: tuple[object, Bulletin] = (None, Bulletin())
 
     @property
     def writes(self) -> bool:
@@ -47,169 +48,117 @@ class Crew:
     @property
     def has_lost_lock(self) -> bool:
         """Whether the lock of this process is not where others look for it: somebody cleared the directory."""
-        return self._held is not None and not _stands_at(self._lock, self._held)
+        return self._held is not None and not stands_at(self._lock, self._held)
 
     def try_to_write(self) -> bool:
         """Become the writer if nobody is; whether this process is it. Raises OSError."""
         if self._held is None:
-            self._held = _lock(self._lock)
+            self._held = lock(self._lock)
             if self._held is not None:
-                self._stop_following()
+                self._bulletin.unlink(missing_ok=True)  # of one that has ended: nobody is to believe it
+                self._withdraw_report()
         return self.writes
 
+    def yield_lock(self) -> None:
+        """Let another process write; this one goes on to report."""
+        if self._held is None:
+            return
+        if not self.has_lost_lock:  # else the bulletin is another's
+            self._bulletin.unlink(missing_ok=True)
+        unlock(self._held)
+        self._held, self._said = None, b""
+        self._reports.clear()
+
     def leave(self) -> None:
-        """Let another process write."""
-        self._stop_following()
-        if self._held is not None:
-            _unlock(self._held)
-            self._held = self._told = None
+        """Belong to it no more."""
+        self._withdraw_report()
+        self.yield_lock()
 
     # The writer's side
 
-    def wants(self) -> Wants:
-        """What the followers want; the files of those that have ended go."""
-        wants: Wants = {}
-        for path in self._followers.glob("*.json"):
-            held = _lock(path)
-            if held is not None:
-                path.unlink(missing_ok=True)
-                _unlock(held)
-                self._heard.pop(path, None)
-                continue
-            self._heard[path] = _read(path) or self._heard.get(path, {})  # it may be being written
-            for base, policies in self._heard[path].items():
-                wants[base] = wants.get(base, ()) + tuple(_policy(policy) for policy in policies)
+    def attend(self) -> bool:
+        """Read what all others report, of which those that have ended go; whether it is different from last time."""
+        before = self._reports
+        found = {path: self._report_in(path) for path in self._followers.glob("*.json")}
+        self._reports = {path: report for path, report in found.items() if report is not None}
+        return self._reports != before
+
+    def _report_in(self, path: Path) -> Report | None:
+        """What the process that holds `path` reports, None when it has ended."""
+        held = lock(path)
+        if held is not None:
+            path.unlink(missing_ok=True)
+            unlock(held)
+            return None
+        try:
+            report = Report.decode(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        return report or self._reports.get(path, Report())  # it may be being written
+
+    def wants(self, own: Wants) -> Wants:
+        """What all others want, after what this process wants itself."""
+        wants = dict(own)
+        for report in self._reports.values():
+            for base, policies in report.wants.items():
+                wants[base] = (*wants.get(base, ()), *policies)
         return wants
 
-    def say(self, outlooks: Mapping[str, Outlook], wants: Wants) -> None:
-        """Let the followers know what is to be expected, and for which policies."""
-        told = {
-            base: {**as_json(outlook), "for": [_policy_as_json(policy) for policy in wants.get(base, ())]}
-            for base, outlook in outlooks.items()
-        }
-        if told != self._told:
-            write_atomically(self._said, json.dumps(told).encode())
-            self._told = told
+    def is_asked(self) -> bool:
+        """Whether another process has asked for a look since the last time that this was called."""
+        before, self._answered = self._answered, {(path, report.asked) for path, report in self._reports.items()}
+        return any(asked for _, asked in self._answered - before)
 
-    # A follower's side
+    def may_use(self, path: str, published: AbstractSet[str]) -> bool:
+        """Whether another process may have the version `path` loaded, or load it, now that `published` stand there.
 
-    def ask(self, wants: Wants) -> None:
-        """Let the writer know what this process wants."""
-        if self._mine is not None and not _stands_at(*self._mine):
-            self._stop_following()
+        That cannot be said of one that has not heard yet what stands there.
+        """
+        return any(path in report.uses or report.published != published for report in self._reports.values())
+
+    def say(self, bulletin: Bulletin) -> None:
+        """Let all others know. Raises OSError."""
+        if bulletin.problem is not self._problem:
+            self._problem, self._failures = bulletin.problem, self._failures + 1
+        content = replace(bulletin, failures=self._failures).encode()
+        if content != self._said:
+            write_atomically(self._bulletin, content)
+            self._said = content
+
+    # The others' side
+
+    def report(self, report: Report) -> None:
+        """Let the writer, whoever that is, know. Raises OSError."""
+        if self._mine is not None and not stands_at(*self._mine):
+            self._withdraw_report()
         if self._mine is None:
             path = self._followers / f"{uuid.uuid4().hex}.json"
-            held = _lock(path)
+            held = lock(path)
             if held is None:
                 return
             self._mine = path, held
-        if wants == self._asked:
+        content = report.encode()
+        if content == self._reported:
             return
         _, held = self._mine
-        content = json.dumps({base: [_policy_as_json(policy) for policy in wants[base]] for base in wants}).encode()
         os.pwrite(held, content, 0)
         os.ftruncate(held, len(content))
-        self._asked = wants
+        self._reported = content
 
-    def hear(self) -> tuple[dict[str, Outlook], Wants]:
-        """What the writer has last said, and for which policies."""
-        said = _read(self._said)
-        wants = {base: tuple(_policy(policy) for policy in told["for"]) for base, told in said.items()}
-        return {base: _outlook(told) for base, told in said.items()}, wants
+    def hear(self) -> Bulletin:
+        """What the writer has last said, nothing when it has not spoken yet."""
+        try:
+            found = self._bulletin.stat()
+            stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if stamp != self._heard[0]:
+                self._heard = stamp, Bulletin.decode(self._bulletin.read_bytes()) or Bulletin()
+        except OSError:
+            self._heard = None, Bulletin()
+        return self._heard[1]
 
-    def _stop_following(self) -> None:
+    def _withdraw_report(self) -> None:
         if self._mine is not None:
             path, held = self._mine
             path.unlink(missing_ok=True)
-            _unlock(held)
-            self._mine = self._asked = None
-
-
-_HELD: set[int] = set()
-"""The descriptors of all locks of this process."""
-
-
-def _lock(path: Path) -> int | None:
-    """The descriptor with which `path` is locked from now on, None when somebody else holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except OSError:
-        os.close(descriptor)
-        raise
-    if not _stands_at(path, descriptor):  # deleted between the two: who comes next makes another file
-        os.close(descriptor)
-        return None
-    _HELD.add(descriptor)
-    return descriptor
-
-
-def _stands_at(path: Path, descriptor: int) -> bool:
-    """Whether `path` still names the open file."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _unlock(descriptor: int) -> None:
-    """Let others lock; also when a fork of this process has the same descriptor."""
-    _HELD.discard(descriptor)
-    with suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
-
-
-def _forget_locks() -> None:
-    """A fork must not hold the locks of its parent when that has ended."""
-    while _HELD:
-        os.close(_HELD.pop())
-
-
-os.register_at_fork(after_in_child=_forget_locks)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, empty while it is being written or is not there."""
-    try:
-        told = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
-def _policy_as_json(policy: VersionPolicy) -> dict[str, object]:
-    match policy:
-        case Latest(count):
-            return {"latest": count}
-        case Specific(versions):
-            return {"specific": versions}
-        case _:
-            return {}
-
-
-def _policy(told: Mapping[str, Any]) -> VersionPolicy:
-    if "latest" in told:
-        return Latest(int(told["latest"]))
-    return Specific(tuple(told["specific"])) if "specific" in told else AllVersions()
-
-
-def as_json(outlook: Outlook) -> dict[str, object]:
-    """All that is said of a base path, in a form that can be written and compared."""
-    problem = outlook.problem
-    return {
-        "coming": outlook.coming,
-        "waiting": {str(number): why for number, why in outlook.waiting.items()},
-        "problem": None if problem is None else [problem.code.value, problem.message, problem.hint],
-    }
-
-
-def _outlook(told: Mapping[str, Any]) -> Outlook:
-    problem = None
-    if told["problem"] is not None:
-        code, message, hint = told["problem"]
-        problem = ServingError(Code(code), message, hint=hint)
-    return Outlook(bool(told["coming"]), {int(number): why for number, why in told["waiting"].items()}, problem)
+            unlock(held)
+            self._mine, self._reported = None, b""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.disk import mb, no_space
-from tfs_notebook.oss.plan import base_of, number_of, superfluous
+from tfs_notebook.oss.plan import base_of, superfluous
 from tfs_notebook.oss.trouble import REFUSED_SECONDS
 
 if TYPE_CHECKING:
@@ -45,7 +45,11 @@ class MirrorOptions:
 
 
 class Holdings:
-    """The published versions in `cache`. `changed` is called with a base path whose versions have become others."""
+    """The published versions in `cache`.
+
+    `changed` is called with a base path whose versions have become others; `in_use` tells of a version, by its path
+    from the root, whether anything may have it loaded.
+    """
 
     def __init__(
         self,
@@ -53,7 +57,7 @@ class Holdings:
         cache: Cache,
         options: MirrorOptions,
         changed: Callable[[str], None],
-        in_use: Callable[[str, int], bool],
+        in_use: Callable[[str], bool],
     ) -> None:
         self.wanted: set[str] = set()
         """The versions that are not pruned: those that policies want, and those that serve in their place."""
@@ -105,17 +109,14 @@ class Holdings:
         may_go = {
             path: published
             for path, published in self._cache.published.items()
-            if path in self.wanted or not self._is_in_use(path)
+            if path in self.wanted or not self._in_use(path)
         }
         for path in list(superfluous(may_go, self.wanted, self._options.keep_versions, over)):
             self._withdraw(path, "is not wanted any more")
 
     def empty_trash(self) -> None:
         """Delete the withdrawn versions that nothing uses any more."""
-        self._cache.empty_trash(self._is_in_use)
-
-    def _is_in_use(self, path: str) -> bool:
-        return self._in_use(base_of(path), number_of(path))
+        self._cache.empty_trash(self._in_use)
 
     def make_room(self, size: int, here: int) -> ServingError | None:
         """Make room for so many bytes, of which `here` are on the disk already; why that cannot be done, else None."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.engine.config import ModelConfig, VersionPolicy
-    from tfs_notebook.oss.crew import Wants
+    from tfs_notebook.oss.messages import Wants
     from tfs_notebook.oss.store import ObjectStore
 
 __all__ = ["Mirror", "MirrorOptions"]

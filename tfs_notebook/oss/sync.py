@@ -17,12 +17,13 @@ from tfs_notebook.engine.supply import Outlook, SourceStatus
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss import prospect
 from tfs_notebook.oss.cache import Cache
-from tfs_notebook.oss.crew import Crew, Wants
+from tfs_notebook.oss.crew import Crew
 from tfs_notebook.oss.herald import Herald
 from tfs_notebook.oss.holdings import Holdings, MirrorOptions
 from tfs_notebook.oss.intake import Intake
 from tfs_notebook.oss.keys import told
-from tfs_notebook.oss.plan import base_of
+from tfs_notebook.oss.messages import Bulletin, Report, Wants
+from tfs_notebook.oss.plan import base_of, number_of
 from tfs_notebook.oss.trouble import Trouble
 from tfs_notebook.oss.watch import Watch
 
@@ -65,13 +66,15 @@ class Sync:
         self._open_store = open_store
         self._herald = Herald(root, self.cache, changed)
         self._trouble = Trouble(root, directory, options.poll_seconds, options.refused_seconds)
-        self._holdings = Holdings(root, self.cache, options, self._herald.tell, in_use)
+        self._in_use = in_use
+        self._holdings = Holdings(root, self.cache, options, self._herald.tell, self._may_be_used)
         self._crew = Crew(self.cache.private)
         self._store: ObjectStore | None = None
         self._intake: Intake | None = None
         self._wants = wants
         self._all_wants: Wants = {}
         self._watch = Watch(root, options)
+        self._follow_seconds = min(options.poll_seconds, _FOLLOW_SECONDS)
         self._look_time: float | None = None
         """When the last look was of which everything has been told."""
         self._warnings: tuple[str, ...] = ()
@@ -79,7 +82,12 @@ class Sync:
         self._taken: Wants = {}
         self._judged: Wants = {}
         """What was wanted when the outlooks were made."""
-        self._follows = False
+        self._uses: frozenset[str] = frozenset()
+        """What of the copy this process uses, as long as it does not write."""
+        self._bulletin: Bulletin | None = None
+        """What the writer last said, as long as that is another process."""
+        self._asked_time = 0.0
+        """When somebody last asked for a look, in seconds since the epoch."""
         self._paused = paused
         self._closed = False
         self._asked = False
@@ -149,7 +157,7 @@ class Sync:
             for base, outlook in self._outlooks.items()
             for number, why in outlook.waiting.items()
         }
-        looks_again = not (self._paused or self._follows)
+        looks_again = not (self._paused or self._bulletin)
         return SourceStatus(
             address=str(self.root),
             directory=str(self.cache.directory),
@@ -158,7 +166,7 @@ class Sync:
             next_look=self._watch.next_time if looks_again else None,
             transfers=transfers,
             waiting=waiting,
-            problem=self._trouble.problem,
+            problem=self._trouble.problem or (self._bulletin.problem if self._bulletin is not None else None),
             warnings=self._warnings,
         )
 
@@ -167,7 +175,7 @@ class Sync:
             return "paused"
         if self._trouble.stops:
             return "stopped"
-        if self._follows:
+        if self._bulletin is not None:
             return "following"
         if self._watch.last is None or self._judged != self._wants:
             return "waiting" if self._trouble.problem is not None else "starting"
@@ -185,13 +193,27 @@ class Sync:
                 except Exception as error:
                     self._take_note_of(error)
             if not self._closed:
-                self._wake.wait(self._pause())
-                self._wake.clear()
+                self._rest(self._pause())
         self._let_go()
+        self._crew.leave()
+
+    def _rest(self, pause: float | None) -> None:
+        """Wait until there is something to do here, or another process wants it; let that know of this one."""
+        end = math.inf if pause is None else time.monotonic() + pause
+        while (left := end - time.monotonic()) > 0 and not self._wake.wait(min(left, self._follow_seconds)):
+            if not self._crew.writes:
+                self._report()
+            elif self._crew.attend():
+                break
+        self._wake.clear()
 
     def _turn(self) -> None:
-        if self._asked or self._has_other_keys():
+        if self._crew.writes:
+            self._crew.attend()
+        if self._crew.is_asked() or self._asked or self._has_other_keys():
             self._take_note_of_request()
+        if not self._crew.writes:
+            self._report()
         if self._paused:
             self._let_go()
         elif not self._trouble.forbids:
@@ -214,7 +236,7 @@ class Sync:
         return may_help and self._store is not None and self._store.has_other_keys()
 
     def _take_note_of_request(self) -> None:
-        self._asked, self._watch.due = False, 0.0
+        self._asked, self._asked_time, self._watch.due = False, time.time(), 0.0
         self._trouble.retry()
         if self._intake is not None:
             self._intake.retry_now()
@@ -222,21 +244,39 @@ class Sync:
     def _try_to_write(self, store: ObjectStore) -> None:
         """Begin to bring versions, unless another process does that for this one."""
         self.cache.prepare()  # somebody may have cleared it
-        self._follows = not self._crew.try_to_write()
-        if self._follows:
-            self._crew.ask(self._wants)
+        if not self._crew.try_to_write():
+            self._bulletin = self._crew.hear()
             return
+        self._bulletin = None
+        self._crew.attend()
         self.cache.recover()
         self._watch.forget()
         self._intake = Intake(self.cache, store, self._options, self._holdings.make_room, self._wake.set)
 
     def _let_go(self) -> None:
         """Bring nothing any more, so that another process may."""
-        intake, self._intake, self._follows = self._intake, None, False
+        intake, self._intake, self._bulletin = self._intake, None, None
         if intake is not None:
             intake.stop()
             intake.join(time.monotonic() + _STOP_SECONDS)
-        self._crew.leave()
+        if not self._closed:
+            self._report()
+        self._crew.yield_lock()
+
+    def _report(self) -> None:
+        """Let the process that writes know what this one wants, and what of the copy it uses."""
+        published = self._crew.hear().published
+        self._uses = frozenset(filter(self._uses_version, self._uses | published | self.cache.known))
+        wants = {} if self._paused or self._trouble.stops else self._wants
+        with suppress(OSError):  # a disk that cannot be written, which is told elsewhere
+            self.cache.prepare()  # somebody may have cleared it
+            self._crew.report(Report(wants, self._uses, published, self._asked_time))
+
+    def _uses_version(self, path: str) -> bool:
+        return self._in_use(base_of(path), number_of(path))
+
+    def _may_be_used(self, path: str) -> bool:
+        return self._uses_version(path) or self._crew.may_use(path, self.cache.published.keys())
 
     def _keep_in_step(self, store: ObjectStore, intake: Intake) -> None:
         while self._replace:
@@ -251,7 +291,8 @@ class Sync:
         self._holdings.wanted = intake.choose(wants)
         for path in intake.advance():
             self._herald.tell(base_of(path))
-        self._holdings.wanted = intake.choose(wants)
+        self._crew.attend()  # it may have taken long
+        self._holdings.wanted = intake.choose(self._crew.wants(self._wants))
         self._holdings.prune()
         self._holdings.empty_trash()
         self._watch.plan(confirm=intake.needs_look, expects_more=intake.expects_more or self._holdings.has_doubts)
@@ -274,10 +315,7 @@ class Sync:
 
     def _everybodys_wants(self) -> Wants:
         self._taken = self._wants
-        wants = dict(self._taken)
-        for base, policies in self._crew.wants().items():
-            wants[base] = (*wants.get(base, ()), *policies)
-        return wants
+        return self._crew.wants(self._taken)
 
     def _take_note_of(self, error: Exception) -> None:
         if self._closed:
@@ -290,10 +328,11 @@ class Sync:
 
     def _tell(self) -> None:
         """Let everybody know what is different by now."""
-        if self._follows:
-            self._outlooks, heard = self._crew.hear()
+        looked = self._watch.time or self._look_time
+        if (heard := self._bulletin) is not None:
+            self._outlooks, looked = dict(heard.outlooks), heard.last_look
             self._judged = {
-                b: policies for b, policies in self._wants.items() if set(policies) <= set(heard.get(b, ()))
+                b: policies for b, policies in self._wants.items() if set(policies) <= set(heard.wants.get(b, ()))
             }
         else:
             taken = self._taken
@@ -301,9 +340,17 @@ class Sync:
             self._judged = taken
             if self._intake is not None:
                 with suppress(OSError):  # a full disk perhaps, which is told
-                    self._crew.say(self._outlooks, self._all_wants)
+                    self._crew.say(
+                        Bulletin(
+                            self._outlooks,
+                            self._all_wants,
+                            frozenset(self.cache.published),
+                            looked,
+                            self._trouble.problem,
+                        )
+                    )
         self._herald.tell_changes({base: (self.outlook(base), self._judged.get(base)) for base in self._wants})
-        self._look_time = self._watch.time
+        self._look_time = looked
 
     def _outlook(self, base: str) -> Outlook:
         look = self._watch.last
@@ -319,8 +366,8 @@ class Sync:
         """Seconds until there is something to do, None when that is when somebody asks."""
         if self._paused:
             return None
-        if self._follows:
-            return min(self._options.poll_seconds, _FOLLOW_SECONDS)
+        if self._bulletin is not None:
+            return self._follow_seconds
         due = [self._watch.due]
         if self._trouble.is_about_keys:
             due.append(time.monotonic() + min(self._options.poll_seconds, _KEYS_SECONDS))
