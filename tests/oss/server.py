@@ -59,6 +59,12 @@ class _Listener(ThreadingHTTPServer):
         if error is not None and not isinstance(error, ConnectionError):
             self.errors.append(error)
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        with self._lock:
+            return len(self._open)
+
     def disconnect(self) -> None:
         """End every connection, whatever its thread waits for."""
         with self._lock:
@@ -109,6 +115,11 @@ class OssServer:
         self._scratch.cleanup()
         for error in self._listener.errors:
             raise error
+
+    @property
+    def connections(self) -> int:
+        """How many connections to it are open."""
+        return self._listener.connections
 
     @property
     def environment(self) -> dict[str, str]:

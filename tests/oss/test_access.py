@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.serving import until
 from tfs_notebook.deployment import plan
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.options import Options
@@ -95,6 +96,17 @@ def test_a_package_that_is_not_installed(access: Access, monkeypatch: pytest.Mon
     with pytest.raises(ServingError, match="need the package oss2") as refused:
         access.check([ROOT])
     assert refused.value.hint == "pip install 'tfs-notebook[oss]'"
+
+
+def test_no_connection_stays_open(access: Access, oss: OssServer) -> None:
+    oss.fail("error", method="LIST", key="modelC", status=404, code="NoSuchBucket")
+    oss.fail("error", method="LIST", key="modelD", status=400)
+    access.check([f"{ROOT}/modelA/", f"{ROOT}/modelB/"])
+    for model in "CD":
+        with pytest.raises(ServingError):
+            access.check([f"{ROOT}/model{model}/"])
+    assert len(oss.requests) == 4
+    until(lambda: not oss.connections)
 
 
 def test_trouble_that_passes_is_left_to_the_synchronisation(access: Access, oss: OssServer) -> None:

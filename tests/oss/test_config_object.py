@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.serving import config_text
+from tests.serving import config_text, until
 from tfs_notebook.deployment import plan
 from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.errors import Code, ServingError
@@ -67,6 +67,15 @@ def test_trouble_is_told_in_the_same_words_until_it_ends(file: ConfigFile, oss: 
     assert names(file) is None
     put(oss, "modelC")
     assert names(file) == ["modelC"]
+
+
+def test_no_connection_stays_open(file: ConfigFile, oss: OssServer) -> None:
+    assert names(file) == ["modelA"]
+    assert names(file) is None
+    oss.delete(KEY)
+    with pytest.raises(ServingError, match="is not there"):
+        file.read_if_changed()
+    until(lambda: not oss.connections)
 
 
 def test_what_is_no_config(file: ConfigFile, oss: OssServer) -> None:

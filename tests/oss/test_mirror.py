@@ -14,12 +14,14 @@ from tfs_notebook.engine.config import AllVersions, Specific
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.mirror import Mirror, MirrorOptions
+from tfs_notebook.oss.store import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
     from tests.oss.server import OssServer
+    from tfs_notebook.oss.store import ObjectStore
 
 
 @pytest.fixture
@@ -309,3 +311,33 @@ def test_closing_does_not_wait_for_an_answer_that_does_not_come(
         until(lambda: not [thread for thread in set(threading.enumerate()) - before if "tfs-" in thread.name])
         seen.mirror.want({"modelA": model()})
         assert seen.mirror.status() == ()
+
+
+def test_a_store_that_is_opened_while_it_ends_is_asked_nothing_and_closed(oss: OssServer, tmp_path: Path) -> None:
+    opening, may_open, before = threading.Event(), threading.Event(), set(threading.enumerate())
+    opened = []
+
+    def open_slowly(bucket: str) -> ObjectStore:
+        opening.set()
+        assert may_open.wait(60)
+        opened.append(open_impatiently(bucket))
+        return opened[0]
+
+    mirror = Mirror(MirrorOptions(cache_dir=str(tmp_path)), open_slowly, lambda directory: None)
+    mirror.mount(ROOT, "/models")
+    mirror.want({"modelA": model()})
+    assert opening.wait(20)
+    mirror.close()
+    may_open.set()
+    until(lambda: not [thread for thread in set(threading.enumerate()) - before if "tfs-" in thread.name])
+    assert oss.requests == []
+    with pytest.raises(StoreError, match="ClosedError"):
+        opened[0].list("")
+
+
+def test_no_connection_stays_open(oss: OssServer, models: Models, tmp_path: Path) -> None:
+    upload(oss, models, "modelA/1")
+    with watched(tmp_path) as seen:
+        until(lambda: seen.versions() == ["1"])
+        assert oss.connections
+    until(lambda: not oss.connections)

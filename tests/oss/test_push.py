@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.saved_models import half_plus_two, vocabulary, without_index
+from tests.serving import until
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.endpoint import StoreOptions
@@ -386,6 +387,13 @@ def test_a_file_that_becomes_shorter_while_it_is_pushed_is_told(oss: OssServer, 
     with pytest.raises(StoreError, match="became shorter while it was uploaded"):
         push(opener, large, MODEL, progress=shorten)
     assert "1/saved_model.pb" not in names(oss)
+
+
+def test_no_connection_stays_open(oss: OssServer, version: Path) -> None:
+    push(opener, version, MODEL)
+    with pytest.raises(StoreError, match="already there"):
+        push(opener, version, MODEL, version=1)
+    until(lambda: not oss.connections)
 
 
 def test_a_bucket_that_is_not_there(oss: OssServer, version: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.storage import parse_version
@@ -58,13 +59,13 @@ class Access:
         return None if found is None else [rest for address in found if (rest := address.below(root))]
 
     def _list(self, root: OssAddress) -> tuple[OssAddress, ...] | None:
-        store = self.open_store(root.bucket)
-        try:
-            return tuple(OssAddress(root.bucket, stored.key) for stored in store.list(root.key).objects)
-        except StoreError as error:
-            if error.fault in _PASSING:
-                return None
-            raise
+        with closing(self.open_store(root.bucket)) as store:
+            try:
+                return tuple(OssAddress(root.bucket, stored.key) for stored in store.list(root.key).objects)
+            except StoreError as error:
+                if error.fault in _PASSING:
+                    return None
+                raise
 
 
 def _hint(root: OssAddress, below: list[str]) -> str:

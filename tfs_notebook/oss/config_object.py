@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import ServingError, not_found
@@ -20,16 +21,14 @@ class ConfigObject:
     def __init__(self, address: OssAddress, open_store: Callable[[str], ObjectStore]) -> None:
         self._address = address
         self._open_store = open_store
-        self._store: ObjectStore | None = None
         self._text, self._etag = "", ""
         self._trouble: StoreError | None = None
 
     def fetch(self) -> str:
         """The text now. Raises ServingError, NOT_FOUND for an object that is not there or is no text."""
-        if self._store is None:
-            self._store = self._open_store(self._address.bucket)
         try:
-            changed = self._store.read_if_changed(self._address.key, self._etag)
+            with closing(self._open_store(self._address.bucket)) as store:  # looks are rare: nothing stays open between
+                changed = store.read_if_changed(self._address.key, self._etag)
         except StoreError as error:
             if self._trouble is None or self._trouble.fault is not error.fault:
                 self._trouble = error  # else told already: only the id of the request is another one

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,18 @@ def push(
     """
     root, version = _model(address, version)
     local = OutgoingVersion.of(source, marker)
-    store = open_store(root.bucket)
+    with closing(open_store(root.bucket)) as store:
+        return _push(store, local, root, version, marker, progress)
+
+
+def _push(
+    store: ObjectStore,
+    local: OutgoingVersion,
+    root: OssAddress,
+    version: int | None,
+    marker: str,
+    progress: Callable[[int, int], None],
+) -> OssAddress:
     number = _claimed(store, root, local, version, marker)
     target = root.join(str(number)).directory
     there = {stored.key for stored in store.list(target.key).objects}

@@ -122,3 +122,7 @@ class ObjectStore(Protocol):
     def delete(self, key: str) -> None:
         """Delete an object, if it is there."""
         ...
+
+    def close(self) -> None:
+        """End every request under way, in whatever thread, and every connection; later requests raise StoreError."""
+        ...

@@ -131,9 +131,8 @@ class Sync:
         intake = self._intake
         if intake is not None:
             intake.stop()
-        close = getattr(self._store, "close", None)
-        if close is not None:
-            close()
+        if (store := self._store) is not None:
+            store.close()
 
     def join(self, deadline: float) -> None:
         """Wait until (monotonic) `deadline` at most for the end of its threads and processes."""
@@ -217,18 +216,25 @@ class Sync:
         if self._paused:
             self._let_go()
         elif not self._trouble.forbids:
-            self._work()
+            self._work(self._opened())
             self._trouble.is_over()
 
-    def _work(self) -> None:
+    def _opened(self) -> ObjectStore:
+        """The bucket. Raises ServingError, also when this ended while it was opened, which nothing can cut short."""
         if self._store is None:
             self._store = self._open_store(self.root.bucket)
+        if self._closed:
+            self._store.close()
+            raise ServingError(Code.CANCELLED, f"{self.root} is not looked at any more")
+        return self._store
+
+    def _work(self, store: ObjectStore) -> None:
         if self._crew.has_lost_lock:
             self._let_go()
         if self._intake is None:
-            self._try_to_write(self._store)
+            self._try_to_write(store)
         if self._intake is not None:
-            self._keep_in_step(self._store, self._intake)
+            self._keep_in_step(store, self._intake)
 
     def _has_other_keys(self) -> bool:
         """Whether what was refused may be granted now, as somebody else asks."""
