@@ -77,6 +77,13 @@ def test_of_several_spellings_of_a_number_the_last_is_the_version_as_on_a_disk()
     assert tree("m/001/x", "m/1/x", "m/01/x").versions("m")[1].path == "m/1"
 
 
+def test_which_spellings_of_a_number_do_not_count_is_known() -> None:
+    found = tree("m/1/x", "m/01/x", "m/ 1/x", "m/+1/x", "m/2/x", "n/1/x", "n/1")
+    outdone = {one.path: other.path for one, other in found.outdone("m")}
+    assert outdone == {"m/ 1": "m/1", "m/+1": "m/1", "m/01": "m/1"}
+    assert list(found.outdone("n")) == []
+
+
 def test_versions_are_directories_of_their_own_base_path() -> None:
     found = tree("m/1/a/b", "m/1/c", "m/2", "m/x/3/y", "mm/4/y", "5/z")
     assert found.versions("m").keys() == {1}

@@ -207,6 +207,28 @@ def test_a_version_written_again_is_kept_and_replaced_only_when_asked(
         until(lambda: not seen.warnings)
 
 
+def test_of_two_spellings_of_a_number_the_last_by_name_is_brought_and_the_other_told(
+    oss: OssServer, models: Models, tmp_path: Path
+) -> None:
+    upload(oss, models, "modelA/00000123")
+    with watched(tmp_path, keep_versions=0) as seen:
+        until(lambda: seen.versions() == ["00000123"])
+        upload(oss, models, "modelA/123", *FILES[:2])
+        until(
+            lambda: (
+                "modelA/00000123 and modelA/123 are one version, 123: modelA/123, the last by name, is taken"
+                in seen.warnings
+            )
+        )
+        looked(oss)
+        assert seen.versions() == ["00000123"], "serves until the other is here"
+        upload(oss, models, "modelA/123")
+        until(lambda: seen.versions() == ["123"])
+        oss.delete(f"{PREFIX}/modelA/00000123/")
+        until(lambda: not seen.warnings)
+        assert seen.versions() == ["123"]
+
+
 def test_a_version_that_goes_is_withdrawn_after_two_listings_and_deleted_when_it_is_not_used(
     oss: OssServer, models: Models, tmp_path: Path
 ) -> None:

@@ -100,13 +100,12 @@ class Intake:
         """
         self.wanted, kept = set(), set()
         for base, policies in wants.items():
-            paths = {number_of(path): path for path in self._cache.published if base_of(path) == base}
-            there = set(paths)
-            paths |= {number: version.path for number, version in self._versions.get(base, {}).items()}
+            there = {number_of(path): path for path in sorted(self._cache.published) if base_of(path) == base}
+            paths = there | {number: version.path for number, version in self._versions.get(base, {}).items()}
             counting = {number for number, path in paths.items() if self._counts(path)}
             for policy in policies:
                 self.wanted |= {paths[number] for number in picks(policy, paths, counting.__contains__)}
-                kept |= {paths[number] for number in picks(policy, there, there.__contains__)}
+                kept |= {there[number] for number in picks(policy, there, there.__contains__)}
         self._cache.keep_staging(
             [*self.wanted, *self.replacing, *(path for path, _ in self._leaving), *self._at_work()]
         )

@@ -50,17 +50,26 @@ class Tree:
 
     def versions(self, base: str) -> dict[int, Version]:
         """The versions in the directory `base` by number; of several spellings of one number the last in byte order."""
+        return {version.number: version for version in self._spellings(base)}
+
+    def outdone(self, base: str) -> Iterator[tuple[Version, Version]]:
+        """The versions in `base` that do not count, each with the one that does: the same number, spelt otherwise."""
+        versions = self.versions(base)
+        for version in self._spellings(base):
+            if version.path != (counting := versions[version.number]).path:
+                yield version, counting
+
+    def _spellings(self, base: str) -> Iterator[Version]:
+        """The version directories in `base` by name, in byte order."""
         start = f"{base}/" if base else ""
         files: defaultdict[str, dict[str, StoredObject]] = defaultdict(dict)
         for path in self.below(base):
             name, slash, rest = path[len(start) :].partition("/")
             if slash and parse_version(name) is not None:
                 files[name][rest] = self.files[path]
-        return {
-            number: Version(start + name, number, files[name])
-            for name in sorted(files)
-            if (number := parse_version(name)) is not None
-        }
+        for name in sorted(files):
+            if (number := parse_version(name)) is not None:
+                yield Version(start + name, number, files[name])
 
     def below(self, base: str) -> Iterator[str]:
         """The paths in the directory `base`, sorted."""

@@ -310,6 +310,11 @@ class Sync:
             return
         warnings = [
             *told(look.tree.refused),
+            *(
+                f"{one.path} and {other.path} are one version, {one.number}: {other.path}, the last by name, is taken"
+                for base in sorted(wants)
+                for one, other in look.tree.outdone(base)
+            ),
             *self._holdings.compare(look, intake.replacing),
             *(why for path, why in intake.unverified.items() if path in self.cache.published),
         ]
