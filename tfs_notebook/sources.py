@@ -66,6 +66,11 @@ class Sources:
 
     # Supply
 
+    def check(self, base_path: str) -> None:
+        """Raise ServingError for an address in OSS that is none."""
+        if is_oss(base_path):
+            OssAddress.parse(base_path)
+
     def directory(self, base_path: str) -> str:
         """Where the copy of `base_path` is; a path that is not in OSS is its own directory."""
         return self._mirror.directory(base_path) if self._mirror is not None and is_oss(base_path) else base_path

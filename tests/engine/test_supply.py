@@ -17,7 +17,7 @@ from tfs_notebook.engine.core import CoreOptions, ServerCore
 from tfs_notebook.engine.events import EventStream, Kind
 from tfs_notebook.engine.manager import Manager, RetryPolicy
 from tfs_notebook.engine.supply import Outlook, SourceStatus
-from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -40,6 +40,10 @@ class Depot:
         self.wanted: Mapping[str, ModelConfig] = {}
         self.outlooks: dict[str, Outlook] = {}
         self.core: ServerCore
+
+    def check(self, base_path: str) -> None:
+        if base_path == f"{DEPOT}/":
+            raise invalid_argument(f"{base_path} is no place in the depot")
 
     def directory(self, base_path: str) -> str:
         return base_path.replace(DEPOT, str(self.root)).rstrip("/") if base_path.startswith(DEPOT) else base_path
@@ -113,6 +117,22 @@ async def test_it_is_told_what_is_wanted_by_the_address_that_a_mount_stands_for(
         assert depot.wanted == {"m": replace(core.configs["m"], base_path=f"{DEPOT}/m/")}
         await core.apply(parse_config("model_config_list {}"))
         assert depot.wanted == {}
+
+
+async def test_a_configuration_with_what_cannot_be_a_base_path_changes_nothing(
+    depot: Depot, events: EventStream, loads: Loads
+) -> None:
+    async with serving(depot, events, loads) as core:
+        depot.deliver("m", 1)
+        await core.apply(models_of())
+        configs = core.configs
+        config = models_of("", "m", "n")
+        config.model_config_list.config[1].base_path = f"{DEPOT}/"
+        with pytest.raises(ServingError, match="is no place in the depot"):
+            await core.apply(config)
+        assert core.configs is configs
+        assert "is no place in the depot" in str(core.config_problem)
+        assert serves(core) == {1}
 
 
 async def test_what_is_coming_is_waited_for_and_found_at_once(depot: Depot, events: EventStream, loads: Loads) -> None:

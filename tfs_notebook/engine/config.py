@@ -17,7 +17,6 @@ from tensorflow_serving.config import model_server_config_pb2
 from tfs_notebook.engine.logging_config import LoggingConfig, logging_config
 from tfs_notebook.engine.text_proto import parse_text
 from tfs_notebook.errors import Code, ServingError, invalid_argument
-from tfs_notebook.oss.address import OssAddress, is_oss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -120,8 +119,6 @@ def _check_paths(protos: Iterable[model_server_config_pb2.ModelConfig]) -> None:
                 where=f"model {proto.name!r}",
                 hint="Write the whole path of the directory that holds the numbered versions.",
             )
-        if is_oss(proto.base_path):
-            OssAddress.parse(proto.base_path)
 
 
 def _check_unchanged_platforms(

@@ -101,6 +101,8 @@ class ServerCore:
         """
         try:
             models = validate_config(config, self.configs)
+            for model in (models or {}).values():
+                self.supply.check(self.resolve(model.base_path))
         except ServingError as error:
             self.events.publish(Event(Kind.CONFIG, error=error))
             raise

@@ -68,6 +68,10 @@ class Supply(Protocol):
     tells `ServerCore.look_again`.
     """
 
+    def check(self, base_path: str) -> None:
+        """Raise ServingError INVALID_ARGUMENT for what cannot be a base path; quick."""
+        ...
+
     def directory(self, base_path: str) -> str:
         """The directory that `base_path` stands for; quick, never raises for a path that is not its own."""
         ...
@@ -87,6 +91,9 @@ class Supply(Protocol):
 
 class Directories:
     """The supply of base paths that are directories themselves: there is nothing to bring."""
+
+    def check(self, base_path: str) -> None:
+        """Every path can be one."""
 
     def directory(self, base_path: str) -> str:
         """The base path."""
