@@ -96,6 +96,8 @@ def test_values(name: str, text: str | None, value: Any) -> None:
         ("per_process_gpu_memory_fraction", ".", "--per_process_gpu_memory_fraction is a number, not '.'"),
         ("host", None, "--host needs a value: --host=127.0.0.1"),
         ("token", None, "--token needs a value: --token=…"),
+        ("oss_marker", "", "--oss_marker= is empty: write --oss_marker=_SUCCESS, or leave it out"),
+        ("oss_marker", " ", "--oss_marker=  is empty: write --oss_marker=_SUCCESS, or leave it out"),
         ("allow_without_token", "1", "--allow_without_token is true or false, not '1'"),
         ("allow_without_token", "yes", "--allow_without_token is true or false, not 'yes'"),
         ("allow_without_token", "", "--allow_without_token is true or false, not ''"),

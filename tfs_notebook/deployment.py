@@ -20,7 +20,8 @@ from tfs_notebook.monitoring import metrics_path
 from tfs_notebook.mount import Mount
 from tfs_notebook.options import ANY_PORT, NOTEBOOK_DEFAULTS, Options
 from tfs_notebook.oss.access import Access
-from tfs_notebook.oss.address import OssAddress, is_oss
+from tfs_notebook.oss.address import OssAddress, check_spelling, is_oss
+from tfs_notebook.oss.complete import check_marker
 from tfs_notebook.oss.config_object import ConfigObject
 from tfs_notebook.runtime import import_aside, result_of, without_tensorflow_remarks
 from tfs_notebook.sources import open_store
@@ -62,6 +63,7 @@ def deployment(
     INVALID_ARGUMENT for text that is no config or when nothing was named, and for what cannot be had from OSS.
     """
     _check_files(options)
+    _check_addresses(options)
     access = access or Access(partial(open_store, options=options))
     deployed = _configured(options, text, source, access)
     mount, models = Mount(options.mount, options.model_root), deployed.config.model_config_list.config
@@ -79,6 +81,13 @@ def _check_files(options: Options) -> None:
                 f"--{name}={given} is {place}: only models and --model_config_file may be in OSS. Copy it to this "
                 "machine, and give it by a path that is not below --mount"
             )
+
+
+def _check_addresses(options: Options) -> None:
+    """Raise ServingError for what names something in OSS in a way that cannot be meant."""
+    for path in (options.model_root, options.model_config_file, options.model_base_path):
+        check_spelling(path)
+    check_marker(options.oss_marker)
 
 
 _LOCAL_FILES = (
@@ -217,6 +226,7 @@ def _check_alternatives(options: Options, path: str, *, has_text: bool, source: 
 
 def _at_path(options: Options, path: str, *, has_text: bool) -> Options:
     """`options` with the path that was given: a model's base path, or the directory that a mount stands for."""
+    check_spelling(path)
     if "://" not in path:
         path = os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - resolving links would show other names
     if options.mount:

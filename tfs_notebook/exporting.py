@@ -35,6 +35,7 @@ def exported(model: Any) -> Iterator[Path]:
             directory = Path(scratch) / "model"
             with _without_info():
                 _export(model, directory)
+            _check_signatures(model, directory)
             yield directory
     else:
         raise invalid_argument(f"A {type(model).__name__} cannot be pushed: give a path, a Keras model or a tf.Module")
@@ -50,6 +51,24 @@ def _without_info() -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
+
+
+def _check_signatures(model: Any, directory: Path) -> None:
+    """Raise ServingError when nobody could ask what was exported."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    saved_model = SavedModel.FromString((directory / "saved_model.pb").read_bytes())
+    signatures = {name for meta_graph in saved_model.meta_graphs for name in meta_graph.signature_def}
+    if not signatures - {_INIT_SIGNATURE}:
+        raise invalid_argument(
+            f"The {type(model).__name__} has no signature that could be asked: give one of its methods "
+            "@tf.function(input_signature=[tf.TensorSpec([None], tf.float32)]), or write it with "
+            "tf.saved_model.save(model, DIRECTORY, signatures=model.METHOD) and push the directory"
+        )
+
+
+_INIT_SIGNATURE = "__saved_model_init_op"
+"""TensorFlow's own, by which tables are initialised."""
 
 
 def _export(model: Any, directory: Path) -> None:

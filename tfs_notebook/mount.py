@@ -26,6 +26,6 @@ class Mount:
             return base_path
         rest = asked.relative_to(self.path)
         if is_oss(self.root):
-            below = rest.as_posix().removeprefix(".")
+            below = "/".join(rest.parts)
             return str(OssAddress.parse(self.root).join(f"{below}/" if below and base_path.endswith("/") else below))
         return str(Path(self.root) / rest)

@@ -20,8 +20,8 @@ _INTEGER = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 
 
-def _option(default: Any, text: str, *, own: bool = False, secret: bool = False) -> Any:
-    return field(default=default, repr=not secret, metadata={"help": text, "own": own})
+def _option(default: Any, text: str, *, own: bool = False, secret: bool = False, example: str = "") -> Any:
+    return field(default=default, repr=not secret, metadata={"help": text, "own": own, "example": example})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,10 @@ class Options:
         "", "Directory for the copies of what is in OSS; default: tfs_notebook in the user's cache directory.", own=True
     )
     oss_marker: str = _option(
-        "", "Name of an object, like _SUCCESS, without which a version in OSS is not complete.", own=True
+        "",
+        "Name of an object, like _SUCCESS, without which a version in OSS is not complete.",
+        own=True,
+        example="_SUCCESS",
     )
     oss_keep_versions: int = _option(
         2,
@@ -173,6 +176,8 @@ class Flag:
     default: Any
     help: str
     own: bool
+    example: str = ""
+    """A value of a text that must not be empty where it is given."""
 
     def parse(self, text: str | None) -> Any:
         """The value that `text` spells (None: a flag without `=`). Raises ValueError where TensorFlow's parser would.
@@ -187,6 +192,8 @@ class Flag:
             raise ValueError(f"--{self.name} is true or false, not {text!r}")
         if text is None:
             raise ValueError(f"--{self.name} needs a value: --{self.name}={self.default or '…'}")
+        if self.example and not text.strip():
+            raise ValueError(f"--{self.name}={text} is empty: write --{self.name}={self.example}, or leave it out")
         if self.type is str:
             return text
         if self.type is int and not _INTEGER.fullmatch(text):
@@ -198,10 +205,7 @@ class Flag:
 
 def _flags() -> dict[str, Flag]:
     types = get_type_hints(Options)
-    return {
-        item.name: Flag(item.name, types[item.name], item.default, item.metadata["help"], item.metadata["own"])
-        for item in fields(Options)
-    }
+    return {item.name: Flag(item.name, types[item.name], item.default, **item.metadata) for item in fields(Options)}
 
 
 FLAGS = _flags()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.deployment import notebook_options
@@ -25,11 +25,13 @@ def push(
     progress: Callable[[int, int], None] | None = None,
 ) -> OssAddress:
     """Upload `model` below `address`; the prefix of the version that was written. `given` are options by name."""
+    from tfs_notebook.oss.complete import check_marker
     from tfs_notebook.oss.push import push
 
     target, options = OssAddress.parse(address), notebook_options(given)
-    reach = partial(open_store, options=options, credentials=credentials)
+    check_marker(options.oss_marker)
+    store = open_store(target.bucket, options, credentials)  # what is missing is told before anything is exported
     told = {} if progress is None else {"progress": progress}
     import_aside("tensorflow")  # reads what a version must hold
-    with exported(model) as source:
-        return push(reach, source, target, version=version, marker=options.oss_marker, **told)
+    with closing(store), exported(model) as source:
+        return push(lambda _bucket: store, source, target, version=version, marker=options.oss_marker, **told)

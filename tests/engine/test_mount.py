@@ -26,3 +26,9 @@ def test_paths_below_the_mount_are_found_in_its_root(path: str, base_path: str, 
 
 def test_without_a_path_nothing_is_mounted() -> None:
     assert Mount("", "/home/me").resolve("/models/modelA/") == "/models/modelA/"
+
+
+def test_a_mounted_root_in_oss_keeps_every_letter_of_what_is_below_it() -> None:
+    mount = Mount("/models", "oss://examplebucket/tf/")
+    assert mount.resolve("/models/.hidden/m/") == "oss://examplebucket/tf/.hidden/m/"
+    assert mount.resolve("/models") == "oss://examplebucket/tf/"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import tfs_notebook
 from tests.serving import until
 from tfs_notebook.deployment import plan
 from tfs_notebook.errors import Code, ServingError
@@ -16,6 +17,8 @@ from tfs_notebook.oss.access import Access
 from tfs_notebook.sources import open_store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.oss.server import OssServer
 
 ROOT = "oss://examplebucket/models/tf_serving"
@@ -115,13 +118,69 @@ def test_trouble_that_passes_is_left_to_the_synchronisation(access: Access, oss:
     assert access.no_version("m", f"{ROOT}/modelZ/") is None
 
 
+def of_base_path(path: str) -> str:
+    return f"model_config_list {{ config {{ name: 'm' base_path: '{path}' model_platform: 'tensorflow' }} }}"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "given"),
+    [
+        (f"{ROOT}/.tfs-sync", "", {}),
+        (f"{ROOT}/.tfs-sync/staging/", "", {}),
+        ("", of_base_path(f"{ROOT}/.tfs-sync/trash/m"), {}),
+        (f"{ROOT}/", of_base_path("/models/.tfs-sync/m"), {"mount": "/models"}),
+        (f"{ROOT}/", "", {"mount": "/models", "model_name": ".tfs-sync"}),
+        (f"{ROOT}/.tfs-sync/", "", {"mount": "/models"}),
+    ],
+)
+def test_where_the_synchronisation_keeps_its_own_files(
+    path: str, text: str, given: dict[str, str], access: Access, oss: OssServer
+) -> None:
+    with pytest.raises(ServingError, match=f"'{ROOT}/.tfs-sync.*' cannot be used: .* another name") as refused:
+        plan(path, text, given)
+    assert refused.value.code is Code.INVALID_ARGUMENT
+    assert oss.requests == []
+
+
+@pytest.mark.parametrize(
+    "path", ["oss:/examplebucket/m/", "oss//examplebucket/m/", "oss:examplebucket/m/", "OSS://examplebucket/m/"]
+)
+def test_what_is_nearly_an_address(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for asked, text, given in (
+        (path, "", {}),
+        (path, "", {"mount": "/models"}),
+        ("", of_base_path(path), {}),
+        ("", "", {"model_config_file": path}),
+        ("", "", {"model_base_path": path}),
+    ):
+        with pytest.raises(ServingError, match=f"'{path}' is neither a path that exists nor") as refused:
+            plan(asked, text, given)
+        assert "is oss://examplebucket/m/ meant?" in refused.value.message
+    (tmp_path / path / "1").mkdir(parents=True)
+    if "://" not in path:
+        assert plan(path, "", {}).options.model_base_path == str(tmp_path / path)
+
+
+@pytest.mark.parametrize("marker", ["a/b", "/", "..", ".", "a\\b", "a\tb", " ", "saved_model.pb", "x" * 256])
+def test_what_is_no_marker(marker: str, oss: OssServer, tmp_path: Path) -> None:
+    for begin in (lambda: plan(f"{ROOT}/m", "", {"oss_marker": marker}), lambda: push(marker, tmp_path)):
+        with pytest.raises(ServingError, match="is no name of a marker: it is the name of one object") as refused:
+            begin()
+        assert f"--oss_marker={marker} is" in refused.value.message
+    assert oss.requests == []
+
+
+def push(marker: str, model: Path) -> None:
+    tfs_notebook.push(model, f"{ROOT}/m", oss_marker=marker)
+
+
 @pytest.mark.parametrize("path", ["oss://", "oss:///models", "oss://Bucket/models", "oss://b/models"])
 def test_what_is_no_address(path: str, oss: OssServer) -> None:
     with pytest.raises(ServingError, match="is no address in OSS: oss://BUCKET/PREFIX/") as refused:
         plan(path, "", {})
     assert refused.value.code is Code.INVALID_ARGUMENT
-    text = f"model_config_list {{ config {{ name: 'm' base_path: '{path}' model_platform: 'tensorflow' }} }}"
     with pytest.raises(ServingError, match="is no address in OSS"):
-        plan("", text, {})
+        plan("", of_base_path(path), {})
     with pytest.raises(ServingError, match="is no address in OSS"):
         plan(path, "", {"mount": "/models"})

@@ -80,6 +80,16 @@ def test_a_config_in_the_cell_names_addresses(notebook: Notebook, guide: Guide) 
         ("oss://Example/modelA", ["is no address in OSS", "lower-case letters"]),
         (f"{ROOT} --mount=/models --model_config_file={ROOT}config", [f"{ROOT}config is not there", "an object with"]),
         (f"{ROOT}modelA/ --oss_endpoint=ftp://x", ["--oss_endpoint 'ftp://x' is no endpoint"]),
+        (f"{ROOT}modelA/ --oss_marker=", ["--oss_marker= is empty: write --oss_marker=_SUCCESS, or leave it out"]),
+        (f"{ROOT}modelA/ --oss_marker=a/b", ["--oss_marker=a/b is no name of a marker", "like _SUCCESS"]),
+        (
+            "oss:/examplebucket/modelA",
+            ["'oss:/examplebucket/modelA' is neither", "is oss://examplebucket/modelA meant?"],
+        ),
+        (
+            "--model_config_file=oss//bucket/config",
+            ["'oss//bucket/config' is neither", "is oss://bucket/config meant?"],
+        ),
         (f"{ROOT}modelA/ --oss_access_key_id=x", ["unknown option --oss_access_key_id"]),
         (f"{ROOT} --mount=/models --model_name=modelD", ["No versions of servable modelD", f"{ROOT}modelD"]),
     ],
@@ -203,6 +213,28 @@ def test_models_in_memory(
     reply = ask(notebook.server, "POST", "/v1/models/model:predict", {"instances": [4.0]})
     assert reply.json == {"predictions": [8.0]}
     assert "Assets" not in "".join(capsys.readouterr())
+
+
+def test_a_model_that_nobody_could_ask_is_not_pushed(notebook: Notebook, guide: Guide) -> None:
+    before = dict(guide.oss.objects)
+    module = tf.Module()
+    module.weight = tf.Variable(1.0)
+    notebook["module"] = module
+    said = notebook.refuse(f"%tfs_push module {ROOT}net/")
+    assert "The Module has no signature that could be asked" in said
+    assert "@tf.function(input_signature=" in said
+    module.double = tf.function(lambda x: 2.0 * x)
+    assert "has no signature" in notebook.refuse(f"%tfs_push module {ROOT}net/")
+    assert dict(guide.oss.objects) == before
+
+
+def test_without_the_package_for_oss_no_model_is_exported(
+    notebook: Notebook, guide: Guide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook["net"] = tf.keras.Sequential([tf.keras.layers.Dense(1)])  # has no weights yet: cannot be exported
+    with monkeypatch.context() as without:
+        without.setitem(__import__("sys").modules, "oss2", None)
+        assert "pip install 'tfs-notebook[oss]'" in notebook.refuse(f"%tfs_push net {ROOT}net/")
 
 
 def test_where_the_running_server_will_not_follow(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -387,6 +388,28 @@ def test_a_file_that_becomes_shorter_while_it_is_pushed_is_told(oss: OssServer, 
     with pytest.raises(StoreError, match="became shorter while it was uploaded"):
         push(opener, large, MODEL, progress=shorten)
     assert "1/saved_model.pb" not in names(oss)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (
+            ["modelA/1/saved_model.pb", "modelB/2/model.tflite", "x/y"],
+            "oss://examplebucket/models/ holds the models modelA",
+        ),
+        (["modelA/1/saved_model.pb", "modelB/2/model.tflite"], "modelA, modelB: it is no prefix above the versions of"),
+        (["saved_model.pb", "variables/variables.index"], "oss://examplebucket/models/ is a version itself"),
+    ],
+)
+def test_a_prefix_of_something_else_is_refused(oss: OssServer, version: Path, keys: list[str], said: str) -> None:
+    for key in keys:
+        oss.put(f"models/{key}", b"x")
+    with pytest.raises(StoreError, match=re.escape(said)) as refused:
+        push(opener, version, OssAddress.parse("oss://examplebucket/models/"))
+    assert refused.value.hint == "push to a prefix of the model's own, like oss://examplebucket/models/NAME/"
+    assert len(oss.objects) == len(keys)
+    oss.put("models/1/saved_model.pb", b"x")
+    assert str(push(opener, version, OssAddress.parse("oss://examplebucket/models/"))).endswith("/models/2/")
 
 
 def test_no_connection_stays_open(oss: OssServer, version: Path) -> None:

@@ -10,9 +10,11 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument, argument_group, kwds
 
 from tfs_notebook.accepted_flags import ACCEPTED_FLAGS, KNOWN_FLAGS
+from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.line import PATHS
 from tfs_notebook.notebook.option_groups import ServeHelpFormatter, grouped
 from tfs_notebook.options import FLAGS, NOTEBOOK_DEFAULTS, PUSH_OPTIONS, Flag
+from tfs_notebook.oss.address import check_spelling
 
 if TYPE_CHECKING:
     import argparse
@@ -63,13 +65,16 @@ def given_flags(arguments: argparse.Namespace) -> dict[str, Any]:
 def _value(flag: Flag, arguments: argparse.Namespace) -> Any:
     try:
         value = flag.parse(getattr(arguments, flag.name))
+        return _whole_path(value) if f"--{flag.name}" in PATHS else value
     except ValueError as error:
         raise UsageError(str(error)) from None
-    return _whole_path(value) if f"--{flag.name}" in PATHS else value
+    except ServingError as error:
+        raise UsageError(error.told) from None
 
 
 def _whole_path(path: str) -> str:
     """`path` from the root, as the one on the line; `~` and relative paths would not do in a config."""
+    check_spelling(path)
     if not path or "://" in path:
         return path
     return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - resolving links would show other names

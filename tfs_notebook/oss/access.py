@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.storage import parse_version
 from tfs_notebook.errors import ServingError, not_found
-from tfs_notebook.oss.address import OssAddress, is_oss
+from tfs_notebook.oss.address import OssAddress, check_spelling, is_oss
 from tfs_notebook.oss.store import Fault, StoreError
 
 if TYPE_CHECKING:
@@ -27,10 +27,14 @@ class Access:
         self._listed: dict[OssAddress, tuple[OssAddress, ...] | None] = {}
 
     def check(self, places: Iterable[str]) -> None:
-        """Raise ServingError when one of `places` (paths that are not in OSS are passed over) cannot be listed.
+        """Raise ServingError when one of `places` (paths that are not in OSS are passed over) cannot be listed, or is
+        nearly an address.
 
         Trouble that passes by itself is none.
         """
+        places = list(places)
+        for place in places:
+            check_spelling(place)
         roots = {OssAddress.parse(place).directory for place in places if is_oss(place)}
         for root in sorted(roots, key=lambda root: len(root.key)):
             self._below(root)

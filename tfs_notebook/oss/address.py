@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from tfs_notebook.errors import invalid_argument
+from tfs_notebook.oss.cache import PRIVATE
 
 SCHEME = "oss://"
+_NEARLY = re.compile(r"oss(:/*|//+)(?=[^/])", re.IGNORECASE)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 def is_oss(path: str) -> bool:
     """Whether `path` names something in OSS."""
     return path.startswith(SCHEME)
+
+
+def check_spelling(path: str) -> None:
+    """Raise ServingError for a path that does not exist and is nearly an address: `oss:/bucket/x`, `oss//bucket`."""
+    nearly = _NEARLY.match(path)
+    if nearly is not None and not is_oss(path) and not Path(path).exists():
+        meant = f"{SCHEME}{path[nearly.end() :]}"
+        raise invalid_argument(f"{path!r} is neither a path that exists nor an address in OSS: is {meant} meant?")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,6 +42,11 @@ class OssAddress:
             raise invalid_argument(
                 f"{text!r} is no address in OSS: oss://BUCKET/PREFIX/, where the bucket's name has 3 to 63 lower-case "
                 "letters, digits and hyphens (an endpoint is given by --oss_endpoint)"
+            )
+        if PRIVATE in key.split("/"):
+            raise invalid_argument(
+                f"{text!r} cannot be used: beside the copies of models, {PRIVATE} is where the synchronisation keeps "
+                "its own files. Give that prefix another name"
             )
         return cls(bucket, key.lstrip("/"))
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.completeness import GRAPH_FILES, TFLITE_FILE
+from tfs_notebook.errors import invalid_argument
+from tfs_notebook.oss.keys import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,6 +101,15 @@ def _agrees(version: Version, before: Look) -> bool:
         if is_new and stored.modified < before.time - _CLOCK_SECONDS:
             return False
     return True
+
+
+def check_marker(name: str) -> None:
+    """Raise ServingError when the marker cannot be called `name`; "" is for none."""
+    if name and ("/" in name or not name.strip() or name in (*GRAPH_FILES, TFLITE_FILE) or refusal(name)):
+        raise invalid_argument(
+            f"--oss_marker={name} is no name of a marker: it is the name of one object beside a version's "
+            f"{GRAPH_FILES[0]}, like _SUCCESS"
+        )
 
 
 @dataclass(frozen=True, slots=True)

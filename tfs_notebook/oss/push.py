@@ -95,18 +95,26 @@ class _Look:
 
     versions: Mapping[int, set[str]]
     claims: Mapping[int, StoredObject]
+    others: str
+    """What kind of other thing it is, "" when it is none."""
 
     @classmethod
     def of(cls, store: ObjectStore, root: OssAddress) -> _Look:
         versions: dict[int, set[str]] = {}
         claims = {}
+        models, is_version = set(), False
         for stored in store.list(root.key).objects:
             name, _, rest = stored.key.removeprefix(root.key).partition("/")
             if f"{name}/" == CLAIMS and (number := parse_version(rest)) is not None:
                 claims[number] = stored
             elif rest and (number := parse_version(name)) is not None:
                 versions.setdefault(number, set()).add(rest)
-        return cls(versions, claims)
+            elif name in GRAPHS and not rest:
+                is_version = True
+            elif _is_graph_of_version(rest):
+                models.add(name)
+        others = f"holds the models {', '.join(sorted(models)[:_SHOWN])}" if models else ""
+        return cls(versions, claims, "" if versions else "is a version itself" if is_version else others)
 
     @property
     def next(self) -> int:
@@ -114,9 +122,19 @@ class _Look:
         return max((0, *self.versions, *self.claims)) + 1
 
 
+_SHOWN = 8
+
+
+def _is_graph_of_version(path: str) -> bool:
+    number, _, name = path.partition("/")
+    return name in GRAPHS and parse_version(number) is not None
+
+
 def _claimed(store: ObjectStore, root: OssAddress, local: OutgoingVersion, version: int | None, marker: str) -> int:
     """The number that is now this push's own."""
     look, manifest = _Look.of(store, root), local.manifest()
+    if look.others:
+        raise _no_model(root, look.others)
     begun = [
         n for n, stored in look.claims.items() if stored.size == len(manifest) and _is(store, stored.key, manifest)
     ]
@@ -212,6 +230,14 @@ def _mixed(bucket: str, key: str) -> StoreError:
         Fault.EXISTS,
         f"{OssAddress(bucket, key)} is not of this model: somebody else writes this version, too",
         hint="push to another number, or delete first what is there",
+    )
+
+
+def _no_model(root: OssAddress, what: str) -> StoreError:
+    return StoreError(
+        Fault.REFUSED,
+        f"{root} {what}: it is no prefix above the versions of one model",
+        hint=f"push to a prefix of the model's own, like {root}NAME/",
     )
 
 
