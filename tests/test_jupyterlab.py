@@ -10,7 +10,10 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.notebook.lab import LabPage, chromium, jupyterlab, write_notebook
+from tests.notebook.test_table import status
 from tests.serving import config_text, label
+from tfs_notebook.engine.supply import SourceStatus, Transfer
+from tfs_notebook.notebook.table import as_html
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +52,24 @@ def table(page: Any) -> list[list[str]]:
         ".map(row => [...row.cells].map(cell => cell.innerText))"
     )
     return rows
+
+
+INDENTS = """() => [...document.querySelectorAll('td.tfs-name')].map(cell => {
+    const text = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT).nextNode(), range = document.createRange()
+    const start = text.data.length - text.data.trimStart().length
+    range.setStart(text, start); range.setEnd(text, start + 1)
+    return [text.data.trim(), range.getBoundingClientRect().left - cell.getBoundingClientRect().left]
+})"""
+
+
+def test_versions_stand_indented_below_their_source(page: Any) -> None:
+    root = "oss://examplebucket/models/"
+    transfer = Transfer("modelA/2", 1, 3, 120_000, 4_000_000, 1e6)
+    source = SourceStatus(root, "", "transferring", transfers=(transfer,), waiting={"modelB/1": "not uploaded yet"})
+    page.set_content(as_html(status(sources=(source,))))
+    indents = {name: left for name, left in page.evaluate(INDENTS) if "/" in name}
+    assert indents[root] < 1
+    assert indents["modelA/2"] == indents["modelB/1"] > 4
 
 
 @pytest.mark.timeout(180)

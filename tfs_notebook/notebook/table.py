@@ -41,7 +41,7 @@ _STYLE = """<style>
 .tfs-server .tfs-failed,
 .tfs-server .tfs-problem{color:color-mix(in srgb,var(--jp-error-color1,#f44336) 65%,currentColor)}
 .tfs-server .tfs-problem{white-space:pre-wrap;overflow-wrap:anywhere;margin:2px 0}
-.tfs-server td.tfs-name{max-width:24em;overflow:hidden;text-overflow:ellipsis}
+.tfs-server td.tfs-name{white-space:pre;max-width:24em;overflow:hidden;text-overflow:ellipsis}
 </style>"""
 
 
@@ -223,7 +223,7 @@ def _html_row(header: tuple[str, ...], row: Row) -> str:
     cells = []
     for title, cell in zip(header, row.cells, strict=True):
         if title in {"Model", "Source"}:
-            attributes = f' class="tfs-name" title="{escape(cell)}"'
+            attributes = f' class="tfs-name" title="{escape(cell.strip())}"'
         else:
             attributes = f' class="tfs-{row.tone}"' if title == "State" and row.tone else _number(title)
         cells.append(f"<td{attributes}>{escape(cell)}</td>")
