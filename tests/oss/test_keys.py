@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +49,13 @@ def test_what_could_leave_its_directory_or_cannot_be_a_name_is_refused(path: str
 @pytest.mark.parametrize("path", ["...", "..a", "a b", "模型/权重", "x" * 255, "-rf", "~", "%2F", "a:b", " "])
 def test_odd_names_are_names(path: str) -> None:
     assert list(tree(path).files) == [path]
+
+
+def test_control_characters_are_what_unicode_says() -> None:
+    for number in range(256):
+        refused = unicodedata.category(chr(number)) == "Cc"
+        for path in (f"a{chr(number)}b", f"a{chr(number)}ü"):
+            assert ("a control character" in refusal(path)) == refused
 
 
 def test_drawn_directories_are_skipped_and_empty_files_kept() -> None:

@@ -104,7 +104,7 @@ def refusal(path: str) -> str:
     """Why `path` cannot be a path below a directory, "" when it can."""
     if "\\" in path:
         return "has a backslash in it"
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in path):
+    if _has_control_character(path):
         return "has a control character in it"
     for part in path.split("/"):
         if not part:
@@ -114,6 +114,12 @@ def refusal(path: str) -> str:
         if len(part.encode()) > LONGEST_PART:
             return f"has a part of more than {LONGEST_PART} bytes"
     return ""
+
+
+def _has_control_character(path: str) -> bool:
+    if path.isascii():  # most keys, and each is looked at in every listing
+        return not path.isprintable()
+    return any(unicodedata.category(character) in ("Cc", "Cs") for character in path)
 
 
 def _files_that_are_directories(paths: Iterable[str]) -> dict[str, str]:
