@@ -181,8 +181,22 @@ def test_followers_hear_what_the_writer_says_and_for_which_policies(tmp_path: Pa
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"outlooks": 1}', b'{"m": {"coming": true}}'])
 def test_what_is_no_bulletin_or_report_tells_nothing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "outlook.json").write_bytes(content)
-    assert Crew(tmp_path).hear() == Bulletin()
+    reader = Crew(tmp_path)
+    assert reader.hear() == Bulletin()
+    Crew(tmp_path).say(Bulletin(last_look=1000.0))
+    assert reader.hear().last_look == 1000.0
+    (tmp_path / "outlook.json").write_bytes(content)
+    assert reader.hear().last_look == 1000.0
     assert Report.decode(content) is None
+
+
+def test_a_disk_that_is_full_does_not_keep_the_writer_from_telling(tmp_path: Path) -> None:
+    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
+    writer.say(Bulletin(published=frozenset({"m/1", "m/2"})))
+    assert one.hear().published == {"m/1", "m/2"}
+    (tmp_path / "outlook.json.new").mkdir()  # so that no other file can be written
+    writer.say(Bulletin(published=frozenset({"m/2"})))
+    assert one.hear().published == {"m/2"}
 
 
 def test_what_a_dead_writer_said_is_not_believed(tmp_path: Path) -> None:

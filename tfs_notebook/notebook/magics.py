@@ -179,7 +179,8 @@ class ServingMagics(Magics):
 
         now looks at once, and returns when what is new serves; pause fetches
         nothing more, while what is served stays; resume goes on, and begins
-        as now does.
+        as now does. Of kernels with one copy one fetches for all: any of them
+        can be asked.
         """
         __tracebackhide__ = True
         action = parse(self.tfs_sync, line).action

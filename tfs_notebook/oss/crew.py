@@ -122,8 +122,15 @@ class Crew:
             self._problem, self._failures = bulletin.problem, self._failures + 1
         content = replace(bulletin, failures=self._failures).encode()
         if content != self._said:
-            write_atomically(self._bulletin, content)
+            self._write_bulletin(content)
             self._said = content
+
+    def _write_bulletin(self, content: bytes) -> None:
+        try:
+            write_atomically(self._bulletin, content)
+        except OSError:  # a full disk has room for what is there, and others must hear before anything can be deleted
+            with self._bulletin.open("r+b") as file:
+                _overwrite(file.fileno(), content)
 
     # The others' side
 
@@ -131,27 +138,23 @@ class Crew:
         """Let the writer, whoever that is, know. Raises OSError."""
         if self._mine is not None and not stands_at(*self._mine):
             self._withdraw_report()
-        if self._mine is None:
+        while self._mine is None:
             path = self._followers / f"{uuid.uuid4().hex}.json"
             held = lock(path)
-            if held is None:
-                return
-            self._mine = path, held
+            if held is not None:  # else the writer was faster, and took it for one that a process had left
+                self._mine = path, held
         content = report.encode()
-        if content == self._reported:
-            return
-        _, held = self._mine
-        os.pwrite(held, content, 0)
-        os.ftruncate(held, len(content))
-        self._reported = content
+        if content != self._reported:
+            _overwrite(self._mine[1], content)
+            self._reported = content
 
     def hear(self) -> Bulletin:
         """What the writer has last said, nothing when it has not spoken yet."""
         try:
             found = self._bulletin.stat()
             stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if stamp != self._heard[0]:
-                self._heard = stamp, Bulletin.decode(self._bulletin.read_bytes()) or Bulletin()
+            if stamp != self._heard[0] and (bulletin := Bulletin.decode(self._bulletin.read_bytes())) is not None:
+                self._heard = stamp, bulletin  # else it may be being written
         except OSError:
             self._heard = None, Bulletin()
         return self._heard[1]
@@ -162,3 +165,8 @@ class Crew:
             path.unlink(missing_ok=True)
             unlock(held)
             self._mine, self._reported = None, b""
+
+
+def _overwrite(descriptor: int, content: bytes) -> None:
+    os.pwrite(descriptor, content, 0)
+    os.ftruncate(descriptor, len(content))
