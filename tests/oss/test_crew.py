@@ -376,6 +376,18 @@ def test_what_a_killed_writer_said_is_not_believed_by_those_that_follow_the_next
             until(lambda: seen.versions() == ["1"])
 
 
+def test_a_report_that_cannot_be_read_is_trouble_that_passes(oss: OssServer, models: Models, tmp_path: Path) -> None:
+    upload(oss, models, "modelA/1")
+    with watched(tmp_path, poll_seconds=1) as seen:
+        until(lambda: seen.versions() == ["1"])
+        strange = seen.directory().parent / PRIVATE / "followers" / "strange.json"
+        strange.mkdir()
+        until(lambda: "strange.json cannot be used (Is a directory)" in seen.problem)
+        strange.rmdir()
+        seen.mirror.sync_now()
+        until(lambda: seen.status.state == "in step" and not seen.problem)
+
+
 def test_a_killed_writer_is_replaced_and_its_download_continued(oss: OssServer, tmp_path: Path) -> None:
     large = os.urandom(20 << 20)
     oss.put(f"{PREFIX}/modelA/1/model.tflite", large)

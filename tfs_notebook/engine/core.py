@@ -220,11 +220,7 @@ class ServerCore:
 
         Any thread may ask.
         """
-        return any(
-            version.number == number and version.path.parent == Path(directory) and version.state is not State.END
-            for name in self.manager.models
-            for version in self.manager.versions(name)
-        )
+        return self.manager.in_use(Path(directory), number)
 
     def _outlook(self, name: str) -> Outlook:
         """What is on its way to the base path of a model, and what is not."""

@@ -86,6 +86,14 @@ class Manager:
         """Every model with a version, ended ones included."""
         return [model for model, versions in list(self._models.items()) if versions]
 
+    def in_use(self, directory: Path, number: int) -> bool:
+        """Whether a version in `directory` is loaded, or on its way to or from it, as any model's; for any thread."""
+        return any(
+            version.number == number and version.path.parent == directory and version.state is not State.END
+            for versions in list(self._models.values())
+            for version in list(versions.values())
+        )
+
     def taken_up(self, model: str) -> set[int]:
         """The numbers of the versions that are on their way or serving, the wanted and the unwanted."""
         return {n for n, version in self._models.get(model, {}).items() if version.state is not State.END}

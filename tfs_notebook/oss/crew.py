@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,8 @@ class Crew:
         if self._held is None:
             return
         if not self.has_lost_lock:  # else the bulletin is another's
-            self._bulletin.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._bulletin.unlink()
         unlock(self._held)
         self._held, self._said = None, b""
         self._reports.clear()

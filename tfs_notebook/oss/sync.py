@@ -202,9 +202,16 @@ class Sync:
         while (left := end - time.monotonic()) > 0 and not self._wake.wait(min(left, self._follow_seconds)):
             if not self._crew.writes:
                 self._report()
-            elif self._crew.attend():
+            elif self._attend():
                 break
         self._wake.clear()
+
+    def _attend(self) -> bool:
+        """Whether other processes report something else than before; a disk that cannot be read is told elsewhere."""
+        try:
+            return self._crew.attend()
+        except OSError:
+            return False
 
     def _turn(self) -> None:
         if self._crew.writes:
