@@ -52,12 +52,13 @@ class Tree:
         """The versions in the directory `base` by number; of several spellings of one number the last in byte order."""
         return {version.number: version for version in self._spellings(base)}
 
-    def outdone(self, base: str) -> Iterator[tuple[Version, Version]]:
-        """The versions in `base` that do not count, each with the one that does: the same number, spelt otherwise."""
+    def outdone(self, base: str) -> Iterator[str]:
+        """A line for each version in `base` that does not count, as another name spells the same number."""
         versions = self.versions(base)
         for version in self._spellings(base):
-            if version.path != (counting := versions[version.number]).path:
-                yield version, counting
+            number, taken = version.number, versions[version.number].path
+            if version.path != taken:
+                yield f"{version.path} and {taken} are one version, {number}: {taken}, the last by name, is taken"
 
     def _spellings(self, base: str) -> Iterator[Version]:
         """The version directories in `base` by name, in byte order."""

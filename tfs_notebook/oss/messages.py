@@ -81,6 +81,10 @@ class Bulletin:
         }
         return json.dumps(told).encode()
 
+    def judged(self, wants: Wants) -> Wants:
+        """Of `wants` those for which the outlooks are."""
+        return {base: policies for base, policies in wants.items() if set(policies) <= set(self.wants.get(base, ()))}
+
     @classmethod
     def decode(cls, content: bytes) -> Bulletin | None:
         """The bulletin in a file, None when that holds none."""

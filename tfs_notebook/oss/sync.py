@@ -317,11 +317,7 @@ class Sync:
             return
         warnings = [
             *told(look.tree.refused),
-            *(
-                f"{one.path} and {other.path} are one version, {one.number}: {other.path}, the last by name, is taken"
-                for base in sorted(wants)
-                for one, other in look.tree.outdone(base)
-            ),
+            *(line for base in sorted(wants) for line in look.tree.outdone(base)),
             *self._holdings.compare(look, intake.replacing),
             *(why for path, why in intake.unverified.items() if path in self.cache.published),
         ]
@@ -349,24 +345,15 @@ class Sync:
         looked = self._watch.time or self._look_time
         if (heard := self._bulletin) is not None:
             self._outlooks, looked = dict(heard.outlooks), heard.last_look
-            self._judged = {
-                b: policies for b, policies in self._wants.items() if set(policies) <= set(heard.wants.get(b, ()))
-            }
+            self._judged = heard.judged(self._wants)
         else:
             taken = self._taken
             self._outlooks = {base: self._outlook(base) for base in self._all_wants | taken}
             self._judged = taken
             if self._intake is not None:
+                published, problem = frozenset(self.cache.published), self._trouble.problem
                 with suppress(OSError):  # a full disk perhaps, which is told
-                    self._crew.say(
-                        Bulletin(
-                            self._outlooks,
-                            self._all_wants,
-                            frozenset(self.cache.published),
-                            looked,
-                            self._trouble.problem,
-                        )
-                    )
+                    self._crew.say(Bulletin(self._outlooks, self._all_wants, published, looked, problem))
         self._herald.tell_changes({base: (self.outlook(base), self._judged.get(base)) for base in self._wants})
         self._look_time = looked
 
