@@ -61,12 +61,15 @@ def test_two_kernels_share_one_copy_and_either_may_ask_for_a_look(kernel: Kernel
         for each in (kernel, other):
             each.run(f"{serve} --rest_api_port=0")
             assert "model  1        ● AVAILABLE" in each.run(show)
-        guide.put("modelA", 2)
-        guide.oss.clock_offset = 200
-        shown = other.run("%tfs_sync now")
-        assert re.search(rf"{ROOT}modelA/ +● following +\d\d:\d\d:\d\d", shown)
-        for each in (other, kernel):
-            assert "model  2        ● AVAILABLE" in each.run("%tfs_sync now\n" + show)
+        urls = [each.run("print(server.rest_url)").strip() for each in (kernel, other)]
+        with asking(urls[0], "model") as failures, asking(urls[1], "model") as others_failures:
+            guide.put("modelA", 2)
+            guide.oss.clock_offset = 200
+            shown = other.run("%tfs_sync now")
+            assert re.search(rf"{ROOT}modelA/ +● following +\d\d:\d\d:\d\d", shown)
+            for each in (other, kernel):
+                assert "model  2        ● AVAILABLE" in each.run("%tfs_sync now\n" + show)
+        assert failures + others_failures == []
         kernel.run("%tfs_stop")
         assert "● in step" in other.run("%tfs_sync now")
     finally:
