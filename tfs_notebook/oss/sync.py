@@ -141,6 +141,8 @@ class Sync:
     def outlook(self, base: str) -> Outlook:
         """What is known of a base path."""
         judged, found = self._judged, self._outlooks.get(base)
+        if found is not None and not self._trouble.is_passing:  # which may be newer than the outlook
+            found = replace(found, problem=self._trouble.problem or found.problem)
         if found is None or judged.get(base) != self._wants.get(base):
             waiting = found.waiting if found is not None else {}
             paused = _is_paused(self.root) if self._paused else None
