@@ -117,3 +117,15 @@ def test_a_network_that_is_down_is_told_in_the_servers_own_words(guide: Guide, t
         process.logged("cannot be reached")
         assert end(process) == 0
     assert not [line for line in process.log if "Retrying" in line]
+
+
+def test_keys_that_end_are_logged_with_when_they_are_tried_again(guide: Guide, tmp_path: Path) -> None:
+    rest_port, grpc_port = free_ports(2)
+    flags = f"--port={grpc_port}", f"--rest_api_port={rest_port}", "--oss_poll_wait_seconds=1"
+    with running(*flags, f"--model_base_path={ROOT}modelA/", f"--oss_cache_dir={tmp_path / 'copies'}") as process:
+        process.logged("Exporting HTTP/REST API at:")
+        guide.oss.revoke(guide.oss.key_id)
+        process.logged("InvalidAccessKeyId")
+        process.logged("(asked again in 3")
+        assert answer(rest_port, "default") == 1
+        assert end(process) == 0
