@@ -346,7 +346,7 @@ def test_the_disk_budget_makes_room_or_says_why_it_cannot(oss: OssServer, models
     with watched(tmp_path, model(policy=Latest(1)), keep_versions=None, disk_budget=2 * size + 10) as seen:
         for number in (1, 2, 3):
             upload(oss, models, f"modelA/{number}", model="half_plus_two")
-            until(lambda: str(number) in seen.versions())  # noqa: B023
+            until(lambda: str(number) in seen.versions(), timeout=50)  # noqa: B023 - each waits for the disk ten times
         until(lambda: seen.versions() == ["2", "3"])
         seen.mirror.want({"modelA": model(policy=Latest(3))})
         until(lambda: "disk budget" in seen.outlook().waiting.get(1, ""))
