@@ -27,7 +27,6 @@ try:
     from grpc._server import (
         _RECEIVE_MESSAGE_TOKEN,
         _abort,
-        _call_behavior,
         _Context,
         _is_rpc_state_active,
         _receive_message,
@@ -99,12 +98,17 @@ class Rpc:
             finally:
                 end()
         except Exception:
-            _log.exception("A call could not be answered")
+            _log.exception("A call could not be ended")
 
     def _answer(self, work: Work) -> None:
-        reply: Any
-        reply, is_reply = _call_behavior(self._event, self._state, lambda _, context: work(context), None, None)
-        if is_reply:
+        try:
+            reply = work(self.context)
+        except Exception as error:
+            if not self._state.aborted:  # else by `work`, which has said why
+                _log.exception("A call could not be answered")
+            with self._state.condition:
+                _abort(self._state, self._event.call, StatusCode.unknown, f"{type(error).__name__}: {error}".encode())
+        else:
             _status(self._event, self._state, reply)
 
     def finish_in_pool(self, work: Work, end: Callable[[], object]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ALONE_SECONDS = 0.001
-TOGETHER_SECONDS = 0.0002
+TOGETHER_SECONDS = 0.00005
 """A hop to another thread costs a quarter of this; longer calls are worth it when others wait for the loop."""
 
 
