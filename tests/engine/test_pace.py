@@ -5,73 +5,56 @@ from __future__ import annotations
 import pytest
 
 from tfs_notebook.engine.pace import LONG_SECONDS, QUICK_SECONDS, SAMPLES, WORDY_BYTES, Pace
-from tfs_notebook.engine.session import CALLING_THREAD, ONE_CORE, POOLS, THREAD_POOL
+from tfs_notebook.engine.session import CALLING_THREAD, THREAD_POOL
 
 FAST, SLOW, LONG = QUICK_SECONDS / 10, QUICK_SECONDS * 3, LONG_SECONDS * 2
 
 
-TRIALS = len(POOLS) * (1 + SAMPLES)
-"""The calls until something is chosen; the first of each pool does not count."""
-
-
-def learn(
-    pace: Pace,
-    *,
-    calling: float,
-    pools: float,
-    one_core: float | None = None,
-    size: int = 100,
-    calls: int = TRIALS + SAMPLES,
-) -> list[int]:
-    """Make calls that take so many seconds in each place, on one core by default as in the pools; where they ran."""
-    seconds = {CALLING_THREAD: calling, THREAD_POOL: pools, ONE_CORE: pools if one_core is None else one_core}
+def learn(pace: Pace, *, calling: float, pools: float, size: int = 100, calls: int = 3 * SAMPLES) -> list[int]:
+    """Make calls that take so many seconds on either side; where they ran."""
     ran = []
     for _ in range(calls):
         pool = pace.pool(size)
         ran.append(pool)
-        pace.record(pool, seconds[pool], size)
+        pace.record(pool, calling if pool == CALLING_THREAD else pools, size)
     return ran
 
 
 @pytest.mark.parametrize(
-    ("calling", "pools", "one_core", "chosen"),
+    ("calling", "pools", "chosen"),
     [
-        (FAST, 2 * FAST, 2 * FAST, CALLING_THREAD),
-        (1.2 * FAST, FAST, 2 * FAST, CALLING_THREAD),
-        (2 * FAST, FAST, 2 * FAST, THREAD_POOL),
-        (2 * FAST, 2 * FAST, FAST, ONE_CORE),
-        (2 * FAST, FAST, 1.2 * FAST, ONE_CORE),
-        (SLOW, 2 * SLOW, 2 * SLOW, CALLING_THREAD),
+        (FAST, 2 * FAST, CALLING_THREAD),
+        (1.2 * FAST, FAST, CALLING_THREAD),
+        (2 * FAST, FAST, THREAD_POOL),
+        (SLOW, 2 * SLOW, CALLING_THREAD),
     ],
 )
-def test_the_first_calls_try_everything_and_the_pools_must_gain(
-    calling: float, pools: float, one_core: float, chosen: int
-) -> None:
+def test_the_first_calls_try_both_and_the_pools_must_gain(calling: float, pools: float, chosen: int) -> None:
     pace = Pace(bounded=True)
-    trials = learn(pace, calling=calling, pools=pools, one_core=one_core, calls=TRIALS)
-    assert {pool: trials.count(pool) for pool in set(trials)} == dict.fromkeys(POOLS, SAMPLES + 1)
-    assert set(learn(pace, calling=calling, pools=pools, one_core=one_core)) == {chosen}
+    trials = learn(pace, calling=calling, pools=pools, calls=2 + 2 * SAMPLES)
+    assert {pool: trials.count(pool) for pool in set(trials)} == {CALLING_THREAD: SAMPLES + 1, THREAD_POOL: SAMPLES + 1}
+    assert set(learn(pace, calling=calling, pools=pools)) == {chosen}
 
 
 def test_the_calls_that_compile_the_graph_do_not_count() -> None:
     pace = Pace(bounded=True)
-    learn(pace, calling=100.0, pools=0.0, calls=len(POOLS))
+    learn(pace, calling=100.0, pools=0.0, calls=2)
     learn(pace, calling=FAST, pools=2 * FAST)
     assert pace.pool(100) == CALLING_THREAD
 
 
 def test_a_busy_cell_that_slows_most_calls_does_not_mislead() -> None:
     pace = Pace(bounded=True)
-    for call in range(TRIALS):
+    for call in range(2 + 2 * SAMPLES):
         pool = pace.pool(100)
-        disturbed = SLOW if pool == CALLING_THREAD and call % 6 != 1 else 0.0
+        disturbed = SLOW if pool == CALLING_THREAD and call % 8 != 3 else 0.0
         pace.record(pool, disturbed + (FAST if pool == CALLING_THREAD else 2 * FAST), 100)
     assert pace.pool(100) == CALLING_THREAD
 
 
 def test_nothing_is_expected_before_enough_is_known() -> None:
     pace = Pace(bounded=True)
-    for _ in range(TRIALS):
+    for _ in range(2 + 2 * SAMPLES):
         assert pace.expected_seconds(100) is None
         learn(pace, calling=FAST, pools=2 * FAST, calls=1)
     learn(pace, calling=FAST, pools=2 * FAST, calls=SAMPLES)
@@ -84,15 +67,9 @@ def test_the_least_of_the_last_calls_is_expected() -> None:
     assert (pace.pool(100), pace.expected_seconds(100)) == (CALLING_THREAD, SLOW)
 
 
-def test_a_call_on_one_core_is_expected_to_take_as_long_as_the_last_ones() -> None:
-    pace = Pace(bounded=True)
-    learn(pace, calling=2 * FAST, pools=3 * FAST, one_core=FAST)
-    assert (pace.pool(100), pace.expected_seconds(100)) == (ONE_CORE, FAST)
-
-
 def test_nothing_is_expected_of_a_signature_that_prefers_the_pools() -> None:
     pace = Pace(bounded=True)
-    learn(pace, calling=2 * FAST, pools=FAST, one_core=2 * FAST)
+    learn(pace, calling=2 * FAST, pools=FAST)
     assert pace.expected_seconds(100) is None
 
 
@@ -136,21 +113,13 @@ def test_a_signature_without_inputs_learns_too() -> None:
     assert pace.expected_seconds(0) == FAST
 
 
-def test_a_long_call_is_tried_once_and_goes_to_the_pools_where_it_can_be_ended() -> None:
+def test_a_long_call_goes_to_the_pools_where_it_can_be_ended() -> None:
     pace = Pace(bounded=True)
-    trials = learn(pace, calling=LONG, pools=2 * LONG, one_core=4 * LONG, calls=2 * len(POOLS))
-    assert {pool: trials.count(pool) for pool in set(trials)} == dict.fromkeys(POOLS, 2)
-    assert set(learn(pace, calling=LONG, pools=2 * LONG)) == {THREAD_POOL}
-    assert pace.expected_seconds(100) is None
-
-
-def test_calls_that_become_short_are_tried_everywhere_again() -> None:
-    pace = Pace(bounded=True)
-    learn(pace, calling=LONG, pools=LONG)
-    learn(pace, calling=2 * FAST, pools=2 * FAST, one_core=FAST, calls=2 * SAMPLES + TRIALS)
-    assert (pace.pool(100), pace.expected_seconds(100)) == (ONE_CORE, FAST)
-    learn(pace, calling=LONG, pools=LONG, calls=2 * SAMPLES)
+    learn(pace, calling=LONG, pools=2 * LONG)
     assert (pace.pool(100), pace.expected_seconds(100)) == (THREAD_POOL, None)
+    assert set(learn(pace, calling=LONG, pools=2 * LONG, calls=4 * SAMPLES)) == {THREAD_POOL}
+    learn(pace, calling=FAST, pools=2 * FAST, calls=4 * SAMPLES)
+    assert (pace.pool(100), pace.expected_seconds(100)) == (CALLING_THREAD, FAST)
 
 
 def test_nothing_is_expected_of_a_call_whose_answer_takes_long_to_write() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +12,11 @@ import pytest
 import tensorflow as tf
 
 from tfs_notebook.engine import session
-from tfs_notebook.engine.session import CALLING_THREAD, HAS_RAW_RUN, ONE_CORE, POOLS, THREAD_POOL, Runner, load_into
+from tfs_notebook.engine.session import CALLING_THREAD, HAS_RAW_RUN, THREAD_POOL, Runner, load_into
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.conftest import Models
 
@@ -51,7 +51,7 @@ def test_this_tensorflow_has_the_raw_run() -> None:
         assert callable(getattr(session, name))
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", [CALLING_THREAD, THREAD_POOL])
 @pytest.mark.parametrize("timeout", [None, 10.0])
 def test_run(models: Models, raw: bool, pool: int, timeout: float | None) -> None:
     with running(models.path("half_plus_two") / "1") as (runner, inputs, outputs):
@@ -89,43 +89,6 @@ def test_the_calling_thread_computes_itself(models: Models) -> None:
 
         assert share_of_this_thread(CALLING_THREAD) > 0.9
         assert share_of_this_thread(THREAD_POOL) < 0.8
-
-
-def test_a_call_on_one_core_shares_nothing_out() -> None:
-    """Over however many cores TensorFlow shares other calls, one thread does nearly all of this one's work."""
-    square = np.ones((2048, 2048), np.float32)
-    of_product = tf.compat.v1.Session(graph=tf.Graph())
-    with of_product.graph.as_default():
-        x = tf.compat.v1.placeholder(tf.float32, square.shape)
-        product = tf.matmul(x, x)
-    runner = Runner(of_product)
-    call = runner.callable_in(ONE_CORE, [x.name], [product.name])
-    assert call is not None
-    call([square[:1].repeat(2048, 0)])  # compiles
-    before = _seconds_by_thread()
-    (answer,) = call([square])
-    spent = [seconds - before.get(thread, 0.0) for thread, seconds in _seconds_by_thread().items()]
-    assert max(spent) > 0.9 * sum(spent), [x for x in spent if x]
-    assert answer[0, 0] == 2048
-    runner.close()
-
-
-def _seconds_by_thread() -> dict[int, float]:
-    tasks = Path("/proc/self/task")
-    return {int(task.name): int((task / "schedstat").read_text().split()[0]) / 1e9 for task in tasks.iterdir()}
-
-
-@pytest.mark.parametrize("pool", POOLS)
-def test_a_callable_gives_what_a_run_does(models: Models, pool: int) -> None:
-    with running(models.path("cnn") / "1") as (runner, inputs, outputs):
-        image = np.random.default_rng(0).random((3, 28, 28, 1), np.float32)
-        call = runner.callable_in(pool, list(inputs.values()), list(outputs.values()))
-        assert call is not None
-        feeds: dict[Any, np.ndarray] = {runner.tensor(inputs["keras_tensor"]): image}
-        (expected,) = runner.run(feeds, [runner.tensor(outputs["output_0"])], pool=THREAD_POOL, timeout=None)
-        (probabilities,) = call([image])
-        assert probabilities.shape == (3, 10)
-        assert np.allclose(probabilities, expected, atol=1e-6)
 
 
 def test_a_tensor_that_is_not_there(models: Models, raw: bool) -> None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from tfs_notebook.engine.pace import Pace
-from tfs_notebook.engine.session import THREAD_POOL, Runner, load_into
+from tfs_notebook.engine.session import CALLING_THREAD, Runner, load_into
 from tfs_notebook.engine.session_overrides import override
 from tfs_notebook.engine.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
@@ -226,30 +226,30 @@ class _Callable:
         self._feeds = feeds
         self._all_fetches = list(fetches.values())
         self._dtypes = [(alias, spec.numpy_dtype) for alias, spec in signature.inputs.items()]
-        self._quick: dict[int, Callable[[list[np.ndarray]], list[np.ndarray]] | None] = {}
+        self._quick: Callable[[list[np.ndarray]], list[np.ndarray]] | None = None
         self._has_quick = bounded and not self.takes_strings
 
     def run(
         self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None, pool: int, timeout: float | None
     ) -> list[Any]:
         """The values of `outputs`, by default of all, in their order."""
-        if pool != THREAD_POOL and outputs is None and self._has_quick:
+        if pool == CALLING_THREAD and outputs is None and self._has_quick:
             arrays = [array for alias, dtype in self._dtypes if (array := inputs[alias]).dtype == dtype]
             if len(arrays) == len(self._dtypes):  # of a wrong dtype only the session says what the C++ server says
-                quick = self._quick[pool] if pool in self._quick else self._make_quick(pool)
-                if quick is not None:
-                    return quick(arrays)
+                if self._quick is None:
+                    self._make_quick()
+                if self._quick is not None:
+                    return self._quick(arrays)
         feeds = {self._feeds[alias]: array for alias, array in inputs.items()}
         if len(feeds) < len(inputs):
             raise invalid_argument(_fed_twice(self.signature, inputs))
         fetches = self._all_fetches if outputs is None else [self.fetches[alias] for alias in outputs]
         return self._runner.run(feeds, fetches, pool=pool, timeout=timeout)
 
-    def _make_quick(self, pool: int) -> Callable[[list[np.ndarray]], list[np.ndarray]] | None:
+    def _make_quick(self) -> None:
         inputs, outputs = self.signature.inputs.values(), self.signature.outputs.values()
-        quick = self._runner.callable_in(pool, [i.name for i in inputs], [o.name for o in outputs])
-        self._quick[pool] = quick
-        return quick
+        self._quick = self._runner.callable_on_this_thread([i.name for i in inputs], [o.name for o in outputs])
+        self._has_quick = self._quick is not None
 
 
 def _as_array(value: Any) -> np.ndarray:

@@ -4,16 +4,10 @@ A graph session is what TensorFlow Serving runs SavedModels in, TF1 and TF2 alik
 shape check that the C++ server does not have, gives the C++ server's error texts, and costs 5 µs where `Session.run`
 costs 160; a callable made beforehand finds its feeds and fetches without looking them up, which saves a fifth of a
 small call. With `inter_op_thread_pool=-1` the graph runs on the calling thread; it cannot be timed out there.
-
-TensorFlow shares each operation out over the cores. That costs a small convolution more than it gains, and over how
-many is settled for the whole process by whoever runs first, the user's own training for instance. Its run handlers are
-the only pools beside that: here they give an operation one thread, so that a call keeps to one core.
 """
 
 from __future__ import annotations
 
-import os
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +21,6 @@ if TYPE_CHECKING:
 
 CALLING_THREAD = -1
 THREAD_POOL = 0
-ONE_CORE = 1
-"""A call on another thread, none of whose operations is shared out."""
-POOLS = (THREAD_POOL, CALLING_THREAD, ONE_CORE)
 
 try:
     from tensorflow.python.client.pywrap_tf_session import (
@@ -65,9 +56,8 @@ class Runner:
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        self._untimed = {pool: _make_options(pool, 0) for pool in POOLS}
+        self._untimed = {pool: _make_options(pool, 0) for pool in (CALLING_THREAD, THREAD_POOL)}
         self._callables: list[Any] = []
-        _make_run_handlers()
 
     def tensor(self, name: str) -> Any:
         """What `run` takes for the tensor `name`. Raises KeyError or ValueError when there is none."""
@@ -95,16 +85,17 @@ class Runner:
             return values
         return list(self._session.run(fetches, feeds, options=options))
 
-    def callable_in(
-        self, pool: int, feeds: Sequence[str], fetches: Sequence[str]
+    def callable_on_this_thread(
+        self, feeds: Sequence[str], fetches: Sequence[str]
     ) -> Callable[[list[np.ndarray]], list[np.ndarray]] | None:
-        """What runs the graph in `pool` for arrays in the order of `feeds`, which must have their dtypes.
+        """What runs the graph on the calling thread for arrays in the order of `feeds`, which must have their dtypes.
 
-        None when TensorFlow does not make one. It cannot be timed out.
+        None when TensorFlow does not make one.
         """
         if not HAS_RAW_RUN:
             return None
-        options = CallableOptions(feed=feeds, fetch=fetches, run_options=_run_options(pool, 0))
+        run_options = tf.compat.v1.RunOptions(inter_op_thread_pool=CALLING_THREAD)
+        options = CallableOptions(feed=feeds, fetch=fetches, run_options=run_options)
         try:
             made = self._session._make_callable_from_options(options)  # noqa: SLF001
         except tf.errors.OpError:  # two inputs are the same tensor
@@ -121,32 +112,11 @@ class Runner:
             _free(options)
 
 
-def _run_options(pool: int, timeout_ms: int) -> Any:
-    options = tf.compat.v1.RunOptions(inter_op_thread_pool=min(pool, THREAD_POOL), timeout_in_ms=timeout_ms)
-    options.experimental.use_run_handler_pool = pool == ONE_CORE
-    return options
-
-
 def _make_options(pool: int, timeout_ms: int) -> Any:
-    options = _run_options(pool, timeout_ms)
+    options = tf.compat.v1.RunOptions(inter_op_thread_pool=pool, timeout_in_ms=timeout_ms)
     return TF_NewBufferFromString(options.SerializeToString()) if HAS_RAW_RUN else options
 
 
 def _free(options: Any) -> None:
     if HAS_RAW_RUN:  # Python does not own the buffers of the C API
         TF_DeleteBuffer(options)
-
-
-@cache
-def _make_run_handlers() -> None:
-    """Make the process's run handlers: the first session that runs in them says how many threads they have.
-
-    To be called once another session is there, which has settled over how many cores all else is shared out.
-    """
-    config = tf.compat.v1.ConfigProto(
-        inter_op_parallelism_threads=os.cpu_count() or 1, intra_op_parallelism_threads=1, device_count={"GPU": 0}
-    )
-    with tf.compat.v1.Session(graph=tf.Graph(), config=config) as session:
-        with session.graph.as_default():
-            nothing = tf.no_op()
-        session.run(nothing, options=_run_options(ONE_CORE, 0))
