@@ -44,7 +44,7 @@ def server(way: str, models: Models) -> Iterator[Server]:
 
 
 @pytest.fixture
-def predict(server: Server) -> Iterator[Callable[..., Any]]:
+def predict(server: Server) -> Iterator[grpc.UnaryUnaryMultiCallable]:
     """Predict of bytes to bytes."""
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(server.grpc_target, options) as channel:
@@ -73,12 +73,12 @@ def test_this_grpcio_has_the_short_way() -> None:
     assert grpc_calls.HAS_SHORT_WAY
 
 
-def test_answers(predict: Callable[..., Any]) -> None:
+def test_answers(predict: Any) -> None:
     for number in range(LEARNT):
         assert output(predict(message("half_plus_two", "x", [number, 1]))) == [number / 2 + 2, 2.5]
 
 
-def test_a_message_that_is_read_on_a_thread(predict: Callable[..., Any]) -> None:
+def test_a_message_that_is_read_on_a_thread(predict: Any) -> None:
     ones = np.ones(1 << 20, np.float32)
     assert output(predict(message("half_plus_two", "x", ones))) == [2.5] * ones.size
 
@@ -94,7 +94,7 @@ def test_a_message_that_is_read_on_a_thread(predict: Callable[..., Any]) -> None
         (b"", "INVALID_ARGUMENT", "Missing ModelSpec"),
     ],
 )
-def test_refusals(predict: Callable[..., Any], request_bytes: bytes, code: str, text: str) -> None:
+def test_refusals(predict: Any, request_bytes: bytes, code: str, text: str) -> None:
     for _ in range(3):
         refused, details = refusal(lambda: predict(request_bytes))
         assert refused is grpc.StatusCode[code]
@@ -102,7 +102,7 @@ def test_refusals(predict: Callable[..., Any], request_bytes: bytes, code: str, 
     assert output(predict(message("half_plus_two", "x", [1]))) == [2.5]
 
 
-def test_a_call_without_a_message(server: Server, predict: Callable[..., Any]) -> None:
+def test_a_call_without_a_message(server: Server, predict: Any) -> None:
     with grpc.insecure_channel(server.grpc_target) as channel:
         code, text = refusal(lambda: channel.stream_unary(PREDICT)(iter([])))
     assert code is grpc.StatusCode.UNIMPLEMENTED
@@ -110,16 +110,16 @@ def test_a_call_without_a_message(server: Server, predict: Callable[..., Any]) -
     assert output(predict(message("half_plus_two", "x", [1]))) == [2.5]
 
 
-def test_a_caller_who_goes(server: Server, predict: Callable[..., Any]) -> None:
+def test_a_caller_who_goes(server: Server, predict: Any) -> None:
     loaded = server._core.manager.registry.serving["slow"][1]
-    call = predict.future(message("slow", "seconds", 0.5))  # type: ignore[attr-defined]
+    call = predict.future(message("slow", "seconds", 0.5))
     until(lambda: loaded._pins == 1)
     call.cancel()
     until(lambda: loaded._pins == 0, "the version stays pinned")
     assert output(predict(message("half_plus_two", "x", [1]))) == [2.5]
 
 
-def test_many_callers_at_a_time(predict: Callable[..., Any]) -> None:
+def test_many_callers_at_a_time(predict: Any) -> None:
     def ask(number: int) -> bool:
         return output(predict(message("half_plus_two", "x", [number]))) == [number / 2 + 2]
 
@@ -128,13 +128,11 @@ def test_many_callers_at_a_time(predict: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("way", ["short"], indirect=True)
-def test_a_short_call_is_answered_though_slow_ones_have_all_threads(
-    server: Server, predict: Callable[..., Any]
-) -> None:
+def test_a_short_call_is_answered_though_slow_ones_have_all_threads(server: Server, predict: Any) -> None:
     for _ in range(LEARNT):
         predict(message("half_plus_two", "x", [1]))
     loaded = server._core.manager.registry.serving["slow"][1]
-    slow = [predict.future(message("slow", "seconds", 60), timeout=8) for _ in range(4)]  # type: ignore[attr-defined]
+    slow = [predict.future(message("slow", "seconds", 60), timeout=8) for _ in range(4)]
     until(lambda: loaded._pins == 4)
     assert output(predict(message("half_plus_two", "x", [1]), timeout=5)) == [2.5]
     assert not any(call.done() for call in slow)

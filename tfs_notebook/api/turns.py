@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 ALONE_SECONDS = 0.001
 TOGETHER_SECONDS = 0.00005
-"""A hop to another thread costs a quarter of this; longer calls are worth it when others wait for the loop."""
+"""A hop to another thread costs about as much; longer calls are worth it when others wait for the loop."""
 
 
 class Turns:
