@@ -114,7 +114,7 @@ class Endpoints:
         calls = CheckedCall if options.enable_signature_method_name_check else Call
         self._inference.call_type = self._metrics.counted(calls) if metrics else calls
         if old_rest is not None and old_rest is not rest:
-            await old_rest.stop_listening()
+            old_rest.stop_listening()
             self._close_aside(old_rest.close(_DRAIN_SECONDS))
         for place, asked in places.items():
             await place.settle(asked)
@@ -161,10 +161,10 @@ class Endpoints:
         if self._rest is not None and self._rest.listens_as(wanted):
             return self._rest
         if self._rest is not None and self._rest.port == wanted.port:
-            await self._rest.stop_listening()  # the same port on another interface: only one of the two can have it
+            self._rest.stop_listening()  # the same port on another interface: only one of the two can have it
         server = RestServer(self._inference, self._metrics, wanted)
         try:
-            await server.start()
+            await server.listen()
         except OSError as error:
             await self._back_to_old_rest(None)
             raise refusal("rest_api_port", wanted.host, wanted.port, error) from None

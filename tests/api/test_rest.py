@@ -15,7 +15,7 @@ import pytest
 
 import tfs_notebook
 from tests.serving import ALL, ask, ask_on, config_text, connect, label, serving_threads, until
-from tfs_notebook.api import rest_connections
+from tfs_notebook.api import http_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -687,7 +687,7 @@ def test_a_page_of_another_site_may_ask_when_that_is_wanted(models: Models, opti
 
 
 def test_more_connections_than_the_kernel_has_files_for(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rest_connections, "most_connections", lambda: 20)
+    monkeypatch.setattr(http_server, "most_connections", lambda: 20)
     with (
         tfs_notebook.serve(str(models.path("half_plus_two")), rest_api_port=0, port=0) as server,
         ExitStack() as stack,
@@ -705,34 +705,34 @@ def test_more_connections_than_the_kernel_has_files_for(models: Models, monkeypa
 
 
 def connections(server: Server) -> int:
-    return server._endpoints._rest._connections.count
+    return len(server._endpoints._rest._http.connections)
 
 
 def test_a_client_that_does_not_read_is_not_sent_more(server: Server) -> None:
     """It asks for 60 MB in small replies; what does not fit into the operating system's buffers is not made."""
     asked = 20_000
-    counted = server._endpoints._rest._connections
+    counted = server._endpoints._rest._http
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(("127.0.0.1", int(server.rest_url.rpartition(":")[2])))
-        before = counted.requests_count
+        before = counted.answered
         requests = b"GET /v1/models/dtypes/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n" * asked
         sending = threading.Thread(target=_ignore_broken_pipe, args=(sock, requests))
         sending.start()
-        until(lambda: counted.requests_count > before)
+        until(lambda: counted.answered > before)
         others = 0
 
         def rests() -> bool:
             """Whether nothing more is made for it while others are answered."""
             nonlocal others
-            made = counted.requests_count - others
+            made = counted.answered - others
             for _ in range(20):
                 assert ask(server, "GET", "/v1/models/cnn").status == 200
             others += 20
-            return counted.requests_count - others == made
+            return counted.answered - others == made
 
         until(rests)
-        assert counted.requests_count - others - before < asked / 2
+        assert counted.answered - others - before < asked / 2
     sending.join()
 
 
@@ -752,7 +752,7 @@ def test_a_long_reply_leaves_before_the_server_has_stopped(models: Models) -> No
         stopping = threading.Thread(target=server.stop)
         stopping.start()
         until(lambda: not rest.listening)
-        assert rest._connections.count == 1  # most of it is still to leave
+        assert len(rest._http.connections) == 1  # most of it is still to leave
         reply += read_all(sock)
         stopping.join()
     head, _, sent = reply.partition(b"\r\n\r\n")

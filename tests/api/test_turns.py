@@ -78,7 +78,7 @@ def test_calls_of_unknown_time_hold_up_none_that_are_known() -> None:
     go_on = threading.Event()
 
     async def main(turns: Turns) -> str:
-        unknown = [asyncio.ensure_future(turns.run(go_on.wait, lambda: None, seconds=None)) for _ in range(10)]
+        unknown = [turns.run(go_on.wait, lambda: None, seconds=None) for _ in range(10)]
         known = await turns.run(*Works().make("a"), seconds=MEDIUM)
         go_on.set()
         await asyncio.gather(*unknown)
@@ -129,9 +129,7 @@ def test_a_short_call_that_nobody_waits_for_any_more_is_not_made() -> None:
     works = Works()
 
     async def main(turns: Turns) -> str:
-        given_up = asyncio.ensure_future(turns.run(*works.make("a"), seconds=SHORT))
-        await asyncio.sleep(0)
-        other = asyncio.ensure_future(turns.run(*works.make("b"), seconds=SHORT))
+        given_up, other = (turns.run(*works.make(name), seconds=SHORT) for name in "ab")
         given_up.cancel()
         return await other
 
@@ -144,8 +142,8 @@ def test_what_waits_for_a_thread_when_this_closes_is_let_go_of() -> None:
 
     async def main() -> None:
         turns = Turns(1)
-        slow = asyncio.ensure_future(turns.run(go_on.wait, lambda: None, seconds=None))
-        waiting = asyncio.ensure_future(turns.run(*works.make("a"), seconds=None))
+        slow = turns.run(go_on.wait, lambda: None, seconds=None)
+        waiting = turns.run(*works.make("a"), seconds=None)
         await asyncio.sleep(0)
         turns.close()
         with pytest.raises(asyncio.CancelledError):

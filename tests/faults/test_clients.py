@@ -103,8 +103,8 @@ def test_a_client_that_is_killed_before_its_body_is_whole(server: Server) -> Non
         process.wait()
     assert_answers(server)
     assert_nothing_pinned(server)
-    count = server._endpoints._rest._connections
-    until(lambda: count.count == 0, "the connection of a dead client is kept")
+    http = server._endpoints._rest._http
+    until(lambda: not http.connections, "the connection of a dead client is kept")
 
 
 @pytest.fixture

@@ -6,25 +6,22 @@ another type then.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
 from tfs_notebook.api.metrics_text import metrics_text
-from tfs_notebook.api.rest_body import Refused
+from tfs_notebook.api.request_counts import CountedRequest
 from tfs_notebook.engine.batch_counts import BatchCounts
 from tfs_notebook.engine.counters import Counter, Histogram
 from tfs_notebook.engine.load_counts import LoadCounts
 from tfs_notebook.engine.request_log import log_counter
 from tfs_notebook.engine.stats import BOUNDS_US
 from tfs_notebook.engine.warmup_counts import WarmupCounts
-from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy as np
-    from typing_extensions import Self
 
     from tfs_notebook.api.inference import Call
     from tfs_notebook.engine.counters import Labels
@@ -105,37 +102,3 @@ class Metrics:
         """As TensorFlow Serving does of MultiInference, and of nothing else."""
         self._examples.add(model, by=count)
         self._example_counts.record(count, model)
-
-
-class CountedRequest:
-    """A request under way: counted by model and status when it ends, and its time when it ends well."""
-
-    __slots__ = ("_entrypoint", "_latency", "_requests", "_started", "api", "model")
-
-    def __init__(self, requests: Counter, latency: Histogram, entrypoint: str, model: str, api: str) -> None:
-        self.model = model
-        self.api = api
-        self._requests = requests
-        self._latency = latency
-        self._entrypoint = entrypoint
-        self._started = time.perf_counter()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if error is None:
-            micros = (time.perf_counter() - self._started) * 1e6
-            self._latency.record(micros, self.model, self.api, self._entrypoint)
-            self._requests.add(self.model, "OK")
-        else:
-            self._requests.add(self.model, _code(error).name)
-
-
-def _code(error: BaseException) -> Code:
-    """The status of a request that ended with `error`, as the client hears it; CANCELLED when it has gone."""
-    if isinstance(error, (ServingError, Refused)):
-        return error.code
-    if isinstance(error, (ConnectionError, asyncio.CancelledError)):
-        return Code.CANCELLED
-    return Code.RESOURCE_EXHAUSTED if isinstance(error, MemoryError) else Code.INTERNAL

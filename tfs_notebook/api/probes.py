@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from aiohttp import web
+
+from tfs_notebook.api.http_messages import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _PATHS = frozenset({"/livez", "/readyz"})
 
 
-def probe(method: str, path: str, not_ready: Callable[[], Mapping[str, str]], *, told: bool) -> web.Response | None:
+def probe(method: str, path: str, not_ready: Callable[[], Mapping[str, str]], *, told: bool) -> Reply | None:
     """The reply to a probe, None for another path or method.
 
     `/livez`: 200 `{"live": true}`, for as long as requests are answered. `/readyz`: 200 `{"ready": true}` when every
@@ -35,6 +36,5 @@ def probe(method: str, path: str, not_ready: Callable[[], Mapping[str, str]], *,
     return _reply(503, {"ready": False, "models": models} if told else {"ready": False})
 
 
-def _reply(status: int, value: Mapping[str, Any]) -> web.Response:
-    headers = {"Cache-Control": "no-store"}
-    return web.Response(status=status, body=orjson.dumps(value), content_type="application/json", headers=headers)
+def _reply(status: int, value: Mapping[str, Any]) -> Reply:
+    return Reply(status, orjson.dumps(value), headers=[(b"Cache-Control", b"no-store")])

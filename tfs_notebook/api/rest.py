@@ -1,36 +1,30 @@
-"""REST: aiohttp's low-level server, who may ask it, and what is answered outside TensorFlow Serving's API."""
+"""REST: who may ask, and what is answered outside TensorFlow Serving's API."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import re
-import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from aiohttp import web
+from typing import TYPE_CHECKING
 
 from tfs_notebook.api import json_codec
 from tfs_notebook.api.auth import LOCAL_NAMES, foreign_origin, host_name, names_this_server, token_matches
+from tfs_notebook.api.http_messages import Reply, Request
+from tfs_notebook.api.http_server import HttpServer
 from tfs_notebook.api.probes import probe
 from tfs_notebook.api.rest_api import RestApi
-from tfs_notebook.api.rest_body import Refused
-from tfs_notebook.api.rest_connections import Connections
-from tfs_notebook.api.rest_gzip import compressed
-from tfs_notebook.api.rest_reply import JsonReply
+from tfs_notebook.api.rest_body import Refused, too_large
+from tfs_notebook.api.rest_gzip import accepts_gzip, compressed
 from tfs_notebook.api.routes import route
 from tfs_notebook.api.turns import Turns
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from aiohttp.http_parser import RawRequestMessage
-    from aiohttp.streams import StreamReader
+    from collections.abc import Awaitable
 
     from tfs_notebook.api.inference import Inference
     from tfs_notebook.api.metrics import Metrics
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _HTTP_STATUS = {
@@ -39,19 +33,15 @@ _HTTP_STATUS = {
     Code.FAILED_PRECONDITION: 400, Code.ABORTED: 409, Code.OUT_OF_RANGE: 400, Code.UNIMPLEMENTED: 501,
     Code.UNAVAILABLE: 503, Code.UNAUTHENTICATED: 401,
 }  # fmt: skip
-_REASONS = {429: "Client Error", 499: "Client Error", 504: "Gateway Time-out"}
-"""Where libevent's words are not aiohttp's."""
-_MAX_LINE = 64 << 10
-"""Bytes of a request line or header; a browser sends the cookies of every port of localhost."""
 _LONGEST_HOST = 256
 _OUTSIDE = frozenset({"OPTIONS", "TRACE", "CONNECT"})
 """What never reaches the API or the metrics; a preflight is let in without a token."""
-_ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
-_CORS = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "POST, GET",
-    "Access-Control-Allow-Headers": "Content-Type",
-}
+_TEXT = b"text/plain"
+_CORS = (
+    (b"Access-Control-Allow-Origin", b"*"),
+    (b"Access-Control-Allow-Methods", b"POST, GET"),
+    (b"Access-Control-Allow-Headers", b"Content-Type"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,24 +69,12 @@ class RestServer:
     def __init__(self, inference: Inference, metrics: Metrics, options: RestOptions) -> None:
         self.options = options
         self.port = 0
+        self.closing = False
         self._inference = inference
         self._metrics = metrics
         self._turns = Turns(options.threads)
-        self._loop = asyncio.get_running_loop()
-        self._connections = Connections(
-            self._handle,
-            request_factory=self._make_request,
-            access_log=None,
-            logger=_log,
-            handler_cancellation=True,  # what has not begun is not run for a client that has gone
-            auto_decompress=False,
-            max_line_size=_MAX_LINE,
-            max_field_size=_MAX_LINE,
-        )
+        self._http = HttpServer(self)
         self._api = RestApi(inference, self._turns, self)
-        self._runner = web.ServerRunner(self._connections, handle_signals=False, shutdown_timeout=0.0)
-        self._site: web.TCPSite | None = None
-        self._closing = False
 
     # Life
 
@@ -108,137 +86,165 @@ class RestServer:
         """Whether this listens where `wanted` asks to, so that only `options` need to be replaced."""
         return wanted.host == self.options.host and wanted.port in {self.port, self.options.port}
 
-    async def start(self) -> None:
-        """Listen. Raises OSError when the port is taken."""
-        await self._runner.setup()
-        try:
-            await self.listen()
-        except BaseException:
-            await self.close()
-            raise
-        self.port = self._runner.addresses[0][1]
-
     async def listen(self) -> None:
         """Accept connections (again). Raises OSError when the port is taken."""
-        site = web.TCPSite(self._runner, self.options.host, self.port or self.options.port, reuse_address=True)
-        await site.start()
-        self._site = site
+        self.port = await self._http.listen(self.options.host, self.port or self.options.port)
 
     @property
     def alone(self) -> bool:
         """Whether no other connection is open, on which a request could be waiting."""
-        return self._connections.count < 2
+        return len(self._http.connections) < 2
 
     @property
     def listening(self) -> bool:
         """Whether new connections are accepted."""
-        return self._site is not None
+        return self._http.listening
 
-    async def stop_listening(self) -> None:
+    def stop_listening(self) -> None:
         """Accept no more connections; those that are open go on."""
-        if self._site is not None:
-            site, self._site = self._site, None
-            await site.stop()
+        self._http.stop_listening()
 
     async def close(self, timeout: float = 5.0) -> None:
         """Stop listening, let the replies under way leave within `timeout` seconds, close the connections."""
-        self._closing = True
-        deadline = time.monotonic() + timeout
+        self.closing = True
         try:
-            await self.stop_listening()
-            self._connections.close_idle()
-            while self._connections.count and time.monotonic() < deadline:
-                await asyncio.sleep(0.01)
-                self._connections.close_idle()
+            await self._http.close(timeout)
         finally:
             self._turns.close()
-            await self._runner.cleanup()
 
-    def _make_request(
-        self, message: RawRequestMessage, payload: StreamReader, protocol: Any, writer: Any, task: Any
-    ) -> web.BaseRequest:
-        protocol.busy = True
-        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=1 << 62)
+    # What a connection asks for
 
-    # Requests
+    @property
+    def longest_body(self) -> int:
+        """How many bytes a body may have."""
+        return self.options.max_body_bytes
 
-    async def _handle(self, request: web.BaseRequest) -> Any:
-        path = _path(request)
-        response: web.Response | JsonReply
+    def admit(self, request: Request) -> Reply | None:
+        """A look at the head: the reply to a request that is refused, else None."""
         try:
-            response = await self._reply(request, path)
-        except ServingError as error:
-            response = _json(_HTTP_STATUS.get(error.code, 500), json_codec.encode_error(error.message))
+            self._admit(request)
         except Refused as refused:
-            response = self._probe(request, path, told=False) or refused.response
-        except (ConnectionError, asyncio.CancelledError):
-            raise
-        except MemoryError:
-            response = _json(429, json_codec.encode_error("Not enough memory for this request"))
+            return self._finished(request, self._probe(request, told=False) or refused.reply)
+        if request.announced > self.longest_body:
+            return self._counted_refusal(request, too_large(self.longest_body, request.announced))
+        return None
+
+    def answer(self, request: Request) -> Reply | Awaitable[bytes | Reply]:
+        """The reply to a whole request, or what gives it, or its body, to `answered`."""
+        try:
+            answer = self._outside(request) if self._is_outside(request) else self._inside(request)
         except Exception as error:
-            _log.exception("%s %s", request.method, path)
-            response = _json(500, json_codec.encode_error(f"{type(error).__name__}: {error}"))
-        if self.options.cors and isinstance(response, web.Response) and path[:4].lower() == "/v1/":
-            response.headers.update(_CORS)
-        if self._closing:
-            response.force_close()
-        return response
+            return self._failed(request, error)
+        return self._settled(request, answer) if isinstance(answer, (bytes, Reply)) else answer
 
-    async def _reply(self, request: web.BaseRequest, path: str) -> web.Response | JsonReply:
-        self._admit(request)
-        metrics_path = self.options.metrics_path
-        if request.method in _OUTSIDE or path[:4].lower() != "/v1/" or (metrics_path and _names(path, metrics_path)):
-            return await self._outside(request, path)
-        body = self._counted(request, path) if metrics_path else self._api.answer(request, route(request.method, path))
-        if not isinstance(body, bytes):
-            body = await body
-        if len(body) >= self.options.gzip_from_bytes and (smaller := await compressed(request, body, self._turns.pool)):
-            return smaller
-        return _json(200, body) if self.options.cors else JsonReply(body)
+    def answered(self, request: Request, answer: asyncio.Future[bytes | Reply]) -> Reply | Awaitable[Reply]:
+        """The reply that `answer` has become, or what gives it."""
+        try:
+            return self._settled(request, answer.result())
+        except Exception as error:
+            return self._failed(request, error)
 
-    def _probe(self, request: web.BaseRequest, path: str, *, told: bool) -> web.Response | None:
-        return probe(request.method, path, self._inference.not_ready, told=told)
+    def abandoned(self, request: Request) -> None:
+        """The client has gone before it was answered."""
+        request.counted.end(asyncio.CancelledError())
 
-    def _admit(self, request: web.BaseRequest) -> None:
-        headers, options = request.headers, self.options
+    def refuse(self, request: Request, status: int, message: str) -> Reply:
+        """The reply to a request that did not come as it should."""
+        return self._counted_refusal(request, Refused(status, message, last=True))
+
+    def refuse_size(self, request: Request) -> Reply:
+        """The reply to a request whose body became too long."""
+        return self._counted_refusal(request, too_large(self.longest_body))
+
+    # How it is answered
+
+    def _inside(self, request: Request) -> bytes | Awaitable[bytes]:
+        if self.options.metrics_path:
+            request.counted = self._metrics.request("REST")
+        asked = route(request.method, request.path)
+        request.counted.model = asked.spec.name
+        request.counted.api = asked.action if request.method == "POST" else ""
+        return self._api.answer(request, asked)
+
+    def _settled(self, request: Request, answer: bytes | Reply) -> Reply | Awaitable[Reply]:
+        if isinstance(answer, bytes):
+            request.counted.end()
+            if len(answer) >= self.options.gzip_from_bytes and accepts_gzip(request.header(b"accept-encoding") or ""):
+                return compressed(answer, self._turns.pool)
+            answer = Reply(200, answer)
+        return self._finished(request, answer)
+
+    def _finished(self, request: Request, reply: Reply) -> Reply:
+        if self.options.cors and request.path[:4].lower() == "/v1/":
+            reply.headers += _CORS
+        return reply
+
+    def _failed(self, request: Request, error: Exception) -> Reply:
+        request.counted.end(error)
+        if isinstance(error, ServingError):
+            reply = Reply(_HTTP_STATUS.get(error.code, 500), json_codec.encode_error(error.message))
+        elif isinstance(error, Refused):
+            reply = error.reply
+        elif isinstance(error, MemoryError):
+            reply = Reply(429, json_codec.encode_error("Not enough memory for this request"))
+        else:
+            _log.error("%s %s", request.method, request.path, exc_info=error)
+            reply = Reply(500, json_codec.encode_error(f"{type(error).__name__}: {error}"))
+        return self._finished(request, reply)
+
+    def _counted_refusal(self, request: Request, refused: Refused) -> Reply:
+        if self.options.metrics_path and not self._is_outside(request):
+            request.counted = self._metrics.request("REST")
+            with contextlib.suppress(ServingError):
+                request.counted.model = route(request.method, request.path).spec.name
+        request.counted.end(refused)
+        return self._finished(request, refused.reply)
+
+    def _probe(self, request: Request, *, told: bool) -> Reply | None:
+        return probe(request.method, request.path, self._inference.not_ready, told=told)
+
+    def _admit(self, request: Request) -> None:
+        options = self.options
         if options.hosts is not None:
-            header = headers.get("Host", "localhost")
+            header = request.header(b"host")
+            if header is None:
+                header = "localhost"
             if len(header) > _LONGEST_HOST or not names_this_server(header, options.hosts):
                 host = host_name(header)
                 raise Refused(403, f"Host {host} is not this server's; --allowed_hosts={host} admits it")
-            if "Origin" in headers and not (options.token or options.cors or request.method == "OPTIONS"):
-                _refuse_foreign_page(headers.get("Origin", ""), headers.get("Sec-Fetch-Site"), options.hosts)
+            origin = request.header(b"origin")
+            if origin is not None and not (options.token or options.cors or request.method == "OPTIONS"):
+                _refuse_foreign_page(origin, request.header(b"sec-fetch-site"), options.hosts)
         # A browser's preflight carries no token, and learns nothing
         if not options.token or request.method == "OPTIONS":
             return
-        if not token_matches(headers.get("Authorization", ""), options.token):
+        if not token_matches(request.header(b"authorization") or "", options.token):
             raise Refused(401, "Missing or wrong token in the header 'authorization'")
 
-    async def _counted(self, request: web.BaseRequest, path: str) -> bytes:
-        """What `_answer` gives, in the metrics too."""
-        with self._metrics.request("REST") as counted:
-            asked = route(request.method, path)
-            counted.model = asked.spec.name
-            counted.api = asked.action if request.method == "POST" else ""
-            body = self._api.answer(request, asked)
-            return body if isinstance(body, bytes) else await body
+    # Outside the API
 
-    async def _outside(self, request: web.BaseRequest, path: str) -> web.Response:
+    def _is_outside(self, request: Request) -> bool:
+        path, metrics_path = request.path, self.options.metrics_path
+        return (
+            request.method in _OUTSIDE
+            or path[:4].lower() != "/v1/"
+            or (metrics_path != "" and _names(path, metrics_path))
+        )
+
+    def _outside(self, request: Request) -> Reply | Awaitable[Reply]:
         """A probe's reply, the metrics, or what the HTTP library below TensorFlow Serving's API answers."""
-        metrics_path = self.options.metrics_path
+        path, metrics_path = request.path, self.options.metrics_path
         if request.method in _OUTSIDE or not (metrics_path and _names(path, metrics_path)):
-            return self._probe(request, path, told=True) or _outside(request, path)
-        if path != metrics_path:
-            told = f"Unexpected path: {path}. Should be {metrics_path}".encode(errors="surrogateescape")
-            return web.Response(status=400, body=told, content_type="text/plain")
-        page = await self._loop.run_in_executor(None, self._metrics.text)  # the pool may be busy with requests
-        return web.Response(body=page.encode(), content_type="text/plain")
+            return self._probe(request, told=True) or _outside(request)
+        if path == metrics_path:
+            return self._metrics_page()
+        told = f"Unexpected path: {path}. Should be {metrics_path}".encode(errors="surrogateescape")
+        return Reply(400, told, _TEXT)
 
-
-def _path(request: web.BaseRequest) -> str:
-    """What is asked for, also in a proxy's form: the whole URL."""
-    path = request.raw_path
-    return path if path[:1] == "/" else _ORIGIN.sub("", path, count=1)
+    async def _metrics_page(self) -> Reply:
+        loop = asyncio.get_running_loop()
+        page = await loop.run_in_executor(None, self._metrics.text)  # the pool may be busy with requests
+        return Reply(200, page.encode(), _TEXT)
 
 
 def _names(path: str, metrics_path: str) -> bool:
@@ -256,23 +262,17 @@ def _refuse_foreign_page(origin: str, site: str | None, hosts: frozenset[str]) -
         )
 
 
-def _json(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, reason=_REASONS.get(status), body=body, content_type="application/json")
-
-
-def _outside(request: web.BaseRequest, path: str) -> web.Response:
+def _outside(request: Request) -> Reply:
     """What does not reach TensorFlow Serving's API but is answered by the HTTP library below it."""
     if request.method in {"TRACE", "CONNECT"}:
         return _page(501, "Not Implemented")
-    if path[:4].lower() != "/v1/":
+    if request.path[:4].lower() != "/v1/":
         return _page(404, "Not Found")
-    origin = request.headers.get("Origin", "")
+    origin = request.header(b"origin") or ""
     known = "http://" in origin or "https://" in origin
-    return web.Response(status=200 if known else 400, content_type="text/html", charset="ISO-8859-1")
+    return Reply(200 if known else 400, b"", b"text/html; charset=ISO-8859-1")
 
 
-def _page(status: int, title: str) -> web.Response:
+def _page(status: int, title: str) -> Reply:
     page = f"<HTML><HEAD>\n<TITLE>{status} {title}</TITLE>\n</HEAD><BODY>\n<H1>{title}</H1>\n</BODY></HTML>\n"
-    response = web.Response(status=status, body=page.encode(), content_type="text/html")
-    response.force_close()
-    return response
+    return Reply(status, page.encode(), b"text/html", last=True)

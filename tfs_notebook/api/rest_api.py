@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tfs_notebook.api import json_codec, status_messages
 from tfs_notebook.api.json_examples import ExamplesBody, encode_result, evaluate
 from tfs_notebook.api.request_records import log_arrays, log_examples
-from tfs_notebook.api.rest_body import body_at_hand, read_body
+from tfs_notebook.api.rest_body import inflated, is_compressed
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import invalid_argument
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     import numpy as np
-    from aiohttp import web
 
+    from tfs_notebook.api.http_messages import Request
     from tfs_notebook.api.inference import Call, Inference
     from tfs_notebook.api.rest import RestServer
     from tfs_notebook.api.routes import Route
@@ -49,26 +49,24 @@ class RestApi:
         self._server = server
         self._one_at_a_time = threading.Lock()
 
-    def answer(self, request: web.BaseRequest, asked: Route) -> bytes | Awaitable[bytes]:
+    def answer(self, request: Request, asked: Route) -> bytes | Awaitable[bytes]:
         """The reply, or what is to be awaited for it."""
-        if asked.action == "predict":
-            body = body_at_hand(request, self._server.options.max_body_bytes)
-            return self._predict_later(request, asked) if body is None else self._predict(asked, body)
         if asked.action == "status":
             return status_messages.status_json(self._inference.status(asked.spec.name, asked.spec.version))
         if asked.action == "metadata":
             with self._inference.open(asked.spec) as call:
                 return status_messages.metadata_json(call.model, call.version, call.signature_def)
-        return self._evaluate_later(request, asked)
+        if is_compressed(request):
+            return self._answer_inflated(request.body, asked)
+        return self._answer(request.body, asked)
 
-    async def _predict_later(self, request: web.BaseRequest, asked: Route) -> bytes:
-        body = await read_body(request, self._server.options.max_body_bytes, self._turns.pool)
-        reply = self._predict(asked, body)
+    async def _answer_inflated(self, body: bytes, asked: Route) -> bytes:
+        plain = await self._in_pool(inflated, body, self._server.options.max_body_bytes)
+        reply = self._answer(plain, asked)
         return reply if isinstance(reply, bytes) else await reply
 
-    async def _evaluate_later(self, request: web.BaseRequest, asked: Route) -> bytes:
-        body = await read_body(request, self._server.options.max_body_bytes, self._turns.pool)
-        return await self._in_pool(self._evaluate, asked, body)
+    def _answer(self, body: bytes, asked: Route) -> bytes | Awaitable[bytes]:
+        return self._predict(asked, body) if asked.action == "predict" else self._in_pool(self._evaluate, asked, body)
 
     def _evaluate(self, asked: Route, body: bytes) -> bytes:
         """The reply to classify or regress, whose body is read before its model is looked for."""

@@ -11,32 +11,28 @@ import gzip
 import re
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from tfs_notebook.api.http_messages import Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from concurrent.futures import Executor
 
 _FASTEST = 1
 _NEVER = re.compile(r"q=0(\.0*)?")
 
 
-async def compressed(request: web.BaseRequest, body: bytes, pool: Executor) -> web.Response | None:
-    """The JSON `body`, compressed on `pool`; None when the client does not accept that."""
-    if not accepts_gzip(request.headers.getall("Accept-Encoding", ())):
-        return None
+async def compressed(body: bytes, pool: Executor) -> Reply:
+    """The JSON `body`, compressed on `pool`, or as it is when that takes no more work."""
     try:
         smaller = await asyncio.get_running_loop().run_in_executor(pool, gzip.compress, body, _FASTEST)
     except RuntimeError:  # shut down: the server closes, and begins nothing more
-        return None
-    headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-    return web.Response(body=smaller, content_type="application/json", headers=headers)
+        return Reply(200, body)
+    return Reply(200, smaller, headers=[(b"Content-Encoding", b"gzip"), (b"Vary", b"Accept-Encoding")])
 
 
-def accepts_gzip(headers: Iterable[str]) -> bool:
-    """Whether the Accept-Encoding `headers` of a request have gzip, or everything, among them."""
+def accepts_gzip(header: str) -> bool:
+    """Whether an Accept-Encoding `header` has gzip, or everything, among it."""
     accepted = {}
-    for item in ",".join(headers).lower().split(","):
+    for item in header.lower().split(","):
         name, _, quality = item.partition(";")
         accepted[name.strip()] = quality.replace(" ", "")
     quality = accepted.get("gzip", accepted.get("*", "q=0"))

@@ -42,33 +42,28 @@ class Turns:
         """
         return alone and seconds is not None and seconds < ALONE_SECONDS
 
-    async def run(self, work: Callable[[], T], end: Callable[[], None], *, seconds: float | None) -> T:
+    def run(self, work: Callable[[], T], end: Callable[[], None], *, seconds: float | None) -> asyncio.Future[T]:
         """What `work`, which takes about `seconds`, returns or raises.
 
-        `end` is called once, on whatever thread, when `work` is over or will never begin; the caller may be cancelled
-        before.
+        `end` is called once, on whatever thread, when `work` is over or will never begin, which may be after the
+        future was cancelled.
         """
-        if seconds is None:
-            return await _on_a_pool(self.pool, work, end)
-        if seconds >= TOGETHER_SECONDS:
-            return await _on_a_pool(self._cores, work, end)
         loop = asyncio.get_running_loop()
+        if seconds is None or seconds >= TOGETHER_SECONDS:
+            return _on_a_pool(loop, self.pool if seconds is None else self._cores, work, end)
         if not self._together:
             loop.call_soon(self._run_together)
         outcome: asyncio.Future[T] = loop.create_future()
         self._together.append((outcome, work, end))
-        return await outcome
+        return outcome
 
     def _run_together(self) -> None:
         waiting, self._together = self._together, []
         for outcome, work, end in waiting:
             if outcome.cancelled():
                 end()
-                continue
-            try:
-                outcome.set_result(_finish(work, end))
-            except BaseException as error:
-                outcome.set_exception(error)
+            else:
+                _settle(outcome, work, end)
 
     def close(self) -> None:
         """Begin nothing more on the pools; does not wait for what runs there."""
@@ -76,17 +71,23 @@ class Turns:
         self._cores.shutdown(wait=False, cancel_futures=True)
 
 
-async def _on_a_pool(pool: ThreadPoolExecutor, work: Callable[[], T], end: Callable[[], None]) -> T:
+def _on_a_pool(
+    loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor, work: Callable[[], T], end: Callable[[], None]
+) -> asyncio.Future[T]:
     try:
         job = pool.submit(work)
     except RuntimeError:  # shut down: the connection was accepted while this closed
-        return _finish(work, end)
+        outcome: asyncio.Future[T] = loop.create_future()
+        _settle(outcome, work, end)
+        return outcome
     job.add_done_callback(lambda _: end())
-    return await asyncio.wrap_future(job)
+    return asyncio.wrap_future(job, loop=loop)
 
 
-def _finish(work: Callable[[], T], end: Callable[[], None]) -> T:
+def _settle(outcome: asyncio.Future[T], work: Callable[[], T], end: Callable[[], None]) -> None:
     try:
-        return work()
+        outcome.set_result(work())
+    except Exception as error:
+        outcome.set_exception(error)
     finally:
         end()

@@ -1,0 +1,105 @@
+"""The connections of the REST front end: where they are accepted, how many there may be, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from tfs_notebook.api.http_connection import Connection
+from tfs_notebook.api.http_messages import Reply, Request
+from tfs_notebook.api.json_writer import encode_error
+
+if TYPE_CHECKING:
+    from tfs_notebook.api.http_connection import Handler
+
+_MOST = 4096
+_FALLBACK_MOST = 512
+_LOOK_SECONDS = 1.0
+
+
+def most_connections() -> int:
+    """How many connections there may be at a time: half of the files that the kernel may have open."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _FALLBACK_MOST
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MOST if soft == resource.RLIM_INFINITY else max(16, min(_MOST, soft // 2))
+
+
+class HttpServer:
+    """Connections whose requests `handler` answers, on the event loop that runs where this is made."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+        self.loop = asyncio.get_running_loop()
+        self.connections: set[Connection] = set()
+        self.answered = 0
+        """How many replies have been written."""
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._most = most_connections()
+        self._listening: asyncio.Server | None = None
+        self._looking: asyncio.TimerHandle | None = None
+
+    @property
+    def listening(self) -> bool:
+        """Whether new connections are accepted."""
+        return self._listening is not None
+
+    async def listen(self, host: str, port: int) -> int:
+        """Accept connections; returns the port, which is a free one for 0. Raises OSError when it is taken."""
+        self._listening = await self.loop.create_server(self._accept, host, port, reuse_address=True, backlog=128)
+        return int(self._listening.sockets[0].getsockname()[1])
+
+    def stop_listening(self) -> None:
+        """Accept no more connections; those that are open go on."""
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+
+    def _accept(self) -> asyncio.Protocol:
+        return _Surplus() if len(self.connections) >= self._most else Connection(self)
+
+    def opened(self, connection: Connection) -> None:
+        """Know `connection`, and look after it."""
+        self.connections.add(connection)
+        self._empty.clear()
+        if self._looking is None:
+            self._looking = self.loop.call_later(_LOOK_SECONDS, self._look)
+
+    def lost(self, connection: Connection) -> None:
+        """Forget `connection`."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self._empty.set()
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        for connection in tuple(self.connections):
+            connection.look(now)
+        self._looking = self.loop.call_later(_LOOK_SECONDS, self._look) if self.connections else None
+
+    async def close(self, timeout: float) -> None:
+        """Stop listening, let the replies under way leave within `timeout` seconds, end the connections."""
+        self.stop_listening()
+        for connection in tuple(self.connections):
+            if not connection.busy:
+                connection.close()
+        try:
+            await asyncio.wait_for(self._empty.wait(), timeout)
+        except asyncio.TimeoutError:
+            for connection in tuple(self.connections):
+                connection.abort()
+            await self._empty.wait()
+        if self._looking is not None:
+            self._looking.cancel()
+
+
+class _Surplus(asyncio.Protocol):
+    """One connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        reply = Reply(503, encode_error("Too many connections"), last=True)
+        cast("asyncio.Transport", transport).write(reply.head(Request(), last=True) + reply.body)
+        transport.close()
