@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import tfs_notebook
 from tests.certificates import Authority, ssl_config
-from tests.serving import ask
+from tests.serving import ask, until
 from tests.test_transport import plainly, predict, securely
 from tfs_notebook import ServingError, deployment
 from tfs_notebook.deployment import single_model
@@ -172,7 +172,8 @@ def test_a_socket_that_somebody_else_was_quicker_to_take(path: str, tmp_path: Pa
 def test_a_rest_port_that_somebody_else_was_quicker_to_take(path: str) -> None:
     with tfs_notebook.serve(path, **ANY) as server:
         url = str(server.rest_url)
-        server._runtime.call(server._endpoints._rest.stop_listening())
+        server._runtime.loop.call_soon_threadsafe(server._endpoints._rest.stop_listening)
+        until(lambda: not server._endpoints._rest.listening)
         with socket.create_server(("127.0.0.1", port_of(server, url))):
             with pytest.raises(PortTakenError, match=f"--rest_api_port={port_of(server, url)}: cannot listen"):
                 deployment.change(server, path, "", {"host": "0.0.0.0"})

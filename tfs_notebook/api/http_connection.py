@@ -119,6 +119,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._free_since = self._heard = self._loop.time()
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # Whatever the client takes is sent at once: later, the interpreter's lock may be a busy cell's
+        self._transport.set_write_buffer_limits(high=0)
         self._server.opened(self)
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -132,7 +134,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read, and answer what has become whole."""
-        self._heard = self._loop.time()
+        self._heard = now = self._loop.time()
+        self._server.heard(self, now)
         left = data
         while left and not self._deaf:
             left = self._feed(left)

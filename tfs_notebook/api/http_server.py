@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, cast
 
 from tfs_notebook.api.http_connection import Connection
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _MOST = 4096
 _FALLBACK_MOST = 512
 _LOOK_SECONDS = 1.0
+_CROWD_SECONDS = 0.002
+"""Who sends within that time of each other wait for each other. The event loop's clock ticks in milliseconds."""
 
 
 def most_connections() -> int:
@@ -36,6 +39,10 @@ class HttpServer:
         self.connections: set[Connection] = set()
         self.answered = 0
         """How many replies have been written."""
+        self.alone = True
+        """Whether only one connection has sent anything lately, so that no other request waits for the loop."""
+        self._last: Connection | None = None
+        self._last_heard = self._others_heard = -inf
         self._empty = asyncio.Event()
         self._empty.set()
         self._most = most_connections()
@@ -68,9 +75,18 @@ class HttpServer:
         if self._looking is None:
             self._looking = self.loop.call_later(_LOOK_SECONDS, self._look)
 
+    def heard(self, connection: Connection, now: float) -> None:
+        """Note that `connection` sent something."""
+        if connection is not self._last:
+            self._last, self._others_heard = connection, self._last_heard
+        self._last_heard = now
+        self.alone = now - self._others_heard > _CROWD_SECONDS
+
     def lost(self, connection: Connection) -> None:
         """Forget `connection`."""
         self.connections.discard(connection)
+        if connection is self._last:
+            self._last = None
         if not self.connections:
             self._empty.set()
 

@@ -92,8 +92,8 @@ class RestServer:
 
     @property
     def alone(self) -> bool:
-        """Whether no other connection is open, on which a request could be waiting."""
-        return len(self._http.connections) < 2
+        """Whether no request of another connection waits for the loop."""
+        return self._http.alone
 
     @property
     def listening(self) -> bool:
