@@ -178,6 +178,22 @@ def test_followers_hear_what_the_writer_says_and_for_which_policies(tmp_path: Pa
     assert again.failures == heard.failures + 1, "another failure, though in the same words"
 
 
+def test_a_process_follows_what_the_writer_said_until_it_writes_or_lets_go(tmp_path: Path) -> None:
+    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
+    assert writer.try_to_write()
+    writer.say(Bulletin(last_look=1000.0))
+    assert writer.followed is None
+    assert not one.try_to_write()
+    assert one.followed == Bulletin(last_look=1000.0)
+    one.yield_lock()
+    assert one.followed is None
+    assert not one.try_to_write()
+    writer.leave()
+    assert one.try_to_write()
+    assert one.followed is None
+    one.leave()
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"outlooks": 1}', b'{"m": {"coming": true}}'])
 def test_what_is_no_bulletin_or_report_tells_nothing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "outlook.json").write_bytes(content)

@@ -28,6 +28,8 @@ class Crew:
     """The place of this process among those that share the directory `private`."""
 
     def __init__(self, private: Path) -> None:
+        self.followed: Bulletin | None = None
+        """What the writer said when this process last tried to be it, as long as that is another process."""
         self._lock = private / "lock"
         self._bulletin = private / "outlook.json"
         self._followers = private / "followers"
@@ -58,10 +60,12 @@ class Crew:
             if self._held is not None:
                 self._bulletin.unlink(missing_ok=True)  # of one that has ended: nobody is to believe it
                 self._withdraw_report()
+        self.followed = None if self.writes else self.hear()
         return self.writes
 
     def yield_lock(self) -> None:
-        """Let another process write; this one goes on to report."""
+        """Neither write nor follow any more; this process goes on to report."""
+        self.followed = None
         if self._held is None:
             return
         if not self.has_lost_lock:  # else the bulletin is another's

@@ -24,8 +24,9 @@ class Herald:
         self._root = root
         self._cache = cache
         self._changed = changed
+        self.warnings: tuple[str, ...] = ()
+        """What is odd at the moment."""
         self._sights: dict[str, tuple[object, ...]] = {}
-        self._warnings: tuple[str, ...] = ()
 
     def tell(self, base: str) -> None:
         """Tell of `base`; whoever listens and fails does no harm."""
@@ -51,9 +52,9 @@ class Herald:
             stamp = 0
         return as_json(outlook), purpose, stamp
 
-    def log(self, warnings: tuple[str, ...]) -> None:
-        """Log those of these warnings that were not among the last."""
+    def warn(self, warnings: tuple[str, ...]) -> None:
+        """Warn of this from now on, and of nothing else; what was not among the last warnings is logged."""
+        before, self.warnings = self.warnings, warnings
         for warning in warnings:
-            if warning not in self._warnings:
+            if warning not in before:
                 _log.warning("%s: %s", self._root, warning)
-        self._warnings = warnings
