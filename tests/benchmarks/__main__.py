@@ -105,7 +105,8 @@ def batching(root: Path) -> Iterator[Measure]:
     message = request.SerializeToString()
     path, file = str(root / "cnn"), root / "batching.txt"
     file.write_text(
-        "max_batch_size { value: 16 } batch_timeout_micros { value: 2000 } max_enqueued_batches { value: 100 }"
+        "max_batch_size { value: 16 } batch_timeout_micros { value: 2000 } max_enqueued_batches { value: 100 } "
+        "num_batch_threads { value: 1 }"
     )
     with running("serve", path) as alone:
         with running("serve", path, "enable_batching=true", f"batching_parameters_file={file}") as batched:

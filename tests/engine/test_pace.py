@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tfs_notebook.engine.pace import LONG_SECONDS, QUICK_SECONDS, SAMPLES, WORDY_BYTES, Pace
+from tfs_notebook.engine.pace import (
+    CROWDED_SECONDS,
+    LONG_SECONDS,
+    MOST_TRIALS,
+    QUICK_SECONDS,
+    SAMPLES,
+    WORDY_BYTES,
+    Pace,
+)
 from tfs_notebook.engine.session import CALLING_THREAD, THREAD_POOL
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 FAST, SLOW, LONG = QUICK_SECONDS / 10, QUICK_SECONDS * 3, LONG_SECONDS * 2
+
+
+def where(pace: Pace, size: int = 100) -> int:
+    """Where a call that is over at once runs."""
+    pool = pace.begin(size)
+    pace.end()
+    return pool
 
 
 def learn(pace: Pace, *, calling: float, pools: float, size: int = 100, calls: int = 3 * SAMPLES) -> list[int]:
     """Make calls that take so many seconds on either side; where they ran."""
     ran = []
     for _ in range(calls):
-        pool = pace.pool(size)
+        pool = where(pace, size)
         ran.append(pool)
         pace.record(pool, calling if pool == CALLING_THREAD else pools, size)
     return ran
@@ -40,16 +63,65 @@ def test_the_calls_that_compile_the_graph_do_not_count() -> None:
     pace = Pace(bounded=True)
     learn(pace, calling=100.0, pools=0.0, calls=2)
     learn(pace, calling=FAST, pools=2 * FAST)
-    assert pace.pool(100) == CALLING_THREAD
+    assert where(pace) == CALLING_THREAD
 
 
 def test_a_busy_cell_that_slows_most_calls_does_not_mislead() -> None:
     pace = Pace(bounded=True)
     for call in range(2 + 2 * SAMPLES):
-        pool = pace.pool(100)
+        pool = where(pace)
         disturbed = SLOW if pool == CALLING_THREAD and call % 8 != 3 else 0.0
         pace.record(pool, disturbed + (FAST if pool == CALLING_THREAD else 2 * FAST), 100)
-    assert pace.pool(100) == CALLING_THREAD
+    assert where(pace) == CALLING_THREAD
+
+
+@contextmanager
+def others(pace: Pace, count: int) -> Iterator[None]:
+    """So many calls under way on threads of their own."""
+    begun, over = threading.Barrier(count + 1), threading.Event()
+
+    def call() -> None:
+        pace.begin(100)
+        begun.wait()
+        over.wait()
+        pace.end()
+
+    threads = [threading.Thread(target=call) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    begun.wait()
+    yield
+    over.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_calls_that_disturb_each_other_tell_nothing() -> None:
+    pace = Pace(bounded=True)
+    with others(pace, 1):
+        assert set(learn(pace, calling=2 * FAST, pools=FAST, calls=MOST_TRIALS)) == {CALLING_THREAD, THREAD_POOL}
+    assert pace.expected_seconds(100) is None
+    learn(pace, calling=2 * FAST, pools=FAST, calls=4 * SAMPLES)
+    assert (where(pace), pace.expected_seconds(100)) == (CALLING_THREAD, 2 * FAST)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "spare", "chosen"),
+    [
+        (2 * CROWDED_SECONDS, 0, THREAD_POOL),
+        (2 * CROWDED_SECONDS, 1, CALLING_THREAD),
+        (CROWDED_SECONDS / 2, 0, CALLING_THREAD),
+    ],
+)
+def test_a_call_that_finds_every_processor_busy_waits_in_the_pools_unless_it_is_short(
+    seconds: float, spare: int, chosen: int
+) -> None:
+    pace = Pace(bounded=True)
+    learn(pace, calling=seconds, pools=2 * seconds)
+    with others(pace, (os.cpu_count() or 1) - spare):
+        assert where(pace) == chosen
+        assert pace.expected_seconds(100) == seconds
+    assert where(pace) == CALLING_THREAD
 
 
 def test_nothing_is_expected_before_enough_is_known() -> None:
@@ -64,7 +136,7 @@ def test_nothing_is_expected_before_enough_is_known() -> None:
 def test_the_least_of_the_last_calls_is_expected() -> None:
     pace = Pace(bounded=True)
     learn(pace, calling=SLOW, pools=2 * SLOW)
-    assert (pace.pool(100), pace.expected_seconds(100)) == (CALLING_THREAD, SLOW)
+    assert (where(pace), pace.expected_seconds(100)) == (CALLING_THREAD, SLOW)
 
 
 def test_nothing_is_expected_of_a_signature_that_prefers_the_pools() -> None:
@@ -83,12 +155,12 @@ def test_a_graph_with_loops_stays_in_the_pools_where_it_can_be_timed_out() -> No
 def test_an_input_far_larger_than_any_that_was_quick_goes_to_the_pools_until_one_has_been_quick() -> None:
     pace = Pace(bounded=True)
     learn(pace, calling=FAST, pools=2 * FAST, size=100)
-    assert (pace.expected_seconds(200), pace.pool(200)) == (FAST, CALLING_THREAD)
-    assert (pace.expected_seconds(201), pace.pool(201)) == (None, THREAD_POOL)
+    assert (pace.expected_seconds(200), where(pace, 200)) == (FAST, CALLING_THREAD)
+    assert (pace.expected_seconds(201), where(pace, 201)) == (None, THREAD_POOL)
     pace.record(THREAD_POOL, SLOW, 1000)
-    assert (pace.expected_seconds(1000), pace.pool(1000)) == (None, THREAD_POOL)
+    assert (pace.expected_seconds(1000), where(pace, 1000)) == (None, THREAD_POOL)
     pace.record(THREAD_POOL, FAST, 1000)
-    assert (pace.expected_seconds(2000), pace.pool(2000)) == (FAST, CALLING_THREAD)
+    assert (pace.expected_seconds(2000), where(pace, 2000)) == (FAST, CALLING_THREAD)
 
 
 def test_calls_that_get_slow_or_quick_again_are_noticed() -> None:
@@ -116,10 +188,10 @@ def test_a_signature_without_inputs_learns_too() -> None:
 def test_a_long_call_goes_to_the_pools_where_it_can_be_ended() -> None:
     pace = Pace(bounded=True)
     learn(pace, calling=LONG, pools=2 * LONG)
-    assert (pace.pool(100), pace.expected_seconds(100)) == (THREAD_POOL, None)
+    assert (where(pace), pace.expected_seconds(100)) == (THREAD_POOL, None)
     assert set(learn(pace, calling=LONG, pools=2 * LONG, calls=4 * SAMPLES)) == {THREAD_POOL}
     learn(pace, calling=FAST, pools=2 * FAST, calls=4 * SAMPLES)
-    assert (pace.pool(100), pace.expected_seconds(100)) == (CALLING_THREAD, FAST)
+    assert (where(pace), pace.expected_seconds(100)) == (CALLING_THREAD, FAST)
 
 
 def test_nothing_is_expected_of_a_call_whose_answer_takes_long_to_write() -> None:
@@ -128,4 +200,4 @@ def test_nothing_is_expected_of_a_call_whose_answer_takes_long_to_write() -> Non
     pace.record(CALLING_THREAD, FAST, 100, WORDY_BYTES)
     assert pace.expected_seconds(100) == FAST
     pace.record(CALLING_THREAD, FAST, 100, WORDY_BYTES + 1)
-    assert (pace.pool(100), pace.expected_seconds(100)) == (CALLING_THREAD, None)
+    assert (where(pace), pace.expected_seconds(100)) == (CALLING_THREAD, None)

@@ -3,7 +3,7 @@
 * A short call that nobody else waits for runs at once: a hop to another thread costs more.
 * Short calls of several clients run one right after the other once the loop has read all that arrived: TensorFlow's
   code and tables are still in the processor's caches then, and a small call takes a fifth of its time.
-* Longer calls whose time is known run as many at a time as there are cores: more would only wait for each other.
+* Longer calls whose time is known have a pool of their own: so many of them that TensorFlow's is never without work.
 * Every other call runs on a larger pool. So no model ever blocks the loop, nor one of unknown time the others.
 """
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_THREADS_PER_CORE = 4
 ALONE_SECONDS = 0.001
 TOGETHER_SECONDS = 0.00005
 """A hop to another thread costs about as much; longer calls are worth it when others wait for the loop."""
@@ -32,7 +33,7 @@ class Turns:
     def __init__(self, threads: int) -> None:
         """`threads` is the size of the larger pool."""
         self.pool = Pool(max(threads, 1), thread_name_prefix="tfs-rest")
-        self._cores = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="tfs-rest-short")
+        self._known = ThreadPoolExecutor(_THREADS_PER_CORE * (os.cpu_count() or 1), thread_name_prefix="tfs-rest-short")
         self._together: list[tuple[asyncio.Future[Any], Callable[[], Any], Callable[[], None]]] = []
 
     @staticmethod
@@ -50,7 +51,7 @@ class Turns:
         """
         loop = asyncio.get_running_loop()
         if seconds is None or seconds >= TOGETHER_SECONDS:
-            return _on_a_pool(loop, self.pool if seconds is None else self._cores, work, end)
+            return _on_a_pool(loop, self.pool if seconds is None else self._known, work, end)
         if not self._together:
             loop.call_soon(self._run_together)
         outcome: asyncio.Future[T] = loop.create_future()
@@ -68,7 +69,7 @@ class Turns:
     def close(self) -> None:
         """Begin nothing more on the pools; does not wait for what runs there."""
         self.pool.shutdown(wait=False, cancel_futures=True)
-        self._cores.shutdown(wait=False, cancel_futures=True)
+        self._known.shutdown(wait=False, cancel_futures=True)
 
 
 def _on_a_pool(

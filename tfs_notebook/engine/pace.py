@@ -2,25 +2,37 @@
 
 A call on the calling thread saves the hop into TensorFlow's pools, which costs more than a small graph; a graph with
 wide parallel branches is faster in the pools. Neither is known beforehand and a made-up call could change a stateful
-model, so the first real calls try both in turn. The least time counts: a busy cell only ever adds to it. Only a call in
-the pools can be timed out, so an input far larger than any that was quick goes there.
+model, so the first real calls try both in turn. The least time counts, of calls that none other disturbed: a busy cell
+only ever adds to it. Where no call has the processor for itself nothing can be told, and all stay on their own threads.
+Only a call in the pools can be timed out, so an input far larger than any that was quick goes there, and so does a call
+that finds every processor busy with others: there it waits for one, where on its own thread it would take one's time.
 """
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import deque
+from math import inf
 
 from tfs_notebook.engine.session import CALLING_THREAD, THREAD_POOL
 
 SAMPLES = 8
+MOST_TRIALS = 64
+"""Calls after which no more are tried, though too few had the processor for themselves."""
 QUICK_SECONDS = 0.001
 """What a call may take at most to vouch for others with as much input."""
 POOLS_GAIN = 1.25
 """How much faster the pools must be: under load they lose more than a single call shows."""
+CROWDED_SECONDS = 0.0001
+"""Calls that take less are over before the hop into the pools is."""
 LONG_SECONDS = 0.005
 """From here on the hop into the pools is nothing, and being able to end the call is worth it."""
 WORDY_BYTES = 32 << 10
 """Bytes of output that take about as long to write as a short call takes."""
+
+
+_PROCESSORS = os.cpu_count() or 1
 
 
 class Pace:
@@ -31,17 +43,29 @@ class Pace:
         self._calls = 0
         self._recent: dict[int, deque[float]] = {pool: deque(maxlen=SAMPLES) for pool in (CALLING_THREAD, THREAD_POOL)}
         self._chosen: int | None = None if bounded else THREAD_POOL
+        self._running: set[int] | None = set() if bounded else None
+        """The threads of the calls under way, None when it makes no difference who they are."""
         self._is_wordy = False
         self._largest = 0
         # What follows from the above, worked out when something is learnt and not at every call
         self._usual = THREAD_POOL
         self._expected: float | None = None
 
-    def pool(self, size: int) -> int:
-        """Where the next call, with `size` bytes of input, is to run."""
+    def begin(self, size: int) -> int:
+        """Where a call with `size` bytes of input is to run; `end` is called when it is over, however it ends."""
+        running, crowded = self._running, False
+        if running is not None:
+            crowded = len(running) >= _PROCESSORS
+            running.add(threading.get_ident())
         if self._chosen is None:
             return CALLING_THREAD if self._calls % 2 else THREAD_POOL
-        return self._usual if size <= 2 * self._largest else THREAD_POOL
+        return self._usual if size <= 2 * self._largest and not crowded else THREAD_POOL
+
+    def end(self) -> None:
+        """The call that this thread has begun is over."""
+        running = self._running
+        if running is not None:
+            running.discard(threading.get_ident())
 
     def expected_seconds(self, size: int) -> float | None:
         """How long a call with `size` bytes of input takes on the calling thread.
@@ -58,23 +82,33 @@ class Pace:
             self._is_wordy, self._expected = True, None
         if self._calls <= 2:  # the first calls also compile the graph
             return
-        self._recent[pool].append(seconds)
         if self._chosen is None:
-            self._largest = max(self._largest, size)
-            if all(len(samples) == SAMPLES for samples in self._recent.values()):
-                here, in_pools = (min(self._recent[pool]) for pool in (CALLING_THREAD, THREAD_POOL))
-                self._chosen = self._usual = CALLING_THREAD if here < POOLS_GAIN * in_pools else THREAD_POOL
-                self._conclude()
+            self._try(pool, seconds, size)
             return
+        self._recent[pool].append(seconds)
         if size > self._largest and seconds < QUICK_SECONDS:
             self._largest = size
         if self._calls % SAMPLES == 0:
             self._conclude()
 
+    def _try(self, pool: int, seconds: float, size: int) -> None:
+        self._largest = max(self._largest, size)
+        if not self._running:
+            self._recent[pool].append(seconds)
+        if all(len(samples) == SAMPLES for samples in self._recent.values()):
+            here, in_pools = (min(self._recent[pool]) for pool in (CALLING_THREAD, THREAD_POOL))
+            self._chosen = self._usual = CALLING_THREAD if here < POOLS_GAIN * in_pools else THREAD_POOL
+            self._conclude()
+        elif self._calls >= MOST_TRIALS:
+            self._chosen = self._usual = CALLING_THREAD
+            self._conclude()
+
     def _conclude(self) -> None:
         """Where the next calls run: a long one in the pools, where its times also tell when it is short again."""
         if self._chosen == CALLING_THREAD:
-            least = min(self._recent[self._usual])
+            least = min(self._recent[self._usual], default=inf)
             is_long = least >= LONG_SECONDS
             self._usual = THREAD_POOL if is_long else CALLING_THREAD
             self._expected = None if is_long or self._is_wordy else least
+            if (self._running is None) != (least < CROWDED_SECONDS):
+                self._running = None if least < CROWDED_SECONDS else set()

@@ -181,7 +181,7 @@ class SavedModel:
                 raise _bad_shape(alias, f"may have at most {MOST_DIMENSIONS} dimensions", array)
         if self._needs_ranks:
             _check_ranks(signature, inputs)
-        pool = callable_.pace.pool(size)
+        pool = callable_.pace.begin(size)
         started = time.perf_counter()
         try:
             values = callable_.run(inputs, outputs, pool, timeout)
@@ -191,6 +191,8 @@ class SavedModel:
             raise invalid_argument(error.object.decode("utf-8", "surrogateescape")) from None
         except (TypeError, ValueError, RuntimeError) as error:
             raise invalid_argument(str(error)) from None
+        finally:
+            callable_.pace.end()
         seconds = time.perf_counter() - started
         found, output_size = {}, 0
         for alias, value in zip(callable_.fetches if outputs is None else outputs, values, strict=True):
