@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -39,7 +40,8 @@ def learn(pace: Pace, *, calling: float, pools: float, size: int = 100, calls: i
     for _ in range(calls):
         pool = where(pace, size)
         ran.append(pool)
-        pace.record(pool, calling if pool == CALLING_THREAD else pools, size)
+        seconds = calling if pool == CALLING_THREAD else pools
+        pace.record(pool, seconds, size, processor_seconds=seconds)
     return ran
 
 
@@ -122,6 +124,27 @@ def test_a_call_that_finds_every_processor_busy_waits_in_the_pools_unless_it_is_
         assert where(pace) == chosen
         assert pace.expected_seconds(100) == seconds
     assert where(pace) == CALLING_THREAD
+
+
+def test_a_cell_that_keeps_the_interpreters_lock_makes_no_call_long() -> None:
+    pace, waiting = Pace(bounded=True), sys.getswitchinterval()
+    for _ in range(4 * SAMPLES):
+        assert pace.is_in_doubt
+        pool = where(pace)
+        pace.record(pool, FAST + waiting, 100, processor_seconds=FAST if pool == CALLING_THREAD else 0.0)
+    assert (where(pace), pace.expected_seconds(100)) == (CALLING_THREAD, FAST)
+    learn(pace, calling=FAST, pools=FAST, calls=SAMPLES)
+    assert not pace.is_in_doubt
+    pace.record(CALLING_THREAD, FAST + waiting, 100)
+    assert pace.is_in_doubt
+    assert pace.expected_seconds(100) == FAST
+
+
+def test_a_call_that_lets_others_work_for_it_is_long_all_the_same() -> None:
+    pace = Pace(bounded=True)
+    for _ in range(4 * SAMPLES):
+        pace.record(where(pace), 10 * LONG, 100, processor_seconds=FAST)
+    assert (where(pace), pace.expected_seconds(100)) == (THREAD_POOL, None)
 
 
 def test_nothing_is_expected_before_enough_is_known() -> None:

@@ -11,6 +11,7 @@ that finds every processor busy with others: there it waits for one, where on it
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from math import inf
@@ -45,6 +46,8 @@ class Pace:
         self._chosen: int | None = None if bounded else THREAD_POOL
         self._running: set[int] | None = set() if bounded else None
         """The threads of the calls under way, None when it makes no difference who they are."""
+        self.is_in_doubt = bounded
+        """Whether the next call's time on the processor is to be told, too."""
         self._is_wordy = False
         self._largest = 0
         # What follows from the above, worked out when something is learnt and not at every call
@@ -75,9 +78,20 @@ class Pace:
         """
         return self._expected if size <= 2 * self._largest else None
 
-    def record(self, pool: int, seconds: float, size: int, output_size: int = 0) -> None:
-        """Learn from one call with so many bytes of input and output."""
+    def record(
+        self, pool: int, seconds: float, size: int, output_size: int = 0, processor_seconds: float | None = None
+    ) -> None:
+        """Learn from one call with so many bytes of input and output, and so much time of its thread on the processor.
+
+        A call that took longer than threads leave each other the interpreter's lock may have waited for that alone.
+        """
         self._calls += 1
+        waited = pool == CALLING_THREAD and seconds >= (interval := sys.getswitchinterval())
+        self.is_in_doubt = waited or self._chosen is None
+        if waited:
+            if processor_seconds is None:
+                return
+            seconds = max(processor_seconds, seconds - 2 * interval)
         if output_size > WORDY_BYTES and not self._is_wordy:
             self._is_wordy, self._expected = True, None
         if self._calls <= 2:  # the first calls also compile the graph

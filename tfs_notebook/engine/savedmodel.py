@@ -181,7 +181,9 @@ class SavedModel:
                 raise _bad_shape(alias, f"may have at most {MOST_DIMENSIONS} dimensions", array)
         if self._needs_ranks:
             _check_ranks(signature, inputs)
-        pool = callable_.pace.begin(size)
+        pace = callable_.pace
+        pool = pace.begin(size)
+        on_processor = time.thread_time() if pace.is_in_doubt else None
         started = time.perf_counter()
         try:
             values = callable_.run(inputs, outputs, pool, timeout)
@@ -192,13 +194,15 @@ class SavedModel:
         except (TypeError, ValueError, RuntimeError) as error:
             raise invalid_argument(str(error)) from None
         finally:
-            callable_.pace.end()
+            pace.end()
         seconds = time.perf_counter() - started
+        if on_processor is not None:
+            on_processor = time.thread_time() - on_processor
         found, output_size = {}, 0
         for alias, value in zip(callable_.fetches if outputs is None else outputs, values, strict=True):
             found[alias] = array = value if isinstance(value, np.ndarray) else _as_array(value)
             output_size += array.nbytes
-        callable_.pace.record(pool, seconds, size, output_size)
+        pace.record(pool, seconds, size, output_size, on_processor)
         return found
 
     def close(self) -> None:
