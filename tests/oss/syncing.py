@@ -55,6 +55,14 @@ def open_impatiently(bucket: str, patience: float = 1.0, provider: Provider | No
     return open_store(bucket, StoreOptions(), provider, timeouts=(5, patience))
 
 
+def _identity(directory: Path) -> int | None:
+    """What is another number once another directory stands there, None when none does."""
+    try:
+        return directory.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
 @dataclass
 class Watched:
     """A mirror with the root mounted at /models; `changes` are the directories that it told a change of."""
@@ -72,8 +80,10 @@ class Watched:
             return []
         found = sorted(path.name for path in directory.iterdir() if parse_version(path.name) is not None)
         for version in found:
+            before = _identity(directory / version)
             missing = missing_part(directory / version)
-            assert not missing or not (directory / version).is_dir(), missing  # withdrawn meanwhile
+            withdrawn_or_exchanged = before is None or _identity(directory / version) != before
+            assert not missing or withdrawn_or_exchanged, missing
         return found
 
     def outlook(self, name: str = "modelA") -> Outlook:
