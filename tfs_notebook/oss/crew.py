@@ -28,6 +28,8 @@ class Crew:
     """The place of this process among those that share the directory `private`."""
 
     def __init__(self, private: Path) -> None:
+        self.has_news = False
+        """Whether `attend` has found something new since this was last set to False."""
         self.followed: Bulletin | None = None
         """What the writer said when this process last tried to be it, as long as that is another process."""
         self._lock = private / "lock"
@@ -82,12 +84,12 @@ class Crew:
 
     # The writer's side
 
-    def attend(self) -> bool:
-        """Read what all others report, of which those that have ended go; whether it is different from last time."""
+    def attend(self) -> None:
+        """Read what all others report, of which those that have ended go."""
         before = self._reports
         found = {path: self._report_in(path) for path in self._followers.glob("*.json")}
         self._reports = {path: report for path, report in found.items() if report is not None}
-        return self._reports != before
+        self.has_news |= self._reports != before
 
     def _report_in(self, path: Path) -> Report | None:
         """What the process that holds `path` reports, None when it has ended."""

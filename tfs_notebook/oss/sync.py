@@ -153,15 +153,15 @@ class Sync:
         self._wake.clear()
 
     def _attend(self) -> bool:
-        """Whether other processes report something else than before; a disk that cannot be read is told elsewhere."""
-        try:
-            return self._crew.attend()
-        except OSError:
-            return False
+        """Whether other processes report something that no turn has begun with."""
+        with suppress(OSError):  # a disk that cannot be read, which is told elsewhere
+            self._crew.attend()
+        return self._crew.has_news
 
     def _turn(self) -> None:
         if self._crew.writes:
             self._crew.attend()
+            self._crew.has_news = False
         if self._crew.is_asked() or self._asked or self._has_other_keys():
             self._take_note_of_request()
         if not self._crew.writes:
