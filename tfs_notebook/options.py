@@ -89,10 +89,8 @@ class Options:
         True, "Let a version answer the requests in its assets.extra/tf_serving_warmup_requests before it serves."
     )
     num_request_iterations_for_warmup: int = _option(0, "How often each of them is answered; 0 or less: once.")
-    tensorflow_session_parallelism: int = _option(
-        0, "Threads of a session, within and between operations; the first use of TensorFlow in a process settles them."
-    )
-    tensorflow_intra_op_parallelism: int = _option(0, "Threads that one operation may use.")
+    tensorflow_session_parallelism: int = _option(0, "Threads of a session, within and between operations.")
+    tensorflow_intra_op_parallelism: int = _option(0, "Threads that one operation may use; 1 suits small models.")
     tensorflow_inter_op_parallelism: int = _option(0, "Threads that run operations side by side.")
     tensorflow_session_config_file: str = _option(
         "", "File with a ConfigProto in text format for all sessions; the options for threads and GPU memory win."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tests import saved_models
+from tfs_notebook.engine.pace import MOST_TRIALS
 from tfs_notebook.engine.savedmodel import MOST_DIMENSIONS, SavedModel, SessionOptions, load_saved_model
 from tfs_notebook.engine.session import load_into
 from tfs_notebook.engine.signature import together
@@ -423,8 +425,50 @@ def test_a_load_that_fails_half_way_leaves_no_open_session(models: Models, monke
 def test_options_of_the_session() -> None:
     made = SessionOptions(intra_op_threads=3, inter_op_threads=2).config()
     assert (made.intra_op_parallelism_threads, made.inter_op_parallelism_threads) == (3, 2)
+    assert [pool.num_threads for pool in made.session_inter_op_thread_pool] == [2]
     assert made.gpu_options.allow_growth
     assert made.allow_soft_placement
+
+
+def test_pools_that_the_session_config_names_stay() -> None:
+    pools = "session_inter_op_thread_pool { num_threads: 5 }"
+    made = SessionOptions(inter_op_threads=2, base_config=pools).config()
+    assert [pool.num_threads for pool in made.session_inter_op_thread_pool] == [5]
+
+
+def computing_elsewhere(servable: SavedModel) -> float:
+    """How much of the processor's time other threads than the caller's take of calls that run on its own."""
+    image = np.zeros((64, 28, 28, 1), np.float32)
+    for _ in range(2 * MOST_TRIALS):  # where calls run is settled then
+        call(servable, {"keras_tensor": image})
+    here, everywhere = time.thread_time(), time.process_time()
+    for _ in range(50):
+        call(servable, {"keras_tensor": image})
+    here, everywhere = time.thread_time() - here, time.process_time() - everywhere
+    return (everywhere - here) / everywhere
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="TensorFlow has one thread for an operation anyway")
+def test_threads_for_an_operation_count_though_the_kernel_has_computed_before(load: Load) -> None:
+    tf.linalg.matmul(tf.ones((64, 64)), tf.ones((64, 64)))  # it has made TensorFlow's own threads
+    assert computing_elsewhere(load("cnn")) > 0.2
+    assert computing_elsewhere(load("cnn", SessionOptions(intra_op_threads=1))) < 0.1
+
+
+def test_threads_between_operations_count_though_the_kernel_has_computed_before(load: Load) -> None:
+    tf.linalg.matmul(tf.ones((64, 64)), tf.ones((64, 64)))
+    before = psutil.Process().num_threads()
+    for _ in range(2):  # the second one shares them
+        call(load("half_plus_two", SessionOptions(inter_op_threads=7)), {"x": np.zeros(1, np.float32)})
+    assert psutil.Process().num_threads() - before == 7
+
+
+def test_a_tensorflow_without_the_names_loads_with_the_threads_that_there_are(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfs_notebook.engine.session._SHARES_THREADS", None)
+    servable = load("half_plus_two", SessionOptions(intra_op_threads=1))
+    assert call(servable, {"x": np.zeros(1, np.float32)})["y"].item() == 2
 
 
 def test_loading_leaves_the_kernels_own_graph_and_eager_mode_alone(load: Load) -> None:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from tfs_notebook.engine.pace import Pace
-from tfs_notebook.engine.session import CALLING_THREAD, Runner, load_into
+from tfs_notebook.engine.session import CALLING_THREAD, Runner, load_into, open_session
 from tfs_notebook.engine.session_overrides import override
 from tfs_notebook.engine.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
@@ -57,6 +57,10 @@ class SessionOptions:
         text_format.Merge(self.base_config, config)
         config.intra_op_parallelism_threads = self.intra_op_threads
         config.inter_op_parallelism_threads = self.inter_op_threads
+        if self.inter_op_threads and not config.session_inter_op_thread_pool:  # else the process's first session counts
+            config.session_inter_op_thread_pool.add(
+                num_threads=self.inter_op_threads, global_name=f"tfs_notebook_{self.inter_op_threads}"
+            )
         config.gpu_options.per_process_gpu_memory_fraction = self.gpu_memory_fraction
         return config
 
@@ -80,7 +84,7 @@ def load_saved_model(directory: Path, options: SessionOptions | None = None) -> 
     options = options or SessionOptions()
     config = options.config()
     override(config, directory)
-    session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+    session = open_session(config)
     try:
         with session.graph.as_default():
             meta_graph = load_into(session, options.tags, str(directory))

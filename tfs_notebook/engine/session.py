@@ -8,6 +8,8 @@ small call. With `inter_op_thread_pool=-1` the graph runs on the calling thread;
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,35 @@ except ImportError:  # a TensorFlow that moved them: the public calls are slower
     TF_SessionRun_wrapper = None
 
 HAS_RAW_RUN = TF_SessionRun_wrapper is not None
+
+
+def _shares_threads() -> ctypes.c_bool | None:
+    """TensorFlow's variable that tells whether a new device uses the threads of the process's first one."""
+    try:
+        path = next(Path(tf.sysconfig.get_lib()).glob("libtensorflow_framework*"))
+        return ctypes.c_bool.in_dll(ctypes.CDLL(str(path)), "_ZN10tensorflow11LocalDevice22use_global_threadpool_E")
+    except (OSError, ValueError, StopIteration):
+        return None
+
+
+_SHARES_THREADS = _shares_threads()
+_OPENING = threading.Lock()
+
+
+def open_session(config: Any) -> Any:
+    """A session with an empty graph and the threads that `config`, a ConfigProto, asks for.
+
+    By itself TensorFlow makes its threads once, as many as the first who computes asks for: a kernel that has trained a
+    model has them already. A session that asks for a number gets its own here, and others share those of the process.
+    """
+    if not config.intra_op_parallelism_threads or _SHARES_THREADS is None:
+        return tf.compat.v1.Session(graph=tf.Graph(), config=config)
+    with _OPENING:
+        _SHARES_THREADS.value = False
+        try:
+            return tf.compat.v1.Session(graph=tf.Graph(), config=config)
+        finally:
+            _SHARES_THREADS.value = True
 
 
 def load_into(session: Any, tags: Sequence[str], directory: str) -> Any:
