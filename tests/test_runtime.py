@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.serving import until
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.runtime import Runtime, without_tensorflow_remarks
 
@@ -124,12 +123,15 @@ def test_control_c_is_heard_when_the_system_gives_it_to_another_thread(runtime: 
 
 
 def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
+    before = set(threading.enumerate())
     runtime, sleeper = Runtime(), Sleeper()
+    (thread,) = set(threading.enumerate()) - before
     runtime.spawn(sleeper.sleep())
     sleeper.began.wait()
     runtime.close()
     assert sleeper.cancelled.is_set()
-    until(lambda: not [thread for thread in threading.enumerate() if thread.name == "tfs-serving"])
+    thread.join(20)
+    assert not thread.is_alive()
     runtime.close()
 
 
