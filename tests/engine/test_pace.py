@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from contextlib import contextmanager
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tfs_notebook.engine.pace import (
-    CROWDED_SECONDS,
     LONG_SECONDS,
     MOST_TRIALS,
     QUICK_SECONDS,
@@ -105,25 +103,6 @@ def test_calls_that_disturb_each_other_tell_nothing() -> None:
     assert pace.expected_seconds(100) is None
     learn(pace, calling=2 * FAST, pools=FAST, calls=4 * SAMPLES)
     assert (where(pace), pace.expected_seconds(100)) == (CALLING_THREAD, 2 * FAST)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "spare", "chosen"),
-    [
-        (2 * CROWDED_SECONDS, 0, THREAD_POOL),
-        (2 * CROWDED_SECONDS, 1, CALLING_THREAD),
-        (CROWDED_SECONDS / 2, 0, CALLING_THREAD),
-    ],
-)
-def test_a_call_that_finds_every_processor_busy_waits_in_the_pools_unless_it_is_short(
-    seconds: float, spare: int, chosen: int
-) -> None:
-    pace = Pace(bounded=True)
-    learn(pace, calling=seconds, pools=2 * seconds)
-    with others(pace, (os.cpu_count() or 1) - spare):
-        assert where(pace) == chosen
-        assert pace.expected_seconds(100) == seconds
-    assert where(pace) == CALLING_THREAD
 
 
 def test_a_cell_that_keeps_the_interpreters_lock_makes_no_call_long() -> None:

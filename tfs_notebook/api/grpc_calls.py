@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
 from tfs_notebook.api.pool import Pool
+from tfs_notebook.api.short_calls import ShortCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,11 +45,15 @@ _BEGUN.set_result(None)
 
 
 class CallPool(Pool):
-    """The threads of a gRPC server.
+    """The threads of a gRPC server; `short` are those for calls whose time is known.
 
     A call whose behaviour has a method `begin(message, rpc)` needs none: that is given the message as soon as it is
     there, finishes the `Rpc` or has it finished later, and neither blocks nor raises.
     """
+
+    def __init__(self, threads: int, name: str) -> None:
+        super().__init__(threads, thread_name_prefix=name)
+        self.short = ShortCalls(f"{name}-short")
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
         """Run `function` on a thread, unless it is grpcio's for a call that can begin."""
@@ -58,6 +64,11 @@ class CallPool(Pool):
                 Rpc(event, state, begin, self).read()
                 return _BEGUN
         return super().submit(function, *args, **options)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls."""
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        self.short.close()
 
 
 class Rpc:
@@ -111,10 +122,13 @@ class Rpc:
         else:
             _status(self._event, self._state, reply)
 
-    def finish_in_pool(self, work: Work, end: Callable[[], object]) -> None:
-        """The same on a thread of the pool."""
+    def finish_in_pool(self, work: Work, end: Callable[[], object], seconds: float | None = None) -> None:
+        """The same on a thread of the pool, or when it is known to take so many `seconds`, on one for short calls."""
         try:
-            self._pool.submit(self.finish, work, end)
+            if seconds is None:
+                self._pool.submit(self.finish, work, end)
+            else:
+                self._pool.short.submit(partial(self.finish, work, end), seconds)
         except RuntimeError:  # shut down
             self.finish(_refuse, end)
 

@@ -76,7 +76,7 @@ class Predict:
         if seconds is not None and seconds < SHORT_SECONDS:
             rpc.finish(work, asked.call.close)
         elif not asked.may_be_batched or not self._begin_batched(asked, counting, rpc):
-            rpc.finish_in_pool(work, asked.call.close)
+            rpc.finish_in_pool(work, asked.call.close, seconds)
 
     def _begin_batched(self, asked: _Asked, counting: AbstractContextManager[object], rpc: Rpc) -> bool:
         """Whether the call waits for its batch, whose thread answers; it leaves it when the caller goes."""

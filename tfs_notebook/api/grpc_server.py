@@ -61,7 +61,7 @@ class GrpcServer:
     def __init__(self, inference: Inference, metrics: Metrics, reload: Reload, options: GrpcOptions) -> None:
         self.options = options
         self._api = GrpcApi(inference, metrics, reload, self)
-        self._pool = CallPool(max(options.threads, 1), thread_name_prefix="tfs-grpc")
+        self._pool = CallPool(max(options.threads, 1), "tfs-grpc")
         # so_reuseport lets a second process listen on the same port without an error
         arguments = {
             "grpc.so_reuseport": 0,

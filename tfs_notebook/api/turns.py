@@ -3,25 +3,26 @@
 * A short call that nobody else waits for runs at once: a hop to another thread costs more.
 * Short calls of several clients run one right after the other once the loop has read all that arrived: TensorFlow's
   code and tables are still in the processor's caches then, and a small call takes a fifth of its time.
-* Longer calls whose time is known have a pool of their own: so many of them that TensorFlow's is never without work.
+* Longer calls whose time is known have threads of their own, which take as many as come one after the other.
 * Every other call runs on a larger pool. So no model ever blocks the loop, nor one of unknown time the others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.api.pool import Pool
+from tfs_notebook.api.short_calls import ShortCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
 
-_THREADS_PER_CORE = 4
 ALONE_SECONDS = 0.001
 TOGETHER_SECONDS = 0.00005
 """A hop to another thread costs about as much; longer calls are worth it when others wait for the loop."""
@@ -33,7 +34,10 @@ class Turns:
     def __init__(self, threads: int) -> None:
         """`threads` is the size of the larger pool."""
         self.pool = Pool(max(threads, 1), thread_name_prefix="tfs-rest")
-        self._known = ThreadPoolExecutor(_THREADS_PER_CORE * (os.cpu_count() or 1), thread_name_prefix="tfs-rest-short")
+        self._short = ShortCalls("tfs-rest-short")
+        self._done: deque[tuple[asyncio.Future[Any], Any, Exception | None]] = deque()
+        self._is_told = False
+        """Whether the loop knows that something is done."""
         self._together: list[tuple[asyncio.Future[Any], Callable[[], Any], Callable[[], None]]] = []
 
     @staticmethod
@@ -50,13 +54,55 @@ class Turns:
         future was cancelled.
         """
         loop = asyncio.get_running_loop()
-        if seconds is None or seconds >= TOGETHER_SECONDS:
-            return _on_a_pool(loop, self.pool if seconds is None else self._known, work, end)
+        outcome: asyncio.Future[T] = loop.create_future()
+        try:
+            if seconds is None:
+                job = self.pool.submit(work)
+                job.add_done_callback(lambda _: end())
+                return asyncio.wrap_future(job, loop=loop)
+            if seconds >= TOGETHER_SECONDS:
+                self._short.submit(partial(self._run_elsewhere, loop, outcome, work, end), seconds)
+                return outcome
+        except RuntimeError:  # closed: the connection was accepted meanwhile
+            _settle(outcome, work, end)
+            return outcome
         if not self._together:
             loop.call_soon(self._run_together)
-        outcome: asyncio.Future[T] = loop.create_future()
         self._together.append((outcome, work, end))
         return outcome
+
+    def _run_elsewhere(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        outcome: asyncio.Future[T],
+        work: Callable[[], T],
+        end: Callable[[], None],
+    ) -> None:
+        """Run `work` and tell the loop, once for all that is done before it listens."""
+        done: tuple[asyncio.Future[Any], Any, Exception | None] = outcome, None, None
+        try:
+            if not outcome.cancelled():
+                done = outcome, work(), None
+        except Exception as error:
+            done = outcome, None, error
+        finally:
+            end()
+        self._done.append(done)
+        if not self._is_told:
+            self._is_told = True
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._settle_done)
+
+    def _settle_done(self) -> None:
+        self._is_told = False
+        while self._done:
+            outcome, value, error = self._done.popleft()
+            if outcome.cancelled():
+                continue
+            if error is None:
+                outcome.set_result(value)
+            else:
+                outcome.set_exception(error)
 
     def _run_together(self) -> None:
         waiting, self._together = self._together, []
@@ -67,22 +113,9 @@ class Turns:
                 _settle(outcome, work, end)
 
     def close(self) -> None:
-        """Begin nothing more on the pools; does not wait for what runs there."""
+        """Begin nothing more of unknown time; does not wait for what runs."""
         self.pool.shutdown(wait=False, cancel_futures=True)
-        self._known.shutdown(wait=False, cancel_futures=True)
-
-
-def _on_a_pool(
-    loop: asyncio.AbstractEventLoop, pool: ThreadPoolExecutor, work: Callable[[], T], end: Callable[[], None]
-) -> asyncio.Future[T]:
-    try:
-        job = pool.submit(work)
-    except RuntimeError:  # shut down: the connection was accepted while this closed
-        outcome: asyncio.Future[T] = loop.create_future()
-        _settle(outcome, work, end)
-        return outcome
-    job.add_done_callback(lambda _: end())
-    return asyncio.wrap_future(job, loop=loop)
+        self._short.close()
 
 
 def _settle(outcome: asyncio.Future[T], work: Callable[[], T], end: Callable[[], None]) -> None:

@@ -4,13 +4,11 @@ A call on the calling thread saves the hop into TensorFlow's pools, which costs 
 wide parallel branches is faster in the pools. Neither is known beforehand and a made-up call could change a stateful
 model, so the first real calls try both in turn. The least time counts, of calls that none other disturbed: a busy cell
 only ever adds to it. Where no call has the processor for itself nothing can be told, and all stay on their own threads.
-Only a call in the pools can be timed out, so an input far larger than any that was quick goes there, and so does a call
-that finds every processor busy with others: there it waits for one, where on its own thread it would take one's time.
+Only a call in the pools can be timed out, so an input far larger than any that was quick goes there.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections import deque
@@ -25,15 +23,10 @@ QUICK_SECONDS = 0.001
 """What a call may take at most to vouch for others with as much input."""
 POOLS_GAIN = 1.25
 """How much faster the pools must be: under load they lose more than a single call shows."""
-CROWDED_SECONDS = 0.0001
-"""Calls that take less are over before the hop into the pools is."""
 LONG_SECONDS = 0.005
 """From here on the hop into the pools is nothing, and being able to end the call is worth it."""
 WORDY_BYTES = 32 << 10
 """Bytes of output that take about as long to write as a short call takes."""
-
-
-_PROCESSORS = os.cpu_count() or 1
 
 
 class Pace:
@@ -45,7 +38,7 @@ class Pace:
         self._recent: dict[int, deque[float]] = {pool: deque(maxlen=SAMPLES) for pool in (CALLING_THREAD, THREAD_POOL)}
         self._chosen: int | None = None if bounded else THREAD_POOL
         self._running: set[int] | None = set() if bounded else None
-        """The threads of the calls under way, None when it makes no difference who they are."""
+        """The threads of the calls under way, None when it is known where they run."""
         self.is_in_doubt = bounded
         """Whether the next call's time on the processor is to be told, too."""
         self._is_wordy = False
@@ -56,13 +49,11 @@ class Pace:
 
     def begin(self, size: int) -> int:
         """Where a call with `size` bytes of input is to run; `end` is called when it is over, however it ends."""
-        running, crowded = self._running, False
-        if running is not None:
-            crowded = len(running) >= _PROCESSORS
-            running.add(threading.get_ident())
         if self._chosen is None:
+            if (running := self._running) is not None:
+                running.add(threading.get_ident())
             return CALLING_THREAD if self._calls % 2 else THREAD_POOL
-        return self._usual if size <= 2 * self._largest and not crowded else THREAD_POOL
+        return self._usual if size <= 2 * self._largest else THREAD_POOL
 
     def end(self) -> None:
         """The call that this thread has begun is over."""
@@ -111,11 +102,14 @@ class Pace:
             self._recent[pool].append(seconds)
         if all(len(samples) == SAMPLES for samples in self._recent.values()):
             here, in_pools = (min(self._recent[pool]) for pool in (CALLING_THREAD, THREAD_POOL))
-            self._chosen = self._usual = CALLING_THREAD if here < POOLS_GAIN * in_pools else THREAD_POOL
-            self._conclude()
+            self._choose(CALLING_THREAD if here < POOLS_GAIN * in_pools else THREAD_POOL)
         elif self._calls >= MOST_TRIALS:
-            self._chosen = self._usual = CALLING_THREAD
-            self._conclude()
+            self._choose(CALLING_THREAD)
+
+    def _choose(self, pool: int) -> None:
+        self._chosen = self._usual = pool
+        self._running = None
+        self._conclude()
 
     def _conclude(self) -> None:
         """Where the next calls run: a long one in the pools, where its times also tell when it is short again."""
@@ -124,5 +118,3 @@ class Pace:
             is_long = least >= LONG_SECONDS
             self._usual = THREAD_POOL if is_long else CALLING_THREAD
             self._expected = None if is_long or self._is_wordy else least
-            if (self._running is None) != (least < CROWDED_SECONDS):
-                self._running = None if least < CROWDED_SECONDS else set()

@@ -1,0 +1,133 @@
+"""Threads for short calls: that few of them do it, that none is lost, and what is left when they are closed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tfs_notebook.api import short_calls
+from tfs_notebook.api.short_calls import LONG_SECONDS, WAKING_SECONDS, ShortCalls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SHORT = WAKING_SECONDS / 2
+LONG = 2 * LONG_SECONDS
+
+
+@pytest.fixture
+def calls() -> Iterator[ShortCalls]:
+    made = ShortCalls("short")
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def four_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(short_calls, "PROCESSORS", 4)
+
+
+class Held:
+    """Jobs that tell where they run and wait there to be let go on."""
+
+    def __init__(self) -> None:
+        self.begun: SimpleQueue[str] = SimpleQueue()
+        self.go_on = threading.Event()
+
+    def __call__(self) -> None:
+        self.begun.put(threading.current_thread().name)
+        assert self.go_on.wait(20)
+
+    def names(self, count: int) -> set[str]:
+        return {self.begun.get(timeout=20) for _ in range(count)}
+
+
+def test_calls_run_in_the_order_in_which_they_come(calls: ShortCalls) -> None:
+    done: SimpleQueue[int] = SimpleQueue()
+    for number in range(50):
+        calls.submit(partial(done.put, number), 0)
+    assert [done.get(timeout=20) for _ in range(50)] == list(range(50))
+
+
+def test_a_thread_that_sleeps_is_woken_again(calls: ShortCalls) -> None:
+    names: SimpleQueue[str] = SimpleQueue()
+    found = set()
+    for _ in range(20):
+        calls.submit(lambda: names.put(threading.current_thread().name), LONG)
+        found.add(names.get(timeout=20))
+        time.sleep(0.001)  # it falls asleep
+    assert found == {"short_0"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "threads"),
+    [(SHORT / 10, 1), (LONG, 4), (LONG_SECONDS * 0.9, 3)],
+    ids=["those that soon have their turn wait", "long ones use every processor", "others leave one to the requests"],
+)
+def test_so_many_threads_are_woken_as_the_calls_are_worth(calls: ShortCalls, seconds: float, threads: int) -> None:
+    held = Held()
+    for _ in range(9):
+        calls.submit(held, seconds)
+    assert held.names(threads) == {f"short_{number}" for number in range(threads)}
+    time.sleep(0.05)
+    assert held.begun.empty()
+    held.go_on.set()
+    held.names(9 - threads)
+
+
+def test_a_machine_of_one_processor_has_a_thread(calls: ShortCalls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(short_calls, "PROCESSORS", 1)
+    held = Held()
+    held.go_on.set()
+    calls.submit(held, SHORT)
+    assert held.names(1) == {"short_0"}
+
+
+def test_calls_from_many_threads_are_all_run(calls: ShortCalls) -> None:
+    done: SimpleQueue[None] = SimpleQueue()
+
+    def submit(pause: float) -> None:
+        for _ in range(500):
+            calls.submit(partial(done.put, None), SHORT)
+            time.sleep(pause)
+
+    threads = [threading.Thread(target=submit, args=(pause,)) for pause in (0, 0, 0.0001, 0.0002)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for _ in range(2000):
+        done.get(timeout=20)
+    assert done.empty()
+
+
+def test_what_waits_when_it_is_closed_is_run_and_nothing_after(calls: ShortCalls) -> None:
+    held = Held()
+    for _ in range(6):
+        calls.submit(held, LONG)
+    held.names(4)
+    calls.close()
+    with pytest.raises(RuntimeError):
+        calls.submit(held, LONG)
+    held.go_on.set()
+    held.names(2)
+    for thread in threading.enumerate():
+        if thread.name.startswith("short_"):
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def test_closing_ends_threads_that_sleep(calls: ShortCalls) -> None:
+    held = Held()
+    held.go_on.set()
+    calls.submit(held, SHORT)
+    held.names(1)
+    (thread,) = (thread for thread in threading.enumerate() if thread.name == "short_0")
+    calls.close()
+    thread.join(20)
+    assert not thread.is_alive()

@@ -1,0 +1,76 @@
+"""Threads for calls whose time is known and short: no more of them than can work at the same time.
+
+A thread that has done its call takes the next one, and only sleeps when there is none: waking a thread, and handing it
+the interpreter's lock, takes about as long as a small model. So calls that come together are run by few threads one
+after the other, and another is woken only for those that would wait longer than that.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WAKING_SECONDS = 0.0002
+"""How long a call may wait for a thread that is awake before another is woken."""
+LONG_SECONDS = 0.0005
+"""Reading a request and writing its reply takes about as long: calls of less leave that a processor."""
+PROCESSORS = os.cpu_count() or 1
+
+
+class ShortCalls:
+    """Runs jobs, which must not raise, in the order in which they come."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._asleep: list[threading.Lock] = []
+        self._threads = 0
+        self._is_open = True
+
+    def submit(self, job: Callable[[], object], seconds: float) -> None:
+        """Run `job`, which takes about so many `seconds`, soon. Raises RuntimeError when this is closed."""
+        if not self._is_open:
+            raise RuntimeError("no more calls are run")
+        self._waiting.append(job)
+        awake = self._threads - len(self._asleep)
+        most = PROCESSORS if seconds >= LONG_SECONDS else PROCESSORS - 1
+        enough = awake and (awake >= most or len(self._waiting) * seconds <= awake * WAKING_SECONDS)
+        if not enough and not self._wake() and self._threads < PROCESSORS:
+            self._threads += 1
+            threading.Thread(target=self._work, name=f"{self._name}_{self._threads - 1}", daemon=True).start()
+
+    def _wake(self) -> bool:
+        """Wake a thread, if one sleeps."""
+        try:
+            self._asleep.pop().release()
+        except IndexError:
+            return False
+        return True
+
+    def _work(self) -> None:
+        awoken = threading.Lock()
+        awoken.acquire()
+        while True:
+            try:
+                job = self._waiting.popleft()
+            except IndexError:
+                if not self._is_open:
+                    return
+                self._asleep.append(awoken)
+                if self._waiting or not self._is_open:  # it came before this thread was known to sleep
+                    self._wake()
+                awoken.acquire()
+                continue
+            job()
+            del job  # else this thread keeps its arrays until the next one
+
+    def close(self) -> None:
+        """Take no more jobs; those that wait are still run. Does not wait for them."""
+        self._is_open = False
+        while self._wake():
+            pass
