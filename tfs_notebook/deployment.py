@@ -148,7 +148,7 @@ def serve(
     deployed = plan(path, text, given, source=source, credentials=credentials)
     check_listening(deployed.options)  # before TensorFlow is imported, which takes seconds
     batching_parameters(deployed.options)
-    import_aside("tfs_notebook.engine.savedmodel", "tfs_notebook.server")
+    import_aside("tfs_notebook.engine.savedmodel_loader", "tfs_notebook.server")
     from tfs_notebook.server import Server
 
     server = Server(deployed.options, oss_credentials=credentials)

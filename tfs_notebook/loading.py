@@ -34,7 +34,7 @@ class Loading:
         """
         from tfs_notebook.api.request_records import replay
         from tfs_notebook.engine.load_counts import CountedLoad
-        from tfs_notebook.engine.savedmodel import Loader
+        from tfs_notebook.engine.savedmodel_loader import Loader
         from tfs_notebook.engine.tflite_model import TFLiteLoader
         from tfs_notebook.engine.warmup import WarmingLoader
 

@@ -52,7 +52,7 @@ class Server:
         `oss_credentials` is a provider of credentials for OSS, asked before every request; by default the environment.
         """
         from tfs_notebook.api.metrics import Metrics
-        from tfs_notebook.engine.savedmodel import DEVICES
+        from tfs_notebook.engine.savedmodel_loader import DEVICES
         from tfs_notebook.request_logging import RequestLogging
 
         self.made_up_token = ""
@@ -86,7 +86,7 @@ class Server:
         from tfs_notebook.api.inference import Inference
         from tfs_notebook.engine.core import ServerCore
         from tfs_notebook.engine.manager import Manager
-        from tfs_notebook.engine.savedmodel import Loader
+        from tfs_notebook.engine.savedmodel_loader import Loader
 
         manager = Manager(
             Loader(),

@@ -10,7 +10,7 @@ from tfs_notebook.errors import not_found
 from tfs_notebook.mount import Mount
 
 if TYPE_CHECKING:
-    from tfs_notebook.engine.savedmodel import SessionOptions
+    from tfs_notebook.engine.savedmodel_loader import SessionOptions
     from tfs_notebook.options import Options
 
 _log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ def session_options(options: Options) -> SessionOptions:
 
     Raises ServingError as `read_session_config` does.
     """
-    from tfs_notebook.engine.savedmodel import SessionOptions
+    from tfs_notebook.engine.savedmodel_loader import SessionOptions
 
     intra, inter = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
     if not (intra or inter):

@@ -34,7 +34,7 @@ def p50(call: Callable[[], object], calls: int = 2000) -> float:
 
 def bare_session(directory: Path) -> tuple[Callable[[np.ndarray], object], object]:
     """A call of the SavedModel's `serving_default` with nothing around it, and what keeps it alive."""
-    from tfs_notebook.engine.savedmodel import load_saved_model
+    from tfs_notebook.engine.savedmodel_loader import load_saved_model
     from tfs_notebook.engine.session import CALLING_THREAD
 
     model = load_saved_model(directory)

@@ -19,7 +19,7 @@ from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.core import CoreOptions, ServerCore
 from tfs_notebook.engine.events import EventStream, Kind
 from tfs_notebook.engine.manager import Manager, RetryPolicy
-from tfs_notebook.engine.savedmodel import load_saved_model
+from tfs_notebook.engine.savedmodel_loader import load_saved_model
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

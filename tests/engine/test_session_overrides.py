@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfs_notebook.engine.savedmodel import SessionOptions, load_saved_model
+from tfs_notebook.engine.savedmodel_loader import SessionOptions, load_saved_model
 from tfs_notebook.engine.session_overrides import OVERRIDES, saved_model_config
 
 if TYPE_CHECKING:

@@ -2,123 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import time
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf import text_format
 
+from tfs_notebook.engine.operations import Operations
 from tfs_notebook.engine.pace import Pace
-from tfs_notebook.engine.session import CALLING_THREAD, Runner, load_into, open_session
-from tfs_notebook.engine.session_overrides import override
+from tfs_notebook.engine.session import CALLING_THREAD, Runner
 from tfs_notebook.engine.signature import Signature, TensorSpec
-from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
+from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 MOST_DIMENSIONS = 30
 """TensorFlow's exchange of string tensors with numpy ends the process beyond 32; some graphs add one or two."""
-_BRANCHES = frozenset({"While", "StatelessWhile", "Enter", "RefEnter", "If", "StatelessIf", "Case", "StatelessCase"})
-_PYTHON = frozenset({"PyFunc", "EagerPyFunc"})
-_SIZED_BY_VALUES = re.compile(
-    "Range|Fill|Tile|BroadcastTo|LinSpace|OneHot|Random|Resize|Sequence|Dataset|SparseToDense"
-)
-"""Operations that make as much of a number as it says."""
-_LAYOUTS = re.compile("Conv|Pool|BatchNorm|DepthToSpace|SpaceToDepth|FakeQuant.*PerChannel")
-"""Operations that end the whole process (a failed CHECK) when they are given a tensor of the wrong rank."""
 _DTYPE_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
 """Where TensorFlow's C++ name (`DataTypeString`) is not the Python one."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
-    """How sessions are made. Thread counts of 0 leave the choice to TensorFlow.
-
-    `base_config` is a ConfigProto in text format; the other fields overwrite its own.
-    """
-
-    tags: tuple[str, ...] = ("serve",)
-    intra_op_threads: int = 0
-    inter_op_threads: int = 0
-    gpu_memory_fraction: float = 0.0
-    base_config: str = ""
-
-    def config(self) -> Any:
-        """The ConfigProto. GPU memory grows on demand: the kernel's own models live on the same device."""
-        config = tf.compat.v1.ConfigProto(
-            gpu_options=tf.compat.v1.GPUOptions(allow_growth=True), allow_soft_placement=True
-        )
-        text_format.Merge(self.base_config, config)
-        config.intra_op_parallelism_threads = self.intra_op_threads
-        config.inter_op_parallelism_threads = self.inter_op_threads
-        if self.inter_op_threads and not config.session_inter_op_thread_pool:  # else the process's first session counts
-            config.session_inter_op_thread_pool.add(
-                num_threads=self.inter_op_threads, global_name=f"tfs_notebook_{self.inter_op_threads}"
-            )
-        config.gpu_options.per_process_gpu_memory_fraction = self.gpu_memory_fraction
-        return config
-
-
-def _devices() -> tuple[str, ...]:
-    found = tf.config.list_physical_devices("GPU") or tf.config.list_physical_devices("CPU")
-    return tuple(device.name.removeprefix("/physical_device:") for device in found)
-
-
-DEVICES = _devices()
-"""The devices that models run on: the GPUs if there are any, else the CPU. Asking takes the driver's start-up."""
-
-
-def load_saved_model(directory: Path, options: SessionOptions | None = None) -> SavedModel:
-    """Load the SavedModel in `directory`. Raises ServingError with the code and text of TensorFlow Serving's loader."""
-    if not any((directory / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
-        raise not_found(
-            "Specified file path does not appear to contain a SavedModel bundle "
-            f"(should have a file called `saved_model.pb`)\nSpecified file path: {directory}"
-        )
-    options = options or SessionOptions()
-    config = options.config()
-    override(config, directory)
-    session = open_session(config)
-    try:
-        with session.graph.as_default():
-            meta_graph = load_into(session, options.tags, str(directory))
-        return SavedModel(session, meta_graph)
-    except Exception as error:
-        session.close()
-        raise _load_error(error, directory, options.tags) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Loader:
-    """`load_saved_model` with options; equal ones load a version in the same way."""
-
-    options: SessionOptions = SessionOptions()
-
-    def __call__(self, directory: Path) -> SavedModel:
-        """Load the SavedModel in `directory`."""
-        return load_saved_model(directory, self.options)
-
-
-def _load_error(error: Exception, directory: Path, tags: Iterable[str]) -> ServingError:
-    if isinstance(error, tf.errors.OpError):
-        return ServingError(Code(error.error_code), error.message, where=str(directory))
-    if isinstance(error, MemoryError):
-        return ServingError(Code.RESOURCE_EXHAUSTED, f"{directory}: out of memory", where=str(directory))
-    if isinstance(error, RuntimeError) and "associated with tags" in str(error):
-        return not_found(
-            f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. To inspect available "
-            "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
-            hint=str(error),
-        )
-    if isinstance(error, (OSError, ValueError)):
-        return ServingError(Code.DATA_LOSS, f"{directory}: {error}", where=str(directory))
-    return ServingError(Code.UNKNOWN, f"{directory}: {type(error).__name__}: {error}", where=str(directory))
 
 
 class SavedModel:
@@ -127,22 +30,36 @@ class SavedModel:
     def __init__(self, session: Any, meta_graph: Any) -> None:
         self._runner = Runner(session)
         self.signature_def: Mapping[str, Any] = MappingProxyType(dict(meta_graph.signature_def))
-        operations = {node.op for node in _nodes(meta_graph.graph_def)}
-        self._needs_ranks = any(map(_LAYOUTS.search, operations))
+        self._twin: Runner | None = None
+        self._keeps_state = False
+        operations = Operations(meta_graph.graph_def)
+        self._needs_ranks = operations.needs_ranks
         callables = dict(self._make_callables(operations))
         self._callables = callables
         self.signatures: Mapping[str, Signature] = MappingProxyType(
             {name: callable_.signature for name, callable_ in callables.items()}
         )
 
-    def _make_callables(self, operations: set[str]) -> Iterator[tuple[str, _Callable]]:
+    def _make_callables(self, operations: Operations) -> Iterator[tuple[str, _Callable]]:
         for name, definition in sorted(self.signature_def.items()):
             signature = signature_from(name, definition)
             try:
-                callable_ = self._make_callable(signature, bounded=_is_bounded(signature, operations))
+                callable_ = self._make_callable(signature, bounded=operations.is_bounded(signature))
             except (KeyError, ValueError):
                 continue  # names an operation (`__saved_model_init_op`) or a composite: nothing that can be called
+            self._keeps_state |= operations.keeps_state(signature)
             yield name, callable_
+
+    @property
+    def may_have_twin(self) -> bool:
+        """Whether short calls answer the same in another session, and may be faster there."""
+        return not self._keeps_state and any(c.has_short_way for c in self._callables.values())
+
+    def use_twin(self, session: Any) -> None:
+        """Run short calls in `session`, which has the same graph and variables but one thread for an operation."""
+        self._twin = Runner(session)
+        for callable_ in self._callables.values():
+            callable_.short_runner = self._twin
 
     def _make_callable(self, signature: Signature, *, bounded: bool) -> _Callable:
         feeds = {alias: self._runner.tensor(spec.name) for alias, spec in signature.inputs.items()}
@@ -214,6 +131,9 @@ class SavedModel:
         self._callables = {}
         self._runner.close()
         del self._runner
+        if self._twin is not None:
+            self._twin.close()
+            self._twin = None
 
 
 class _Callable:
@@ -232,18 +152,20 @@ class _Callable:
         self.fetches = fetches
         self.takes_strings = any(spec.dtype == "string" for spec in signature.inputs.values())
         self.pace = Pace(bounded=bounded)
+        self.short_runner = runner
+        """What runs calls on the calling thread, of all inputs and outputs."""
         self._runner = runner
         self._feeds = feeds
         self._all_fetches = list(fetches.values())
         self._dtypes = [(alias, spec.numpy_dtype) for alias, spec in signature.inputs.items()]
         self._quick: Callable[[list[np.ndarray]], list[np.ndarray]] | None = None
-        self._has_quick = bounded and not self.takes_strings
+        self.has_short_way = bounded and not self.takes_strings
 
     def run(
         self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None, pool: int, timeout: float | None
     ) -> list[Any]:
         """The values of `outputs`, by default of all, in their order."""
-        if pool == CALLING_THREAD and outputs is None and self._has_quick:
+        if pool == CALLING_THREAD and outputs is None and self.has_short_way:
             arrays = [array for alias, dtype in self._dtypes if (array := inputs[alias]).dtype == dtype]
             if len(arrays) == len(self._dtypes):  # of a wrong dtype only the session says what the C++ server says
                 if self._quick is None:
@@ -258,8 +180,8 @@ class _Callable:
 
     def _make_quick(self) -> None:
         inputs, outputs = self.signature.inputs.values(), self.signature.outputs.values()
-        self._quick = self._runner.callable_on_this_thread([i.name for i in inputs], [o.name for o in outputs])
-        self._has_quick = self._quick is not None
+        self._quick = self.short_runner.callable_on_this_thread([i.name for i in inputs], [o.name for o in outputs])
+        self.has_short_way = self._quick is not None
 
 
 def _as_array(value: Any) -> np.ndarray:
@@ -270,22 +192,6 @@ def _as_array(value: Any) -> np.ndarray:
 def _fed_twice(signature: Signature, inputs: Mapping[str, np.ndarray]) -> str:
     names = [signature.inputs[alias].name for alias in inputs]
     return f'Endpoint "{next(name for name in names if names.count(name) > 1)}" fed more than once.'
-
-
-def _nodes(graph: Any) -> Iterator[Any]:
-    yield from graph.node
-    for function in graph.library.function:
-        yield from function.node_def
-
-
-def _is_bounded(signature: Signature, operations: set[str]) -> bool:
-    """Whether the time of a call depends on nothing but the size of its inputs: no loops or branches, and no integer
-    of the request from which the graph could make a tensor of any size.
-    """
-    if operations & (_BRANCHES | _PYTHON):
-        return False
-    has_integers = any(spec.dtype.lstrip("u").startswith("int") for spec in signature.inputs.values())
-    return not (has_integers or "Cast" in operations) or not any(map(_SIZED_BY_VALUES.search, operations))
 
 
 def _check_ranks(signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:

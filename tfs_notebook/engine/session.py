@@ -31,9 +31,10 @@ try:
         TF_SessionRun_wrapper,
         TF_SessionRunCallable,
     )
+    from tensorflow.python.framework import op_def_registry
     from tensorflow.python.saved_model.loader_impl import SavedModelLoader
 except ImportError:  # a TensorFlow that moved them: the public calls are slower and stricter about shapes
-    TF_SessionRun_wrapper = None
+    TF_SessionRun_wrapper = op_def_registry = None
 
 HAS_RAW_RUN = TF_SessionRun_wrapper is not None
 
@@ -48,6 +49,8 @@ def _shares_threads() -> ctypes.c_bool | None:
 
 
 _SHARES_THREADS = _shares_threads()
+HAS_OWN_THREADS = HAS_RAW_RUN and _SHARES_THREADS is not None
+"""Whether a session can have threads of its own, and a short way to run on the caller's."""
 _OPENING = threading.Lock()
 
 
@@ -65,6 +68,11 @@ def open_session(config: Any) -> Any:
             return tf.compat.v1.Session(graph=tf.Graph(), config=config)
         finally:
             _SHARES_THREADS.value = True
+
+
+def operation_definition(name: str) -> Any:
+    """The OpDef of the operation `name`, None when there is none, or TensorFlow does not tell."""
+    return op_def_registry and op_def_registry.get(name)
 
 
 def load_into(session: Any, tags: Sequence[str], directory: str) -> Any:
