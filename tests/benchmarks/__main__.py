@@ -184,7 +184,8 @@ def in_process(root: Path) -> Iterator[Measure]:
 
 GROUPS: dict[str, Callable[[Path], Iterator[Measure]]] = {
     "rest": rest_small, "cnn": rest_cnn, "grpc": grpc_small, "batching": batching, "inside": in_process,
-    "busy": busy_cell, "watched": watched, "oss": bucket.large_files, "meanwhile": bucket.meanwhile,
+    "busy": busy_cell, "watched": watched, "oss": bucket.large_files, "network": bucket.over_a_network,
+    "meanwhile": bucket.meanwhile,
 }  # fmt: skip
 
 
