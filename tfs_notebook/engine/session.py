@@ -63,11 +63,11 @@ def open_session(config: Any) -> Any:
     if not config.intra_op_parallelism_threads or _SHARES_THREADS is None:
         return tf.compat.v1.Session(graph=tf.Graph(), config=config)
     with _OPENING:
-        _SHARES_THREADS.value = False
+        before, _SHARES_THREADS.value = _SHARES_THREADS.value, False
         try:
             return tf.compat.v1.Session(graph=tf.Graph(), config=config)
         finally:
-            _SHARES_THREADS.value = True
+            _SHARES_THREADS.value = before
 
 
 def operation_definition(name: str) -> Any:
