@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any
 
 import pytest
 
 from tests.notebook.test_table import Page, status
 from tfs_notebook.engine.supply import SourceStatus, Transfer
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.notebook.progress import fetching_text
+from tfs_notebook.notebook.progress import FetchProgress, fetching_text
 from tfs_notebook.notebook.source_table import SOURCE_HEADER, size_text
 from tfs_notebook.notebook.table import as_html, as_text
 
@@ -117,3 +118,33 @@ def test_progress_is_a_bar_for_each_version() -> None:
 
 def test_progress_tells_of_trouble_instead_of_a_listing_that_does_not_come() -> None:
     assert fetching_text([SourceStatus(ROOT, "", "starting", problem=REFUSED)]) == REFUSED.message
+
+
+class Looks:
+    """A server of which each look finds one source further on: so many transfers have begun by then."""
+
+    def __init__(self, *begun: int) -> None:
+        self._left = list(begun)
+
+    def sources(self) -> tuple[SourceStatus, ...]:
+        return (SourceStatus(ROOT, "/cache/1", "in step", begun=self._left.pop(0)),)
+
+
+@pytest.mark.parametrize(
+    ("running", "looks", "told"),
+    [
+        (False, (1, 1), True),
+        (False, (0, 1), True),
+        (False, (0, 0), False),
+        (True, (3, 3, 3), False),
+        (True, (3, 3, 4), True),
+    ],
+    ids=["before a look", "after the last look", "nothing", "before it was asked for", "of a server that runs"],
+)
+def test_what_was_fetched_between_two_looks_is_told(
+    capsys: pytest.CaptureFixture[str], looks: tuple[int, ...], *, running: bool, told: bool
+) -> None:
+    server: Any = Looks(*looks)
+    with FetchProgress(server if running else None) as progress:
+        progress.update(server)
+    assert capsys.readouterr().out == (f"Fetched from {ROOT} in 0.0 s\n" if told else "")

@@ -114,7 +114,7 @@ def test_a_listing_that_was_waited_for_does_not_stay_in_the_cell(kernel: Kernel)
         "from types import SimpleNamespace\n"
         "from tfs_notebook.engine.supply import SourceStatus\n"
         "from tfs_notebook.notebook.progress import FetchProgress\n"
-        "with FetchProgress() as progress:\n"
+        "with FetchProgress(None) as progress:\n"
         "    progress.update(SimpleNamespace(sources=lambda: [SourceStatus('oss://b/', '', 'starting')]))"
     )
     shows = [message["content"] for message in kernel.messages if message["msg_type"].endswith("display_data")]

@@ -46,8 +46,8 @@ class SourceStatus:
     """One place that is kept in step: what `%tfs_sync status` and the table show of it.
 
     `state` is one of `starting`, `in step`, `waiting`, `transferring`, `paused`, `stopped` (refused: asked again
-    at `next_look`, or at once with other credentials), `following` (another process keeps the copy in step). Times are
-    seconds since the epoch.
+    at `next_look`, or at once with other credentials), `following` (another process keeps the copy in step). `begun`
+    counts the transfers that have ever begun here. Times are seconds since the epoch.
     """
 
     address: str
@@ -56,6 +56,7 @@ class SourceStatus:
     last_look: float | None = None
     next_look: float | None = None
     transfers: tuple[Transfer, ...] = ()
+    begun: int = 0
     waiting: Mapping[str, str] = field(default_factory=dict)
     problem: ServingError | None = None
     warnings: tuple[str, ...] = ()

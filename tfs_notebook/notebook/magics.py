@@ -96,7 +96,7 @@ class ServingMagics(Magics):
         running = self.server is not None and self.server.running
         before = self.server.options if self.server is not None else None
         try:
-            with FetchProgress() as progress:
+            with FetchProgress(self.server if running else None) as progress:
                 path, show = arguments.path, progress.update
                 if self.server is not None and running:
                     deployment.change(self.server, path, cell, given, source="cell", meanwhile=show)

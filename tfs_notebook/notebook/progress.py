@@ -55,19 +55,32 @@ class Progress:
 
 
 class FetchProgress:
-    """What is on its way from OSS to a server while somebody waits for it; says at the end how long that took."""
+    """What is on its way from OSS to a server while somebody waits for it; says at the end how long that took.
 
-    def __init__(self) -> None:
+    `server` is the one that runs already, if any; a transfer counts also when it is over before anybody looks.
+    """
+
+    def __init__(self, server: Server | None) -> None:
         self._progress = Progress()
+        self._server = server
+        self._begun = {source.address: source.begun for source in server.sources()} if server is not None else {}
         self._fetched_from: set[str] = set()
         self._started = time.monotonic()
 
     def update(self, server: Server) -> None:
         """Show how far it is now."""
+        self._server = server
         sources = server.sources()
-        self._fetched_from |= {source.address for source in sources if source.transfers}
+        self._note(sources)
         if text := fetching_text(sources):
             self._progress.show(text)
+
+    def _note(self, sources: Iterable[SourceStatus]) -> None:
+        self._fetched_from |= {
+            source.address
+            for source in sources
+            if source.transfers or source.begun > self._begun.get(source.address, 0)
+        }
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +88,8 @@ class FetchProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._server is not None and error is None:
+            self._note(self._server.sources())
         if self._fetched_from and error is None:
             seconds = time.monotonic() - self._started
             self._progress.show(

@@ -42,6 +42,6 @@ def sync(server: Server, action: str) -> SyncStatus:
     elif action == "resume":
         server.sync_resume()
     if action in {"now", "resume"}:
-        with FetchProgress() as progress:
+        with FetchProgress(server) as progress:
             server.sync_now(meanwhile=lambda: progress.update(server))
     return SyncStatus(server.status())

@@ -49,6 +49,8 @@ class Intake:
         self.drafts: dict[str, Draft] = {}
         self.replacing: set[str] = set()
         """Published versions that are to be brought again, as somebody asked for it."""
+        self.begun = 0
+        """How many downloads have begun."""
         self.unverified: dict[str, str] = {}
         """What is to be said of versions whose content could not be compared by checksums."""
         self._cache = cache
@@ -168,6 +170,7 @@ class Intake:
         if problem is not None:
             draft.fail(problem)
             return
+        self.begun += 1
         draft.download = Download(path, self._store, files, self._cache.staging(path), self._wake)
 
     def _publish(self, path: str, draft: Draft) -> bool:

@@ -81,6 +81,7 @@ class Standing:
             last_look=self._look_time,
             next_look=self._upkeep.watch.next_time if not paused and followed is None else None,
             transfers=transfers,
+            begun=self._upkeep.begun,
             waiting=waiting,
             problem=self._trouble.problem or (followed.problem if followed is not None else None),
             warnings=self._herald.warnings,

@@ -70,6 +70,12 @@ class Upkeep:
         intake = self._intake
         return intake.transfers() if intake is not None else ()
 
+    @property
+    def begun(self) -> int:
+        """How many transfers have begun."""
+        intake = self._intake
+        return intake.begun if intake is not None else 0
+
     def stop(self) -> None:
         """End all downloads soon; what has arrived is kept."""
         intake = self._intake
