@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from tfs_notebook.api.batched_call import batched
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature, together
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
 
@@ -175,7 +173,7 @@ class Call:
 
     @property
     def is_batched(self) -> bool:
-        """Whether `predict` waits for other requests; `predict_soon` then does so without a thread."""
+        """Whether `predict` waits for other requests; `begin` is for those who do not."""
         return self._loaded.begin is not None
 
     def begin(
@@ -203,12 +201,6 @@ class Call:
             stats.record_error()
             raise
         return None if waiting is None else Begun(self, waiting, stats, started)
-
-    async def predict_soon(
-        self, signature: Signature, inputs: Mapping[str, np.ndarray], *, timeout: float | None = None
-    ) -> dict[str, np.ndarray] | None:
-        """What `predict` returns or raises, of a model that `is_batched`; None when it must be asked by `predict`."""
-        return await batched(partial(self.begin, signature, inputs, timeout=timeout), timeout)
 
 
 class Begun:

@@ -11,6 +11,7 @@ A body that is anything else is declined: `json_loose` and `json_request` then d
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any, cast
 
@@ -48,6 +49,8 @@ _SIGNS_AND_EXPONENTS = b"+-eE"
 _MOST_DIMENSIONS = 32
 _LENGTH_OF_HUGE = 309
 _HUGE = 1.79e308
+_USUAL = 8 << 10
+"""Bytes of brackets and commas up to which their shape is remembered."""
 _SHORT = 256
 """Bytes up to which lists cost less than a parser; a number that long is not too big for a double."""
 _NUMBERS_AND_LISTS = b"0123456789.-,[] \t\n\r"
@@ -117,7 +120,8 @@ def _read_numbers(text: bytes) -> np.ndarray | None:
     marks = text.translate(None, _DIGITS_AND_BLANKS)
     exponents = b"e" in marks or b"E" in marks
     signed = exponents or b"-" in marks or b"+" in marks
-    shape = _shape(marks.translate(None, _SIGNS_AND_EXPONENTS) if signed else marks)
+    skeleton = marks.translate(None, _SIGNS_AND_EXPONENTS) if signed else marks
+    shape = _usual_shape(skeleton) if len(skeleton) <= _USUAL else _shape(skeleton)
     if shape is None:
         return None
     integers = not exponents and b"." not in text
@@ -130,7 +134,7 @@ def _read_numbers(text: bytes) -> np.ndarray | None:
     # An empty list looks like one with a single number; the count tells them apart.
     if values.size != prod(shape) or (exponents and _zero_too_big(values, text, marks)):
         return None
-    if not integers and len(text) >= _LENGTH_OF_HUGE and max(values.max(), -values.min()) > _HUGE:
+    if not integers and len(text) >= _LENGTH_OF_HUGE and np.maximum.reduce(np.abs(values)) > _HUGE:
         return None
     return values.reshape(shape)
 
@@ -142,7 +146,7 @@ def _zero_too_big(values: np.ndarray, text: bytes, marks: bytes) -> bool:
     return not values.all() and may_be_too_big(text)
 
 
-def _shape(skeleton: bytes) -> list[int] | None:
+def _shape(skeleton: bytes) -> tuple[int, ...] | None:
     """The shape whose brackets and commas are exactly `skeleton`, None if there is none."""
     depth = len(skeleton) - len(skeleton.lstrip(b"["))
     commas = skeleton.find(b"]") - depth
@@ -157,4 +161,8 @@ def _shape(skeleton: bytes) -> list[int] | None:
             return None
         unit = b"[" + (unit + b",") * (count - 1) + unit + b"]"
         shape.append(count)
-    return shape[::-1] if unit == skeleton else None
+    return tuple(shape[::-1]) if unit == skeleton else None
+
+
+_usual_shape = lru_cache(maxsize=32)(_shape)
+"""Clients ask again and again for inputs of the same shape."""

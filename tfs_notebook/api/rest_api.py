@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.api import json_codec, status_messages
+from tfs_notebook.api.batched_reply import BatchedReply
 from tfs_notebook.api.json_examples import ExamplesBody, encode_result, evaluate
 from tfs_notebook.api.request_records import log_arrays, log_examples
 from tfs_notebook.api.rest_body import inflated, is_compressed
@@ -34,8 +35,6 @@ T = TypeVar("T")
 
 _LARGE_BODY = 64 << 10
 """Bytes from which even numbers take so long to read that other requests should not wait for it."""
-_LONG_REPLY = 32 << 10
-"""Bytes of output that take about as long to write as a short call takes."""
 _LEAST_MEMORY = 256 << 20
 """Bytes that the values of a body may take however low its own limit is."""
 
@@ -121,28 +120,37 @@ class RestApi:
         self, asked: Route, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool
     ) -> bytes:
         outputs = call.predict(signature, inputs, timeout=self._server.options.timeout)
+        return self._write(asked, call, signature, inputs, outputs, row_format=row_format)
+
+    def _write(
+        self,
+        asked: Route,
+        call: Call,
+        signature: Signature,
+        inputs: dict[str, np.ndarray],
+        outputs: dict[str, np.ndarray],
+        *,
+        row_format: bool,
+    ) -> bytes:
         if self._inference.logs:
             log_arrays(self._inference.logs, call, asked.spec, signature, inputs, outputs)
         return json_codec.encode_predict(outputs, row_format=row_format)
 
-    async def _run_batched(
+    def _run_batched(
         self, asked: Route, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool
-    ) -> bytes:
-        """The same without a thread that waits, but for what takes long to write or is refused by the model."""
+    ) -> asyncio.Future[bytes]:
+        """`_run` without a thread that waits, but for what takes long to write or is refused by the model."""
+        write = partial(self._write, asked, call, signature, inputs, row_format=row_format)
+        reply = BatchedReply(self._turns, call, write)
         try:
-            outputs = await call.predict_soon(signature, inputs, timeout=self._server.options.timeout)
+            begun = reply.begin(signature, inputs, self._server.options.timeout)
         except BaseException:
             call.close()
             raise
-        if outputs is None:
-            work = partial(self._run, asked, call, signature, inputs, row_format=row_format)
-            return await self._turns.run(work, call.close, seconds=None)
-        with call:
-            if self._inference.logs:
-                log_arrays(self._inference.logs, call, asked.spec, signature, inputs, outputs)
-            if sum(array.nbytes for array in outputs.values()) > _LONG_REPLY:
-                return await self._in_pool(partial(json_codec.encode_predict, outputs, row_format=row_format))
-            return json_codec.encode_predict(outputs, row_format=row_format)
+        if begun:
+            return reply
+        work = partial(self._run, asked, call, signature, inputs, row_format=row_format)
+        return self._turns.run(work, call.close, seconds=None)
 
     async def _in_pool(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._turns.pool, function, *args)

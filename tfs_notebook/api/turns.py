@@ -35,7 +35,7 @@ class Turns:
         """`threads` is the size of the larger pool."""
         self.pool = Pool(max(threads, 1), thread_name_prefix="tfs-rest")
         self._short = ShortCalls("tfs-rest-short")
-        self._done: deque[tuple[asyncio.Future[Any], Any, Exception | None]] = deque()
+        self._over: deque[Callable[[], None]] = deque()
         self._is_told = False
         """Whether the loop knows that something is done."""
         self._together: list[tuple[asyncio.Future[Any], Callable[[], Any], Callable[[], None]]] = []
@@ -79,30 +79,31 @@ class Turns:
         end: Callable[[], None],
     ) -> None:
         """Run `work` and tell the loop, once for all that is done before it listens."""
-        done: tuple[asyncio.Future[Any], Any, Exception | None] = outcome, None, None
+        value, error = None, None
         try:
             if not outcome.cancelled():
-                done = outcome, work(), None
-        except Exception as error:
-            done = outcome, None, error
+                value = work()
+        except Exception as raised:
+            error = raised
         finally:
             end()
-        self._done.append(done)
+        self.tell(loop, partial(_deliver, outcome, value, error))
+
+    def tell(self, loop: asyncio.AbstractEventLoop, listener: Callable[[], None]) -> None:
+        """Have `loop` call `listener`, which raises nothing, in one go with whatever else is over by then.
+
+        Any thread may call this.
+        """
+        self._over.append(listener)
         if not self._is_told:
             self._is_told = True
             with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self._settle_done)
+                loop.call_soon_threadsafe(self._tell_all)
 
-    def _settle_done(self) -> None:
+    def _tell_all(self) -> None:
         self._is_told = False
-        while self._done:
-            outcome, value, error = self._done.popleft()
-            if outcome.cancelled():
-                continue
-            if error is None:
-                outcome.set_result(value)
-            else:
-                outcome.set_exception(error)
+        while self._over:
+            self._over.popleft()()
 
     def _run_together(self) -> None:
         waiting, self._together = self._together, []
@@ -116,6 +117,15 @@ class Turns:
         """Begin nothing more of unknown time; does not wait for what runs."""
         self.pool.shutdown(wait=False, cancel_futures=True)
         self._short.close()
+
+
+def _deliver(outcome: asyncio.Future[T], value: Any, error: Exception | None) -> None:
+    if outcome.cancelled():
+        return
+    if error is None:
+        outcome.set_result(value)
+    else:
+        outcome.set_exception(error)
 
 
 def _settle(outcome: asyncio.Future[T], work: Callable[[], T], end: Callable[[], None]) -> None:
