@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def server(way: str, models: Models) -> Iterator[Server]:
-    names = ("half_plus_two", "raising", "slow")
+    names = ("cnn", "half_plus_two", "raising", "slow")
     with tfs_notebook.serve(
         config=config_text({name: models.path(name) for name in names}), port=0, rest_api_port=0, grpc_max_threads=2
     ) as server:
@@ -59,7 +60,7 @@ def message(model: str, alias: str, value: Any) -> bytes:
 
 def output(reply: bytes) -> list[float]:
     (tensor,) = predict_pb2.PredictResponse.FromString(reply).outputs.values()
-    return [float(value) for value in tf.make_ndarray(tensor)]
+    return [float(value) for value in tf.make_ndarray(tensor).flat]
 
 
 def refusal(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
@@ -125,6 +126,25 @@ def test_many_callers_at_a_time(predict: Any) -> None:
 
     with ThreadPoolExecutor(16) as clients:
         assert all(clients.map(ask, range(500)))
+
+
+@pytest.mark.parametrize("way", ["short"], indirect=True)
+def test_a_call_known_to_take_a_while_has_threads_of_its_own(server: Server, predict: Any) -> None:
+    images = message("cnn", "keras_tensor", np.ones((16, 28, 28, 1)))
+    own = "tfs-grpc-short_0"
+    expected = output(predict(images))
+    assert own not in running_threads()
+    until(lambda: output(predict(images)) == pytest.approx(expected) and own in running_threads())
+    loaded = server._core.manager.registry.serving["slow"][1]
+    slow = [predict.future(message("slow", "seconds", 60), timeout=8) for _ in range(4)]
+    until(lambda: loaded._pins == 4)
+    assert output(predict(images, timeout=5)) == pytest.approx(expected)
+    assert not any(call.done() for call in slow)
+    until(lambda: loaded._pins == 0)
+
+
+def running_threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
 
 
 @pytest.mark.parametrize("way", ["short"], indirect=True)
