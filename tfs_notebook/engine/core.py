@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.completeness import missing_part
-from tfs_notebook.engine.config import AllVersions, ModelConfig, Specific, validate_config
+from tfs_notebook.engine.config import ModelConfig, validate_config
 from tfs_notebook.engine.events import Event, EventStream, Kind, State
-from tfs_notebook.engine.labels import Assignment, assign
+from tfs_notebook.engine.labelling import Labelling
 from tfs_notebook.engine.lookout import Lookout
 from tfs_notebook.engine.manager import Manager
+from tfs_notebook.engine.settling import has_settled
 from tfs_notebook.engine.status import ModelStatus
 from tfs_notebook.engine.storage import SETTLE_SECONDS, Fingerprint, Scan
 from tfs_notebook.engine.supply import Directories, Outlook, Supply
@@ -73,8 +74,9 @@ class ServerCore:
         self.resolve = resolve
         self.supply: Supply = supply or Directories()
         self._lookouts: dict[str, Lookout] = {}
-        self._given_labels: dict[str, Mapping[str, int]] = {}
-        """The labels that the configuration in force has been given, by model; they stay when their versions go."""
+        self._labelling = Labelling(
+            manager, events, allow_unavailable=lambda: self.options.allow_labels_for_unavailable
+        )
         self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="tfs-disk")
         self._closed = False
         self._end_listening = events.listen(self._on_event)
@@ -136,12 +138,11 @@ class ServerCore:
         self.supply.want({name: replace(model, base_path=places[name]) for name, model in models.items()})
         for name in models.keys() - before.keys():
             _log.info("(Re-)adding model: %s", name)
-        self._given_labels = {}
-        self._set_labels(models.keys() | before.keys())
+        self._labelling.turn_to({name: model.labels for name, model in models.items()})
         for name in before.keys() - models.keys():
             self._lookouts.pop(name).close()
             self.manager.aspire(name, {})
-        changed = {name for name, model in models.items() if before.get(name) != model or self._label_problem(name)}
+        changed = {name for name, model in models.items() if before.get(name) != model or self._labelling.problem(name)}
         for name, model in models.items():
             base_path = self.supply.directory(places[name])
             if name not in self._lookouts:
@@ -263,64 +264,12 @@ class ServerCore:
             self.config_problem = event.error
         if event.state is State.AVAILABLE:
             # On this very event, so that a label moves before its old version is unloaded
-            self._set_labels([event.model])
+            self._labelling.update([event.model])
         if event.model in self._lookouts:
             self._lookouts[event.model].changed.set()
 
     def _has_settled(self, lookout: Lookout, *, patient: bool, must_serve: bool = True) -> bool:
-        """Whether nothing more is to be waited for: see `apply`."""
-        if not lookout.looked:
-            return False
-        scan, aspired, coming = lookout.scan, lookout.scan.aspired.keys(), lookout.outlook.coming
-        settled = {
-            number
-            for number, state, error in self.manager.states(lookout.config.name, aspired)
-            if state is State.AVAILABLE or (error is not None and (state is State.END or not patient))
-        }
-        if not patient:
-            lacks = coming and _asks_for_more(lookout.config, settled)
-            return scan.settles_in is None and settled == aspired and not lacks
-        labelled = set(lookout.config.labels.values())
-        if not labelled & aspired <= settled or (scan.settles_in is not None and labelled & scan.waiting.keys()):
-            return False
-        if coming and not labelled <= settled:
-            return False
-        return bool(settled) or not must_serve
-
-    # Labels
-
-    def _set_labels(self, names: Collection[str]) -> None:
-        """Give the labels that can be given now, and keep the versions that others still name until they can move."""
-        registry = self.manager.registry
-        before, labels = registry.labels, dict(registry.labels)
-        for name in names:
-            assigned = self._assigned(name)
-            labels[name], self._given_labels[name] = assigned.in_force, assigned.given
-        registry.set_labels(labels)
-        for name in names:
-            wanted, in_force = self._wanted_labels(name), registry.labels.get(name, {})
-            self.manager.hold(name, {number for label, number in in_force.items() if wanted.get(label) != number})
-            if before.get(name, {}) != in_force:
-                self.events.publish(Event(Kind.LABELS, name))
-
-    def _wanted_labels(self, name: str) -> Mapping[str, int]:
-        config = self.configs.get(name)
-        return config.labels if config is not None else {}
-
-    def _assigned(self, name: str) -> Assignment:
-        registry = self.manager.registry
-        return assign(
-            name,
-            self._wanted_labels(name),
-            given=self._given_labels.get(name, {}),
-            current=registry.labels.get(name, {}),
-            available=registry.serving.get(name, {}).keys(),
-            allow_unavailable=self.options.allow_labels_for_unavailable,
-        )
-
-    def _label_problem(self, name: str) -> ServingError | None:
-        """Why the labels of a model are not those of its configuration."""
-        return self._assigned(name).refusal
+        return has_settled(lookout, self.manager, patient=patient, must_serve=must_serve)
 
     # Outcome
 
@@ -330,7 +279,7 @@ class ServerCore:
             reasons = "".join(f"{why}, " for why in unavailable.values())
             raise ServingError(Code.UNKNOWN, f"{len(unavailable)} model(s) did not become available: {{{reasons}}}")
         for name in sorted(labelled):
-            if (problem := self._label_problem(name)) is not None:
+            if (problem := self._labelling.problem(name)) is not None:
                 raise problem
 
     def why_unavailable(self, name: str) -> str:
@@ -378,7 +327,7 @@ class ServerCore:
             labels=self.manager.registry.labels.get(name, {}),
             waiting=_waiting(scan, outlook),
             problem=_problem(scan, outlook),
-            label_problem=self._label_problem(name) if has_settled else None,
+            label_problem=self._labelling.problem(name) if has_settled else None,
         )
 
     async def close(self) -> None:
@@ -405,11 +354,3 @@ def _problem(scan: Scan, outlook: Outlook) -> ServingError | None:
 def _waiting(scan: Scan, outlook: Outlook) -> dict[int, str]:
     """Why versions are not taken up; of one that is not here, whatever brings it knows best."""
     return {**scan.waiting, **outlook.waiting}
-
-
-def _asks_for_more(config: ModelConfig, numbers: Collection[int]) -> bool:
-    """Whether more versions may have to be served than `numbers`, by the policy and labels of `config`."""
-    policy, labelled = config.policy, set(config.labels.values())
-    if isinstance(policy, Specific):
-        return not labelled | set(policy.versions) <= set(numbers)
-    return isinstance(policy, AllVersions) or len(numbers) < policy.num_versions or not labelled <= set(numbers)
