@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
 import psutil
 
-from tests.benchmarks.measure import Measure, at_most, below, in_turn
+from tests.benchmarks import load
+from tests.benchmarks.measure import Measure, at_most, below, in_turn, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +46,34 @@ def bare_session(directory: Path) -> tuple[Callable[[np.ndarray], object], objec
     fetches = [model._runner.tensor(spec.name) for spec in signature.outputs.values()]
     run = model._runner.run
     return lambda array: run({feed: array}, fetches, pool=CALLING_THREAD, timeout=None), model
+
+
+def rows_together(directory: Path, row: np.ndarray, rows: int) -> Measure:
+    """So many rows of a SavedModel in one call beside a call for each; a caller and a thread for each processor."""
+    from tfs_notebook.engine.savedmodel_loader import SessionOptions, load_saved_model
+
+    model = load_saved_model(directory, SessionOptions(intra_op_threads=1))
+    signature = model.signatures["serving_default"]
+    (alias,) = signature.inputs
+
+    def rate(array: np.ndarray) -> float:
+        started = time.perf_counter()
+
+        def call_for_a_while() -> int:
+            calls = 0
+            while time.perf_counter() < started + load.SECONDS:
+                model.run(signature, {alias: array}, None, None)
+                calls += 1
+            return calls
+
+        with ThreadPoolExecutor(os.cpu_count()) as callers:
+            ended = [callers.submit(call_for_a_while) for _ in range(os.cpu_count() or 1)]
+            calls = sum(each.result() for each in ended)
+        return calls * len(array) / (time.perf_counter() - started)
+
+    together = np.repeat(row, rows, axis=0)
+    value, floor = in_turn(lambda: rate(together), lambda: rate(row))
+    return told(f"small CNN without a server, {rows} rows together", value, floor, "rows/s")
 
 
 def local_call(base_path: Path) -> Measure:
