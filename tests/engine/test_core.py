@@ -257,7 +257,7 @@ async def test_a_corrected_base_path_serves_at_once_what_failed_elsewhere(
         async with serving(events, retry_policy=retry_policy) as core:
             await refusal(core.apply(config(entry(tmp_path / "wrong")), patient=False))
             await core.apply(config(entry(tmp_path / "right")))
-            assert offset(core) == 1
+            await until(lambda core=core: offset(core) == 1)
 
 
 async def test_concurrent_configurations_end_with_the_last(
@@ -355,14 +355,17 @@ async def test_a_model_without_a_version_is_waited_for_until_the_deadline(
         error = await refusal(core.apply(config(entry(base)), timeout=0.15))
         assert reason in error.message
         assert list(core.configs) == ["m"]
-        waited = asyncio.ensure_future(core.apply(config(entry(base, ALL))))
+        await core.apply(config(entry(base, ALL)))  # it is not new any more
+        assert offset(core) is None
+        waited = asyncio.ensure_future(core.apply(config(entry(base, ALL), entry(base, name="n"))))
         await asyncio.sleep(0.05)
         assert not waited.done()
         shutil.rmtree(base, ignore_errors=True)
         base.mkdir()
         versions.put(base, 1)
         await waited
-        assert offset(core) == 1
+        assert offset(core, "n") == 1
+        await until(lambda: offset(core) == 1)
 
 
 async def test_without_patience_an_empty_base_path_is_told_at_once(base: Path, events: EventStream) -> None:
@@ -524,6 +527,32 @@ async def test_a_half_copied_version_is_waited_for_while_the_old_one_serves(
         await until(lambda: offset(core) == 2)
         assert recorder.states("m", 2) == ["START", "LOADING", "AVAILABLE"]
         assert core.model_status("m").waiting == {}
+
+
+@pytest.mark.parametrize("apply", [{}, {"patient": False, "afresh": True}], ids=["reload", "afresh"])
+async def test_what_serves_stays_until_a_version_of_another_base_path_does(
+    versions: Versions, tmp_path: Path, events: EventStream, apply: dict[str, bool]
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for directory in (old, new):
+        directory.mkdir()
+    versions.put(old, 1)
+    half = new / "2"
+    half.mkdir()
+    async with serving(events, settle_seconds=0.3) as core:
+        await core.apply(config(entry(old)))
+        with contextlib.suppress(ServingError):
+            await core.apply(config(entry(new)), **apply)
+        assert offset(core) == 1
+        assert [problem.message for problem in core.model_status("m").problems] == [
+            "Version 2 of model m is not taken up yet: saved_model.pb is missing",
+            f"Model m answers as before, by version 1 ({old / '1'}), until one in {new} serves",
+        ]
+        versions.put_over(half, 2)
+        while (answer := offset(core)) != 2:
+            assert answer == 1
+            await asyncio.sleep(0.001)
+        await until(lambda: core.model_status("m").problems == [] and states(core)[1] == "END")
 
 
 async def test_files_must_have_been_left_alone_for_a_while(

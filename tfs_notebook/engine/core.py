@@ -93,8 +93,8 @@ class ServerCore:
     ) -> None:
         """Serve exactly the models of `config`; returns once they have settled, or after `timeout` seconds.
 
-        `patient`, as TensorFlow Serving, waits for models that did not serve yet: until failing loads have used up
-        their retries, and for directories that have no complete version yet. Otherwise all that changed is waited for,
+        `patient`, as TensorFlow Serving, waits for models that are new: until failing loads have used up their retries,
+        and for directories that have no complete version yet. Otherwise all that changed is waited for,
         what is on its way here too, and a first failure is an outcome. `afresh` also tries again what had failed, and
         exchanges served versions for what has since been written under their number.
 
@@ -112,9 +112,9 @@ class ServerCore:
             _log.info("Taking no action for empty config.")
             return
         failed = {name: self.manager.failed(name) if afresh else [] for name in models}
-        changed = self._adopt(models)
+        before, changed = self.configs.keys(), self._adopt(models)
         awaited = models.keys() if afresh else changed
-        must_serve = {name for name in awaited if not (patient and name in self.manager.registry.serving)}
+        must_serve = {name for name in awaited if not (patient and name in before)}
         for name in models.keys() - awaited:
             self._lookouts[name].begin_look()
         coming = [
@@ -234,8 +234,8 @@ class ServerCore:
     def _take_up(self, name: str, scan: Scan) -> None:
         lookout = self._lookouts[name]
         outlook = lookout.outlook
-        is_empty_so_far = not scan.aspired and bool(outlook.coming or outlook.waiting or outlook.problem)
-        if scan.readable and not is_empty_so_far:
+        may_still_come = outlook.coming or outlook.waiting or outlook.problem or (scan.waiting and not scan.problem)
+        if scan.readable and (scan.aspired or not may_still_come):  # else what serves stays until there is another
             self.manager.aspire(name, scan.aspired)
         for version in self.manager.failed(name):
             if version.number in scan.repaired:
@@ -328,6 +328,7 @@ class ServerCore:
             waiting=_waiting(scan, outlook),
             problem=_problem(scan, outlook),
             label_problem=self._labelling.problem(name) if has_settled else None,
+            base_path=Path(lookout.base_path) if lookout is not None else None,
         )
 
     async def close(self) -> None:

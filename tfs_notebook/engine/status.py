@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tfs_notebook.engine.events import State
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from tfs_notebook.engine.config import ModelConfig
     from tfs_notebook.engine.version import VersionStatus
@@ -20,6 +22,7 @@ class ModelStatus:
 
     `config` is None for a model that is no longer configured. `waiting` says of versions on disk that are not taken up
     what is missing; `problem` is why nothing could be found, `label_problem` why its labels are not in force.
+    `base_path` is the directory where versions are looked for.
     """
 
     name: str
@@ -29,11 +32,15 @@ class ModelStatus:
     waiting: Mapping[int, str]
     problem: ServingError | None
     label_problem: ServingError | None
+    base_path: Path | None = None
 
     @property
     def problems(self) -> list[ServingError]:
         """Why the model does not serve what its configuration asks for; empty when all is well."""
-        return list(self._problems()) if self.config is not None else []
+        if self.config is None:
+            return []
+        problems = list(self._problems())
+        return problems + self._stopgap() if problems else []
 
     def _problems(self) -> Iterator[ServingError]:
         if not self.name:
@@ -46,6 +53,15 @@ class ModelStatus:
         for number, reason in self.waiting.items():
             yield ServingError(Code.UNAVAILABLE, f"Version {number} of model {self.name} is not taken up yet: {reason}")
         yield from filter(None, (self.problem, self.label_problem))
+
+    def _stopgap(self) -> list[ServingError]:
+        """That versions which were loaded from another directory answer in place of those that are wanted."""
+        serving = [version for version in self.versions if version.state is State.AVAILABLE]
+        if not serving or self.base_path is None or any(v.path.parent == self.base_path for v in serving):
+            return []
+        numbers = ", ".join(f"{version.number} ({version.path})" for version in serving)
+        message = f"Model {self.name} answers as before, by version {numbers}, until one in {self.base_path} serves"
+        return [ServingError(Code.UNAVAILABLE, message)]
 
 
 _NAMELESS = invalid_argument("A model without a name cannot be called: give it a `name`")
