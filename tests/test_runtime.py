@@ -149,3 +149,18 @@ def test_tensorflows_remarks_are_kept_from_stderr_and_nothing_else(capfd: pytest
         os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
         os.write(2, b"W0000 00:00:1795619767.077270     312 a warning\nsomebody's own line\n")
     assert capfd.readouterr().err == "W0000 00:00:1795619767.077270     312 a warning\nsomebody's own line\n"
+
+
+def test_remarks_that_are_kept_from_stderr_by_several_threads_at_a_time(capfd: pytest.CaptureFixture[str]) -> None:
+    before = os.stat(2)
+    first, second = without_tensorflow_remarks(), without_tensorflow_remarks()
+    first.__enter__()
+    os.write(2, b"I0000 00:00:1 1 a.cc:1] kept\n")
+    second.__enter__()
+    first.__exit__(None, None, None)
+    os.write(2, b"I0000 00:00:1 1 b.cc:1] kept, too\nneither\n")
+    second.__exit__(None, None, None)
+    assert capfd.readouterr().err == "neither\n"
+    assert os.path.samestat(os.stat(2), before)
+    os.write(2, b"I0000 00:00:1 1 c.cc:1] shown\n")
+    assert capfd.readouterr().err == "I0000 00:00:1 1 c.cc:1] shown\n"

@@ -14,7 +14,7 @@ import threading
 import time
 from concurrent.futures import wait
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.errors import Code, ServingError
 
@@ -164,20 +164,50 @@ def without_tensorflow_remarks() -> AbstractContextManager[None]:
     return _sieved(_REMARK)
 
 
-@contextmanager
-def _sieved(unwanted: re.Pattern[bytes]) -> Iterator[None]:
-    """Keep lines that begin as `unwanted` from stderr.
+class _Sieve:
+    """Keeps lines from stderr that begin as any of those who use it does not want them.
 
     TensorFlow writes to the file descriptor, past Python; whatever else is written there meanwhile is passed on
-    afterwards.
+    afterwards. There is one descriptor for all: who comes while another uses it shares what the first has put up.
     """
-    with tempfile.TemporaryFile() as kept:
-        stderr = os.dup(2)
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            kept.seek(0)
-            os.write(2, b"".join(line for line in kept if not unwanted.match(line)))
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._unwanted: list[re.Pattern[bytes]] = []
+        self._ended = 0
+        self._stderr = -1
+        self._kept: IO[bytes] | None = None
+
+    def begin(self, unwanted: re.Pattern[bytes]) -> None:
+        with self._lock:
+            if self._kept is None:
+                self._kept = tempfile.TemporaryFile()  # noqa: SIM115
+                self._stderr = os.dup(2)
+                os.dup2(self._kept.fileno(), 2)
+            self._unwanted.append(unwanted)
+
+    def end(self) -> None:
+        with self._lock:
+            self._ended += 1
+            if self._kept is None or self._ended < len(self._unwanted):
+                return
+            os.dup2(self._stderr, 2)
+            os.close(self._stderr)
+            with self._kept as kept:
+                kept.seek(0)
+                wanted = [line for line in kept if not any(pattern.match(line) for pattern in self._unwanted)]
+            self._kept, self._unwanted, self._ended = None, [], 0
+            os.write(2, b"".join(wanted))
+
+
+_SIEVE = _Sieve()
+
+
+@contextmanager
+def _sieved(unwanted: re.Pattern[bytes]) -> Iterator[None]:
+    """Keep lines that begin as `unwanted` from stderr."""
+    _SIEVE.begin(unwanted)
+    try:
+        yield
+    finally:
+        _SIEVE.end()
