@@ -53,3 +53,9 @@ def test_both_ports_are_named_when_both_are_taken() -> None:
 def test_a_number_that_is_no_port() -> None:
     with pytest.raises(ServingError, match="--port=65536 is not a TCP port: they go from 1 to 65535"):
         check_port("port", "127.0.0.1", 65536)
+
+
+def test_one_port_for_both() -> None:
+    with pytest.raises(ServingError, match="--port and --rest_api_port are both 8600: gRPC and REST need a port each"):
+        check_ports(Options(port=8600, rest_api_port=8600))
+    check_ports(Options(port=0, rest_api_port=0))

@@ -195,6 +195,20 @@ def test_a_path_is_served_as_model(models: Models) -> None:
     assert server.rest_url is server.grpc_target is None
 
 
+def test_a_path_object(models: Models) -> None:
+    with tfs_notebook.serve(models.path("half_plus_two"), **ANY) as server:
+        assert server.predict("model", [1.0]).array.tolist() == [2.5]
+
+
+def test_what_is_no_path_and_no_version(models: Models) -> None:
+    with pytest.raises(ServingError, match=r'not an object of type \w*Variable: .* model.export\("my_model/1"\)'):
+        tfs_notebook.serve(tf.Variable(1.0))  # type: ignore[arg-type]
+    with tfs_notebook.serve(models.path("half_plus_two"), **ANY) as server:
+        with pytest.raises(ServingError, match="A version is a whole number, not '1' of type str"):
+            server.predict("model", [1.0], version="1")  # type: ignore[arg-type]
+        assert server.predict("model", [1.0], version=np.int64(1)).version == 1  # type: ignore[arg-type]
+
+
 def test_another_name_and_a_relative_path(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(models.path("half_plus_two").parent)
     with tfs_notebook.serve("half_plus_two", model_name="hpt", **ANY) as server:
@@ -701,6 +715,26 @@ def test_stop_twice_and_the_ports_are_free_at_once(models: Models) -> None:
             pass
     with tfs_notebook.serve(str(models.path("half_plus_two")), **ports) as again:
         assert predictions(again) == [2.5]
+
+
+def test_a_process_that_was_forked_off_does_not_keep_the_ports(models: Models) -> None:
+    """As multiprocessing's on Linux: it inherits the sockets, and knows nothing of them."""
+    with tfs_notebook.serve(models.path("half_plus_two"), **ANY) as server:
+        ports = {
+            "rest_api_port": int(str(server.rest_url).rpartition(":")[2]),
+            "port": int(str(server.grpc_target).rpartition(":")[2]),
+        }
+        child = os.fork()
+        if not child:
+            signal.pause()
+    try:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", ports["rest_api_port"]), 5)
+        with tfs_notebook.serve(models.path("half_plus_two"), **ports) as server:
+            assert ask(server, "GET", "/v1/models/model").status == 200
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_what_a_stopped_server_says(models: Models) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
+    import os
+
     from IPython.core.interactiveshell import InteractiveShell
 
     from tfs_notebook.local import Prediction
@@ -32,7 +34,9 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # else warnings would appear in whatever cell runs
 
 
-def serve(path: str = "", *, config: str = "", oss_credentials: Any = None, **options: Any) -> Server:
+def serve(
+    path: str | os.PathLike[str] = "", *, config: str = "", oss_credentials: Any = None, **options: Any
+) -> Server:
     """Serve TensorFlow models from this process and return the running `Server`.
 
     `path` is a model's base path (the directory of its numbered versions; the model is called `model` unless
@@ -46,8 +50,9 @@ def serve(path: str = "", *, config: str = "", oss_credentials: Any = None, **op
     loaded are told by `Server.problems` while the others serve.
     """
     from tfs_notebook import deployment
+    from tfs_notebook.arguments import as_path
 
-    return deployment.serve(path, config, options, credentials=oss_credentials)
+    return deployment.serve(as_path(path), config, options, credentials=oss_credentials)
 
 
 def push(model: Any, address: str, *, version: int | None = None, oss_credentials: Any = None, **options: Any) -> str:

@@ -36,7 +36,15 @@ def refusal(flag: str, host: str, port: int, error: OSError) -> PortTakenError:
 
 
 def check_ports(options: Options) -> None:
-    """Raise PortTakenError that names every port of `options` that nobody could listen on now."""
+    """Raise PortTakenError that names every port of `options` that nobody could listen on now.
+
+    Raises ServingError INVALID_ARGUMENT for one port that is to be two.
+    """
+    if options.port == options.rest_api_port > 0:
+        raise invalid_argument(
+            f"--port and --rest_api_port are both {options.port}: gRPC and REST need a port each, 8500 and 8501 by "
+            "default"
+        )
     refusals = []
     for flag in FLAGS:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from tfs_notebook.arguments import as_version
 from tfs_notebook.deployment import notebook_options
 from tfs_notebook.exporting import exported
 from tfs_notebook.oss.address import OssAddress
@@ -30,8 +31,9 @@ def push(
 
     target, options = OssAddress.parse(address), notebook_options(given)
     check_marker(options.oss_marker)
+    number = as_version(version)
     store = open_store(target.bucket, options, credentials)  # what is missing is told before anything is exported
     told = {} if progress is None else {"progress": progress}
     import_aside("tensorflow")  # reads what a version must hold
     with closing(store), exported(model) as source:
-        return push(lambda _bucket: store, source, target, version=version, marker=options.oss_marker, **told)
+        return push(lambda _bucket: store, source, target, version=number, marker=options.oss_marker, **told)

@@ -10,6 +10,7 @@ from concurrent import futures  # Python 3.10 has three TimeoutErrors
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from tfs_notebook.arguments import as_version
 from tfs_notebook.endpoints import Endpoints, with_token
 from tfs_notebook.engine.events import Event, EventStream, Kind
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
@@ -403,7 +404,7 @@ class Server:
 
         if not self._running:
             raise ServingError(Code.UNAVAILABLE, "The server has been stopped")
-        asked = ModelSpec(model, version, label)
+        asked = ModelSpec(model, as_version(version), label)
         return predict(self._inference, asked, inputs, signature_name, output_filter, timeout)
 
     def signatures(self, spec: ModelSpec) -> Mapping[str, Signature] | None:

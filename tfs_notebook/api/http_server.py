@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
 from math import inf
 from typing import TYPE_CHECKING, cast
 
@@ -61,9 +64,13 @@ class HttpServer:
 
     def stop_listening(self) -> None:
         """Accept no more connections; those that are open go on."""
-        if self._listening is not None:
-            self._listening.close()
-            self._listening = None
+        if self._listening is None:
+            return
+        for listening in self._listening.sockets:
+            with socket.socket(fileno=os.dup(listening.fileno())) as own, contextlib.suppress(OSError):
+                own.shutdown(socket.SHUT_RDWR)  # a process that was forked off has it, too, and would go on listening
+        self._listening.close()
+        self._listening = None
 
     def _accept(self) -> asyncio.Protocol:
         return _Surplus() if len(self.connections) >= self._most else Connection(self)
