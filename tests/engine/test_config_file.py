@@ -69,15 +69,20 @@ def test_names_are_utf_8_whatever_the_locale(path: Path, monkeypatch: pytest.Mon
     assert names(ConfigFile(str(path)).read()) == ["größe"]
 
 
-@pytest.mark.parametrize("kind", ["missing", "directory", "latin-1"])
+def test_what_is_no_utf_8(path: Path) -> None:
+    path.write_bytes("# Modelle\nname: 'größe'".encode("latin-1"))
+    with pytest.raises(ServingError) as error:
+        ConfigFile(str(path)).read()
+    told = f"Invalid protobuf file: '{path}' (line 2 is not UTF-8 text)"
+    assert (error.value.code, error.value.message) == (Code.INVALID_ARGUMENT, told)
+
+
+@pytest.mark.parametrize("kind", ["missing", "directory"])
 def test_what_cannot_be_read(path: Path, kind: str) -> None:
-    if kind == "latin-1":
-        path.write_bytes("name: 'größe'".encode("latin-1"))
-    else:
-        path.unlink()
+    path.unlink()
     if kind == "directory":
         path.mkdir()
-    reason = {"missing": "No such file or directory", "directory": "Is a directory", "latin-1": "it is not UTF-8 text"}
+    reason = {"missing": "No such file or directory", "directory": "Is a directory"}
     with pytest.raises(ServingError) as error:
         ConfigFile(str(path)).read()
     assert (error.value.code, error.value.message) == (Code.NOT_FOUND, f"{path}; {reason[kind]}")

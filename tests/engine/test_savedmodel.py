@@ -240,6 +240,29 @@ def test_an_output_that_is_a_reference_variable_and_a_shape_that_is_unknown(tmp_
     servable.close()
 
 
+def test_an_output_that_is_no_tensor_keeps_back_no_other(tmp_path: Path) -> None:
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None], name="x")
+        sparse = v1.saved_model.build_tensor_info(tf.sparse.from_dense(x))
+        outputs = {"decoded": sparse, "y": v1.saved_model.build_tensor_info(tf.identity(x + 1, name="y"))}
+        definition = v1.saved_model.build_signature_def({"x": v1.saved_model.build_tensor_info(x)}, outputs, "p")
+        builder = v1.saved_model.Builder(str(tmp_path / "1"))
+        builder.add_meta_graph_and_variables(session, ["serve"], signature_def_map={"serving_default": definition})
+        builder.save()
+    servable = load_saved_model(tmp_path / "1")
+    signature, inputs = servable.signatures["serving_default"], {"x": np.ones(2, np.float32)}
+    for _ in range(40):
+        assert servable.run(signature, inputs, ["y"], 10.0)["y"].tolist() == [2, 2]
+        for outputs in (None, ["decoded"], ["y", "decoded"]):
+            with pytest.raises(
+                ServingError, match="Tensor :0, specified in either feed_devices or fetch_devices"
+            ) as refused:
+                servable.run(signature, inputs, outputs, 10.0)
+            assert refused.value.code is Code.INVALID_ARGUMENT
+    servable.close()
+
+
 # Refusals
 
 

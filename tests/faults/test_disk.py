@@ -192,7 +192,7 @@ def test_a_config_file_that_breaks_in_every_way_and_is_mended(put: Callable[[int
 
     good = config_text({"m": tmp_path / "m"}).encode()
     ways: list[tuple[Callable[[], object], str]] = [
-        (lambda: write(b"\x00\xff\xfe garbage"), "it is not UTF-8 text"),
+        (lambda: write(b"\x00\xff\xfe garbage"), "line 1 is not UTF-8 text"),
         (lambda: write(b"model_config_list { config { name: "), "Error parsing text-format"),
         (lambda: write(good[: len(good) // 2]), "Error parsing text-format"),
         (file.unlink, "No such file or directory"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tfs_notebook.engine.aside import aside
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.events import Event, EventStream, Kind
-from tfs_notebook.errors import Code, ServingError, not_found
+from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -162,7 +162,12 @@ def _answer(looked: list[asyncio.Future[None]], _applied: object = None) -> None
 
 def _read_file(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise not_found(f"{path}; {reason}", hint="--model_config_file names a file in text format.") from None
+        content = Path(path).read_bytes()
+    except OSError as error:
+        hint = "--model_config_file names a file in text format."
+        raise not_found(f"{path}; {error.strerror}", hint=hint) from None
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise invalid_argument(f"Invalid protobuf file: '{path}' (line {line} is not UTF-8 text)") from None

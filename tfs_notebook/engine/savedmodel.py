@@ -63,7 +63,13 @@ class SavedModel:
 
     def _make_callable(self, signature: Signature, *, bounded: bool) -> _Callable:
         feeds = {alias: self._runner.tensor(spec.name) for alias, spec in signature.inputs.items()}
-        fetches = {alias: self._runner.tensor(spec.name) for alias, spec in signature.outputs.items()}
+        fetches = {}
+        for alias, spec in signature.outputs.items():
+            try:
+                fetches[alias] = self._runner.tensor(spec.name)
+            except (KeyError, ValueError):  # a composite, like a sparse tensor: the others can be had
+                if len(signature.outputs) == 1:
+                    raise
         return _Callable(self._runner, signature, feeds, fetches, bounded=bounded)
 
     def expected_seconds(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> float | None:
@@ -159,7 +165,7 @@ class _Callable:
         self._all_fetches = list(fetches.values())
         self._dtypes = [(alias, spec.numpy_dtype) for alias, spec in signature.inputs.items()]
         self._quick: Callable[[list[np.ndarray]], list[np.ndarray]] | None = None
-        self.has_short_way = bounded and not self.takes_strings
+        self.has_short_way = bounded and not self.takes_strings and len(fetches) == len(signature.outputs)
 
     def run(
         self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None, pool: int, timeout: float | None
@@ -175,6 +181,12 @@ class _Callable:
         feeds = {self._feeds[alias]: array for alias, array in inputs.items()}
         if len(feeds) < len(inputs):
             raise invalid_argument(_fed_twice(self.signature, inputs))
+        for alias in self.signature.outputs if outputs is None else outputs:
+            if alias not in self.fetches:
+                name = self.signature.outputs[alias].name or ":0"
+                raise invalid_argument(
+                    f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph"
+                )
         fetches = self._all_fetches if outputs is None else [self.fetches[alias] for alias in outputs]
         return self._runner.run(feeds, fetches, pool=pool, timeout=timeout)
 
