@@ -12,12 +12,25 @@ from typing import TYPE_CHECKING, Any
 from tfs_notebook.errors import invalid_argument
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 def can_be_exported(value: object) -> bool:
     """Whether `value` is a Keras model or a tf.Module; imports neither library."""
     return isinstance(value, _kinds("keras", "Model") + _kinds("tensorflow", "Module"))
+
+
+def check_path(path: str, namespace: Mapping[str, Any]) -> None:
+    """Raise ServingError INVALID_ARGUMENT for the name of a variable that `can_be_exported` where a path was meant."""
+    variable = namespace.get(path)
+    if can_be_exported(variable) and not Path(path).exists():
+        how = (
+            f"{path}.export('{path}/1')" if hasattr(variable, "export") else f"tf.saved_model.save({path}, '{path}/1')"
+        )
+        raise invalid_argument(
+            f"{path} is a variable, a {type(variable).__name__}, and no directory: {how} writes version 1 into one, "
+            f"which %tfs_serve {path} then serves"
+        )
 
 
 def _kinds(module: str, name: str) -> tuple[type[Any], ...]:

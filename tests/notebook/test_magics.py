@@ -532,6 +532,27 @@ def test_a_body_that_cannot_be_read(asking: Notebook, body: str, said: list[str]
         assert text in refused
 
 
+def test_rows_of_a_table(asking: Notebook) -> None:
+    """What pandas' tables and columns have in common."""
+
+    class Column:
+        def to_numpy(self) -> np.ndarray:
+            return np.array([1.0, 2.0])
+
+    asking["column"] = Column()
+    assert asking.run("%%tfs_predict half\n{'instances': column}").value.tolist() == [2.5, 3.0]
+
+
+def test_a_variable_where_a_path_was_meant(asking: Notebook) -> None:
+    import tensorflow as tf
+
+    asking["net"] = tf.Module()
+    refused = asking.refuse("%tfs_serve net")
+    assert "net is a variable, a Module, and no directory: tf.saved_model.save(net, 'net/1')" in refused
+    asking["net"] = tf.keras.Sequential([tf.keras.Input((1,)), tf.keras.layers.Dense(1)])
+    assert "a Sequential, and no directory: net.export('net/1')" in asking.refuse("%tfs_serve net")
+
+
 def test_a_mistake_in_the_expression_is_the_users_own(asking: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(NameError, match="nowhere"):
         asking.run("%%tfs_predict half\nnowhere")

@@ -195,6 +195,8 @@ def test_a_path_and_a_number(notebook: Notebook, guide: Guide, capsys: pytest.Ca
     assert f"is version 7 of {ROOT}modelB/" in (told := capsys.readouterr().out)
     assert told.endswith(f"%tfs_serve {ROOT}modelB/ serves it.\n")
     assert f"{KEY}/modelB/7/saved_model.pb" in guide.oss.objects
+    notebook.run(f"%tfs_push {guide.version(1)} '{ROOT}with blank/'")
+    assert capsys.readouterr().out.endswith(f"%tfs_serve '{ROOT}with blank/' serves it.\n")
     refused = notebook.refuse(f"%tfs_push {guide.version(2)} {ROOT}modelB/ --version=7")
     assert "ALREADY_EXISTS" in refused
     assert "push without a number to make it version 8" in refused

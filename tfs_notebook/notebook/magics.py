@@ -91,11 +91,13 @@ class ServingMagics(Magics):
         if not (arguments.path or cell.strip() or given.keys() & {"model_base_path", "model_config_file"}):
             raise UsageError(_NOTHING_TO_SERVE)
         from tfs_notebook import deployment
+        from tfs_notebook.exporting import check_path
         from tfs_notebook.notebook.progress import FetchProgress
 
         running = self.server is not None and self.server.running
         before = self.server.options if self.server is not None else None
         try:
+            check_path(arguments.path, self.shell.user_ns)
             with FetchProgress(self.server if running else None) as progress:
                 path, show = arguments.path, progress.update
                 if self.server is not None and running:

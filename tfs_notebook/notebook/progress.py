@@ -89,7 +89,9 @@ class FetchProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._server is not None and error is None:
-            self._note(self._server.sources())
+            sources = self._server.sources()
+            self._note(sources)
+            self._fetched_from -= {source.address for source in sources if source.waiting}  # which is told below
         if self._fetched_from and error is None:
             seconds = time.monotonic() - self._started
             self._progress.show(

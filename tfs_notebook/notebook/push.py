@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ def _model_and_number(written: OssAddress) -> tuple[OssAddress, int]:
 def _what_is_next(root: OssAddress, number: int, server: Server | None) -> str:
     following = [] if server is None else [model for model in _configs(server) if _is_at(model, root, server)]
     if server is None or not following:
-        return f"%tfs_serve {root} serves it."
+        return f"%tfs_serve {shlex.quote(str(root))} serves it."
     return " ".join(_told(model, number, server) for model in following)
 
 

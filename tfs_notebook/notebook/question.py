@@ -139,4 +139,6 @@ def _jsonable(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, np.generic):
         return value.item() if isinstance(value.item(), (int, float, bool, str, bytes)) else float(value)
+    if hasattr(value, "to_numpy"):  # of pandas: the rows of a table, or a column
+        return value.to_numpy().tolist()
     raise TypeError(f"{type(value).__name__} has no JSON form")

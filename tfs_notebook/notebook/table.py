@@ -33,15 +33,15 @@ _STYLE = """<style>
 .tfs-server{padding:2px 0 2px var(--jp-code-padding,5px)}
 .tfs-server table{border-collapse:collapse;margin:2px 0 4px}
 .tfs-server .tfs-headline,.tfs-server .tfs-batching{padding:2px 0;overflow-wrap:anywhere}
-.tfs-server th,.tfs-server td{padding:3px 16px 3px 0;text-align:left;white-space:nowrap}
+.tfs-server table th,.tfs-server table td{padding:3px 16px 3px 0;text-align:left;white-space:nowrap}
 .tfs-server th,.tfs-server td{border-bottom:1px solid var(--jp-border-color2,rgba(128,128,128,.4))}
 .tfs-server th{font-weight:600}
-.tfs-server th.tfs-number,.tfs-server td.tfs-number{text-align:right;font-variant-numeric:tabular-nums}
+.tfs-server table .tfs-number{text-align:right;font-variant-numeric:tabular-nums}
 .tfs-server .tfs-available{color:color-mix(in srgb,var(--jp-success-color1,#4caf50) 60%,currentColor)}
 .tfs-server .tfs-failed,
 .tfs-server .tfs-problem{color:color-mix(in srgb,var(--jp-error-color1,#f44336) 65%,currentColor)}
 .tfs-server .tfs-problem{white-space:pre-wrap;overflow-wrap:anywhere;margin:2px 0}
-.tfs-server td.tfs-name{white-space:pre;max-width:24em;overflow:hidden;text-overflow:ellipsis}
+.tfs-server table .tfs-name{white-space:pre-wrap;overflow-wrap:anywhere;min-width:6em;max-width:40em}
 </style>"""
 
 
