@@ -242,7 +242,7 @@ def test_different_ranks_cannot_be_padded(load: Load, clients: ThreadPoolExecuto
     model = load("any_width", max_batch_size=2, batch_timeout_micros=WHEN_FULL, pad_variable_length_inputs=True)
     calls = together(clients, model, {"x": np.ones((1, 2), np.float32)}, {"x": np.ones(1, np.float32)})
     for future in calls:
-        with pytest.raises(ServingError, match="different shapes"):
+        with pytest.raises(ServingError, match="have different numbers of dimensions, which no padding makes equal"):
             future.result()
 
 

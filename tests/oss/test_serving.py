@@ -183,6 +183,8 @@ def test_what_serves_stays_until_a_half_uploaded_version_of_the_next_prefix_is_w
         shown = as_text(server.status())
         assert "model  1        ● AVAILABLE" in shown
         assert "Version 1 of model model is not taken up yet: variables.index not uploaded yet" in shown
+        assert "Model model answers as before, by version 1 (" in shown
+        assert f"1), until one in {ROOT}modelD/ serves" in shown
         guide.put("modelD", 1)
         guide.put("modelD", 2)
         until(lambda: versions(server, "model") == {2})
@@ -193,7 +195,8 @@ def test_what_serves_stays_when_another_prefix_is_asked_for_during_a_pause(guide
     with tfs_notebook.serve(f"{ROOT}modelA/", **QUICK) as server:
         server.sync_pause()
         deployment.change(server, f"{ROOT}modelC/", "", QUICK)
-        (problem,) = server.problems
+        problem, stopgap = server.problems
+        assert stopgap.message.endswith(f"until one in {ROOT}modelC/ serves")
         assert problem.told.splitlines() == [
             f"UNAVAILABLE: {ROOT}modelC/ is not looked at: the synchronisation is paused",
             "%tfs_sync resume goes on.",

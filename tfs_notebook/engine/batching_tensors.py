@@ -44,7 +44,13 @@ def merged(parts: Sequence[Part], alias: str, name: str, *, rows: int, pad: bool
     """
     arrays = [part.input(alias) for part in parts]
     if len(arrays) > 1 and any(array.shape[1:] != arrays[0].shape[1:] for array in arrays):
-        if not pad or any(array.ndim != arrays[0].ndim for array in arrays):
+        if pad and any(array.ndim != arrays[0].ndim for array in arrays):
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                f"Tensors with name '{name}' from different tasks have different numbers of dimensions, which no "
+                "padding makes equal",
+            )
+        if not pad:
             raise ServingError(
                 Code.FAILED_PRECONDITION,
                 f"Tensors with name '{name}' from different tasks have different shapes and padding is turned off. Set "

@@ -329,6 +329,7 @@ class ServerCore:
             problem=_problem(scan, outlook),
             label_problem=self._labelling.problem(name) if has_settled else None,
             base_path=Path(lookout.base_path) if lookout is not None else None,
+            place=lookout.name if lookout is not None else "",
         )
 
     async def close(self) -> None:

@@ -22,7 +22,7 @@ class ModelStatus:
 
     `config` is None for a model that is no longer configured. `waiting` says of versions on disk that are not taken up
     what is missing; `problem` is why nothing could be found, `label_problem` why its labels are not in force.
-    `base_path` is the directory where versions are looked for.
+    `base_path` is the directory where versions are looked for, which people know as `place`.
     """
 
     name: str
@@ -33,6 +33,7 @@ class ModelStatus:
     problem: ServingError | None
     label_problem: ServingError | None
     base_path: Path | None = None
+    place: str = ""
 
     @property
     def problems(self) -> list[ServingError]:
@@ -60,7 +61,7 @@ class ModelStatus:
         if not serving or self.base_path is None or any(v.path.parent == self.base_path for v in serving):
             return []
         numbers = ", ".join(f"{version.number} ({version.path})" for version in serving)
-        message = f"Model {self.name} answers as before, by version {numbers}, until one in {self.base_path} serves"
+        message = f"Model {self.name} answers as before, by version {numbers}, until one in {self.place} serves"
         return [ServingError(Code.UNAVAILABLE, message)]
 
 
