@@ -132,7 +132,7 @@ def test_a_base_path_that_breaks(
             new.symlink_to(base if kind == "loop" else tmp_path / "nowhere")
         new.replace(base)
         told(server, str(base))
-        assert any(str(base) in record.getMessage() for record in caplog.records)
+        until(lambda: any(str(base) in record.getMessage() for record in caplog.records))
         load.until_answered(20)
         assert load.newest(1)
 
