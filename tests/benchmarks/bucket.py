@@ -148,8 +148,8 @@ def _read(root: Path, endpoint: str, size: int, *, keep: bool) -> float:
 def meanwhile(root: Path) -> Iterator[Measure]:
     """REST's p99 while a large version comes, beside an idle one: over a network of 1 Gbit/s, and as fast as it can.
 
-    In the second case the bucket, the download, the server and the load share this machine's processors: it is how much a
-    network that is faster than the machine would cost.
+    In the second case the bucket, the download, the server and the load share this machine's processors: that is
+    what a network that is faster than the machine would cost.
     """
     found = _meanwhile(root, ROUNDS, 1 << 30, "--rate", str(GIGABIT // AT_ONCE))
     yield at_most("REST p99 while a version comes from OSS at 1 Gbit/s", *found, "ms", 2)
