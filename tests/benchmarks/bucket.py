@@ -87,10 +87,11 @@ def large_files(root: Path) -> Iterator[Measure]:
     _add_large(bucket, root / "cnn" / "1", 1, LARGE)
     with _bucket(bucket) as endpoint:
         _synchronise(root, LARGE)
-        found = in_turn(lambda: _synchronise(root, LARGE), lambda: _read(root, endpoint, LARGE, keep=True))
-        yield at_least("OSS, a version of 2 GiB, beside a file on the disk", *found, "MB/s", 0.7)
-        reading = _read(root, endpoint, LARGE, keep=False)
-        yield at_least("the same beside a read that keeps nothing", found[0], reading, "MB/s", 0.7)
+        for title, keep in (("file on the disk", True), ("read and nothing", False)):
+            found = in_turn(
+                lambda: _synchronise(root, LARGE), lambda keep=keep: _read(root, endpoint, LARGE, keep=keep)
+            )
+            yield at_least(f"OSS, a version of 2 GiB, beside a {title}", *found, "MB/s", 0.7)
         before, seen = _memory(), [0]
         _synchronise(root, LARGE, lambda: seen.append(_memory() - before))
         yield below("memory for it, the process that fetches included", max(seen) / 1e6, 64, "MB")

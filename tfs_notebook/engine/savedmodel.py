@@ -16,7 +16,7 @@ from tfs_notebook.engine.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 MOST_DIMENSIONS = 30
 """TensorFlow's exchange of string tensors with numpy ends the process beyond 32; some graphs add one or two."""
@@ -181,14 +181,18 @@ class _Callable:
         feeds = {self._feeds[alias]: array for alias, array in inputs.items()}
         if len(feeds) < len(inputs):
             raise invalid_argument(_fed_twice(self.signature, inputs))
-        for alias in self.signature.outputs if outputs is None else outputs:
+        if len(self.fetches) < len(self.signature.outputs):
+            self._check_fetches(self.signature.outputs if outputs is None else outputs)
+        fetches = self._all_fetches if outputs is None else [self.fetches[alias] for alias in outputs]
+        return self._runner.run(feeds, fetches, pool=pool, timeout=timeout)
+
+    def _check_fetches(self, outputs: Iterable[str]) -> None:
+        for alias in outputs:
             if alias not in self.fetches:
                 name = self.signature.outputs[alias].name or ":0"
                 raise invalid_argument(
                     f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph"
                 )
-        fetches = self._all_fetches if outputs is None else [self.fetches[alias] for alias in outputs]
-        return self._runner.run(feeds, fetches, pool=pool, timeout=timeout)
 
     def _make_quick(self) -> None:
         inputs, outputs = self.signature.inputs.values(), self.signature.outputs.values()
