@@ -33,6 +33,7 @@ LARGE = 2 << 30
 MEDIUM = 1 << 29
 LASTING = 4 << 30
 GIGABIT = 125_000_000
+_SERVER = ("chrt", "--idle", "0", sys.executable, "-m", "tests.oss.server", "--public", "--directory")
 _COMING = "*.data-00000-of-00001.part"
 _ASK = b'{"instances": [1.0, 2.0, 5.0]}'
 _CONFIG = """model_config_list {
@@ -45,7 +46,7 @@ _CONFIG = """model_config_list {
 def _bucket(directory: Path, *options: str) -> Iterator[str]:
     """The endpoint of an OSS server of the files in `directory`, which this process's children find, too."""
     process = subprocess.Popen(
-        ["nice", "-n19", sys.executable, "-m", "tests.oss.server", "--directory", str(directory), "--public", *options],
+        [*_SERVER, str(directory), *options],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -72,10 +73,17 @@ def _memory() -> int:
 
 
 def _add_large(bucket: Path, model: Path, number: int, size: int) -> None:
-    """A version like `model` but for the variables: so many bytes, of which all are zero."""
-    version = bucket / "models" / "large" / str(number)
+    """A version like `model` but for the variables: so many bytes, of which all are zero; each version has the same
+    file, as reading another takes this machine's memory and not that of the other one, which the bucket stands for.
+    """
+    version, large = bucket / "models" / "large" / str(number), bucket / "large"
     shutil.copytree(model, version)
-    os.truncate(version / "variables" / "variables.data-00000-of-00001", size)
+    if not large.exists():
+        large.touch()
+        os.truncate(large, size)
+    variables = version / "variables" / "variables.data-00000-of-00001"
+    variables.unlink()
+    variables.hardlink_to(large)
 
 
 def large_files(root: Path) -> Iterator[Measure]:

@@ -249,9 +249,12 @@ def test_the_bucket_is_part_of_the_host_unless_the_host_is_its_own(
     assert targets == [target]
 
 
-def test_a_missing_package_says_how_to_install_it(oss: OssServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "oss2", None)
-    with pytest.raises(ServingError, match="need the package oss2") as refused:
+@pytest.mark.parametrize("package", ["oss2", "psutil"])
+def test_a_missing_package_says_how_to_install_it(
+    oss: OssServer, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ServingError, match=f"need the package {package}") as refused:
         open_store("examplebucket", StoreOptions())
     assert refused.value.hint == "pip install 'tfs-notebook[oss]'"
 

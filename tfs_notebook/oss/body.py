@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from tfs_notebook.oss.client import Client
 
-_PIECE = 512 * 1024
+PIECE = 512 * 1024
+"""Bytes at most of one piece."""
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
 
 
@@ -54,21 +55,22 @@ class OssBody:
         self.raw = reply.resp.response.raw
         last = self.stored.size if end is None else min(end, self.stored.size)
         self._length = last - start
+        self.piece_size = PIECE
         self._check_reply(etag)
         if start or end is not None:
             self._check_range(reply, start, last)
 
     def __iter__(self) -> Iterator[memoryview]:
-        """Pieces of at most 512 KB, each released when the next one is asked for: they share their memory."""
+        """Pieces of at most `piece_size` bytes; each is released when the next is asked for: they share memory."""
         from http.client import HTTPException
 
         from urllib3.exceptions import HTTPError
 
-        came, crc, memory = 0, Crc64(), memoryview(bytearray(max(min(_PIECE, self._length), 1)))
+        came, crc, memory = 0, Crc64(), memoryview(bytearray(max(min(PIECE, self._length), 1)))
         read_into = _reader(self.raw)
         while True:
             try:
-                size = read_into(memory)
+                size = read_into(memory[: self.piece_size])
             except (HTTPError, HTTPException, OSError) as error:
                 problem = unreachable(error, self._where, self._client.endpoint)
                 break

@@ -119,6 +119,8 @@ class _Signer:
 
 
 def _import_oss2() -> Any:
+    with needs("psutil"):
+        import psutil  # noqa: F401 (of the process that downloads; the error is better told here)
     with needs("oss2"):
         import oss2
     # Without a handler logging would write to the cell. What oss2 logs as an error is raised, too; below that it tells

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from tfs_notebook.oss.courtesy import Courtesy
     from tfs_notebook.oss.store import Body, StoredObject
 
 PART = 16 << 20
@@ -54,22 +55,37 @@ class Progress(Protocol):
         ...
 
 
-def fetch(store: Source, files: Mapping[str, StoredObject], directory: Path, progress: Progress) -> None:
+def fetch(
+    store: Source,
+    files: Mapping[str, StoredObject],
+    directory: Path,
+    progress: Progress,
+    courtesy: Courtesy | None = None,
+) -> None:
     """Bring `files`, by their path, into the staging `directory`; what is there and correct is kept.
 
-    A `crc64` that an object of `files` has is one that it must have. Raises StoreError, OSError, and what `progress`
+    A `crc64` that an object of `files` has is one that it must have. With `courtesy` another
+    process goes first. Raises StoreError, OSError, and what `progress`
     raises; the next attempt goes on from there.
     """
     for path, stored in files.items():
-        progress.done(path, verified=_Download(store, stored, StagedFile(directory, path), progress).run())
+        progress.done(path, verified=_Download(store, stored, StagedFile(directory, path), progress, courtesy).run())
 
 
 class _Download:
-    def __init__(self, store: Source, stored: StoredObject, file: StagedFile, progress: Progress) -> None:
+    def __init__(
+        self,
+        store: Source,
+        stored: StoredObject,
+        file: StagedFile,
+        progress: Progress,
+        courtesy: Courtesy | None,
+    ) -> None:
         self._store = store
         self._stored = stored
         self._file = file
         self._progress = progress
+        self._courtesy = courtesy
         self._note = Note(stored.etag, stored.size)
         self._stop = threading.Event()
 
@@ -129,7 +145,8 @@ class _Download:
         size = self._stored.size
         ranges = [(start, min(start + PART, size)) for start in range(0, size, PART)]
         self._stop.clear()
-        pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tfs-oss-range")
+        begin = self._courtesy.threads() if self._courtesy else None
+        pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tfs-oss-range", initializer=begin)
         with self._open() as file:
             file.truncate(size)
             try:
@@ -184,6 +201,7 @@ class _Download:
         try:
             with self._store.read(stored.key, etag=stored.etag, start=at, end=None if whole else end) as body:
                 self._check(body.stored)
+                self._give_way(body)
                 for piece in body:
                     if at + len(piece) > end:
                         raise StoreError(Fault.DAMAGED, f"{self._name} has more bytes than were listed")
@@ -191,6 +209,7 @@ class _Download:
                     crc64.update(piece)
                     at += len(piece)
                     self._progress.received(len(piece))
+                    self._give_way(body)
                     if self._stop.is_set():
                         raise StoreError(Fault.UNREACHABLE, f"another part of {self._name} cannot be had")
         except StoreError as error:
@@ -199,6 +218,10 @@ class _Download:
             if at < end or error.fault is not Fault.DAMAGED:
                 raise
         return at
+
+    def _give_way(self, body: Body) -> None:
+        if self._courtesy:
+            body.piece_size = self._courtesy.pause()
 
     def _check(self, answered: StoredObject) -> None:
         if answered.encoding not in ("", "identity"):

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from tfs_notebook.oss.courtesy import Courtesy
 from tfs_notebook.oss.download import fetch
 from tfs_notebook.oss.store import StoredObject, StoreError
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 _TELL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1
-_NICENESS = 10
-"""More than that of the process that serves, which has the processor first."""
 
 
 def request(store: Mapping[str, Any], files: Mapping[str, StoredObject], directory: Path) -> bytes:
@@ -91,15 +90,17 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """Do what the first line of the standard input says."""
+    courtesy = Courtesy(os.getppid())
+    courtesy.begin()
     from tfs_notebook.oss.oss2_store import Oss2Store
 
-    os.nice(_NICENESS)
     told = json.loads(sys.stdin.buffer.readline())
     _end_with_parent()
     teller = _Teller(sys.stdout)
     files = {path: StoredObject(**stored) for path, stored in told["files"].items()}
     try:
-        fetch(Oss2Store.from_portable(told["store"]), files, Path(told["directory"]), teller)
+        store = Oss2Store.from_portable(told["store"])
+        fetch(store, files, Path(told["directory"]), teller, courtesy)
     except StoreError as error:
         teller.end(fault=error.fault.name, message=error.message, hint=error.hint)
     except OSError as error:

@@ -76,9 +76,11 @@ class Body(Protocol):
     """The content of an object as it arrives; bytes that are no longer those of `stored` raise StoreError."""
 
     stored: StoredObject
+    piece_size: int
+    """Bytes at most of the next piece: a few hundred KB, or less when somebody says so meanwhile."""
 
     def __iter__(self) -> Iterator[memoryview]:
-        """Pieces of at most a few hundred KB; each may be released when the next one is asked for."""
+        """Pieces of what has arrived; each may be released when the next one is asked for."""
         ...
 
 

@@ -1,0 +1,84 @@
+"""A process that downloads gives way to the one it downloads for: by its threads' priority, and by what it takes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.oss.test_download import BIG, KEY, children, started
+from tests.serving import until
+from tfs_notebook.oss.courtesy import NICENESS, Courtesy
+from tfs_notebook.oss.download import AT_ONCE
+from tfs_notebook.oss.endpoint import StoreOptions
+from tfs_notebook.oss.oss2_store import open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.oss.server import OssServer
+
+WORKS = """
+import os, time
+from tfs_notebook.oss import courtesy
+courtesy.SHARE = 0.1 / os.cpu_count()
+given = courtesy.Courtesy(os.getppid())
+def work(seconds):
+    began, used = time.monotonic(), time.process_time()
+    while time.monotonic() < began + seconds:
+        sum(range(1000))
+        given.pause()
+    return (time.process_time() - used) / (time.monotonic() - began)
+work(1)
+print(work(2))
+"""
+"""Works as hard as it may, for somebody who may have a tenth of one processor taken; then tells what it took of one."""
+
+
+@pytest.fixture
+def working() -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", WORKS], stdout=subprocess.PIPE, text=True)
+
+
+def test_while_the_other_process_works_its_share_is_kept(working: subprocess.Popen[str]) -> None:
+    while working.poll() is None:
+        sum(range(1000))
+    assert 0.02 < float(working.communicate()[0]) < 0.15
+
+
+def test_while_the_other_process_rests_it_takes_what_there_is(working: subprocess.Popen[str]) -> None:
+    assert float(working.communicate(timeout=60)[0]) > 0.2
+
+
+def test_the_other_process_may_be_gone() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as other:
+        courtesy = Courtesy(other.pid)
+        other.kill()
+    began = time.monotonic()
+    while time.monotonic() < began + 0.5:
+        courtesy.pause()
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such priority")
+def test_all_its_threads_but_one_run_where_nobody_else_wants_to(oss: OssServer, tmp_path: Path) -> None:
+    oss.put(KEY, BIG)
+    oss.fail("slow", rate=1 << 20, times=None)
+    download, ended = started(oss, open_store("examplebucket", StoreOptions()), tmp_path)
+    (process,) = until(children)
+
+    def idle() -> list[int]:
+        return [thread.id for thread in process.threads() if os.sched_getscheduler(thread.id) == os.SCHED_IDLE]
+
+    until(lambda: len(idle()) == AT_ONCE - 1)
+    until(lambda: len(process.threads()) >= AT_ONCE + 1)
+    assert process.pid not in idle()
+    assert len(idle()) == AT_ONCE - 1
+    assert process.nice() == min(os.nice(0) + NICENESS, 19)
+    assert os.getsid(process.pid) == os.getsid(0)  # the system minds priorities within a session only
+    download.cancel()
+    assert ended.wait(20)
