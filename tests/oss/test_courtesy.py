@@ -79,6 +79,7 @@ def test_all_its_threads_but_one_run_where_nobody_else_wants_to(oss: OssServer, 
     assert process.pid not in idle()
     assert len(idle()) == AT_ONCE - 1
     assert process.nice() == min(os.nice(0) + NICENESS, 19)
-    assert os.getsid(process.pid) == os.getsid(0)  # the system minds priorities within a session only
+    if sys.version_info >= (3, 11):
+        assert os.getsid(process.pid) == os.getsid(0)  # the system minds priorities within a session only
     download.cancel()
     assert ended.wait(20)
