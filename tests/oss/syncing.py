@@ -55,12 +55,13 @@ def open_impatiently(bucket: str, patience: float = 1.0, provider: Provider | No
     return open_store(bucket, StoreOptions(), provider, timeouts=(5, patience))
 
 
-def _identity(directory: Path) -> int | None:
-    """What is another number once another directory stands there, None when none does."""
+def _identity(directory: Path) -> tuple[int, int] | None:
+    """What is another pair once another directory stands there, or the same one again; None when none does."""
     try:
-        return directory.stat().st_ino
+        found = directory.stat()
     except FileNotFoundError:
         return None
+    return found.st_ino, found.st_ctime_ns  # a number is used again, and who moves a directory changes its ctime
 
 
 @dataclass

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from io import FileIO
 from typing import TYPE_CHECKING, Protocol
 
@@ -145,12 +146,11 @@ class _Download:
         size = self._stored.size
         ranges = [(start, min(start + PART, size)) for start in range(0, size, PART)]
         self._stop.clear()
-        begin = self._courtesy.threads() if self._courtesy else None
-        pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tfs-oss-range", initializer=begin)
+        pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tfs-oss-range")
         with self._open() as file:
             file.truncate(size)
             try:
-                coming = [pool.submit(self._part, file.fileno(), number, *ends) for number, ends in enumerate(ranges)]
+                coming = [pool.submit(self._bring, file.fileno(), number, *ends) for number, ends in enumerate(ranges)]
                 ended, _ = wait(coming, return_when=FIRST_EXCEPTION)
             finally:
                 self._stop.set()
@@ -165,6 +165,13 @@ class _Download:
 
     def _open(self) -> FileIO:
         return FileIO(os.open(self._file.part, os.O_RDWR | os.O_CREAT, 0o644), "r+")
+
+    def _bring(self, descriptor: int, number: int, start: int, end: int) -> None:
+        part = partial(self._part, descriptor, number, start, end)
+        if self._courtesy:
+            self._courtesy.run(part)
+        else:
+            part()
 
     def _part(self, descriptor: int, number: int, start: int, end: int) -> None:
         noted = self._note.parts.get(number)
