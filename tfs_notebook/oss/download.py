@@ -65,9 +65,8 @@ def fetch(
 ) -> None:
     """Bring `files`, by their path, into the staging `directory`; what is there and correct is kept.
 
-    A `crc64` that an object of `files` has is one that it must have. With `courtesy` another
-    process goes first. Raises StoreError, OSError, and what `progress`
-    raises; the next attempt goes on from there.
+    A `crc64` that an object of `files` has is one that it must have. With `courtesy` another process goes first.
+    Raises StoreError, OSError, and what `progress` raises; the next attempt goes on from there.
     """
     for path, stored in files.items():
         progress.done(path, verified=_Download(store, stored, StagedFile(directory, path), progress, courtesy).run())
