@@ -181,10 +181,17 @@ def _meanwhile(root: Path, versions: int, size: int, *options: str) -> tuple[flo
             for number in range(1, versions + 1):
                 idle = load.rest(port, _ASK).p99
                 _add_large(bucket, root / "cnn" / "1", number, size)
-                until(lambda: any(cache.rglob(_COMING)), timeout=120)
+                until(lambda: _has(cache, _COMING), timeout=120)
                 rounds.append((load.rest(port, _ASK).p99 * 1e3, idle * 1e3))
-                assert any(cache.rglob(_COMING)), "it came before it could be measured"
-                until(lambda number=number: any(cache.rglob(f"large/{number}")), timeout=120)
+                assert _has(cache, _COMING), "it came before it could be measured"
+                until(lambda number=number: _has(cache, f"large/{number}"), timeout=120)
     shutil.rmtree(bucket)
     shutil.rmtree(cache)
     return middle(rounds)
+
+
+def _has(directory: Path, pattern: str) -> bool:
+    """Whether there is such a file; directories that are deleted while it looks are looked at again."""
+    while True:
+        with suppress(FileNotFoundError):
+            return any(directory.rglob(pattern))
