@@ -81,10 +81,8 @@ class Watched:
             return []
         found = sorted(path.name for path in directory.iterdir() if parse_version(path.name) is not None)
         for version in found:
-            before = _identity(directory / version)
-            missing = missing_part(directory / version)
-            withdrawn_or_exchanged = before is None or _identity(directory / version) != before
-            assert not missing or withdrawn_or_exchanged, missing
+            while (before := _identity(directory / version)) and (missing := missing_part(directory / version)):
+                assert _identity(directory / version) != before, missing  # else it has changed: look again
         return found
 
     def outlook(self, name: str = "modelA") -> Outlook:
