@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -150,20 +150,18 @@ def test_a_port_that_somebody_else_was_quicker_to_take(path: str, tmp_path: Path
         assert securely(target, AUTHORITY) == [2.5]
 
 
-def test_a_socket_that_somebody_else_was_quicker_to_take(path: str, tmp_path: Path) -> None:
+def test_a_socket_in_whose_place_somebody_else_put_a_file(path: str, tmp_path: Path) -> None:
     with tfs_notebook.serve(path, grpc_socket_path=str(tmp_path / "grpc"), **ANY) as server:
         before = str(server.grpc_socket_target)
-        place = server._endpoints._socket
-        server._runtime.call(place._stop_listening(place.server))
-        with closing(socket.socket(socket.AF_UNIX)) as other:
-            other.bind(str(tmp_path / "grpc"))
-            other.listen()
-            with pytest.raises(PortTakenError, match=f"--grpc_socket_path={tmp_path}/grpc: another process listens"):
-                deployment.change(server, path, "", {"grpc_channel_arguments": "a=1"})
-            assert server.grpc_socket_target is None
-            assert plainly(server.grpc_target) == [2.5]
-            (problem,) = server.problems
-            assert f"--grpc_socket_path={tmp_path}/grpc" in problem.message
+        (tmp_path / "grpc").unlink()
+        (tmp_path / "grpc").write_text("")
+        with pytest.raises(PortTakenError, match=f"--grpc_socket_path={tmp_path}/grpc is there already and is no sock"):
+            deployment.change(server, path, "", {"grpc_channel_arguments": "a=1"})
+        assert server.grpc_socket_target is None
+        assert plainly(server.grpc_target) == [2.5]
+        (problem,) = server.problems
+        assert f"--grpc_socket_path={tmp_path}/grpc" in problem.message
+        (tmp_path / "grpc").unlink()
         deployment.change(server, path, "", {})
         assert (server.grpc_socket_target, server.problems) == (before, [])
         assert plainly(before) == [2.5]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import socket
-from contextlib import closing
+import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -255,15 +256,47 @@ def test_a_socket_that_somebody_left(path: str, tmp_path: Path) -> None:
         assert plainly(server.grpc_socket_target) == [2.5]
 
 
-def test_a_socket_that_somebody_uses_is_left_alone(path: str, tmp_path: Path) -> None:
-    used = tmp_path / "grpc"
-    with closing(socket.socket(socket.AF_UNIX)) as other:
-        other.bind(str(used))
-        other.listen()
-        message = f"--grpc_socket_path={used}: another process listens there. Stop it, or choose another path."
-        with pytest.raises(PortTakenError, match=message):
-            tfs_notebook.serve(path, grpc_socket_path=str(used), **ANY)
-        assert used.is_socket()
+def test_a_socket_is_taken_over_and_not_taken_away_by_who_had_it(path: str, tmp_path: Path) -> None:
+    """As with gRPC, who comes last answers; unlike with gRPC it goes on when those before it end."""
+    given = {"grpc_socket_path": str(tmp_path / "grpc"), **ANY}
+    with tfs_notebook.serve(path, **given) as newer:
+        with tfs_notebook.serve(path, token="older", **given) as older:
+            assert refused(plainly, older.grpc_socket_target) == grpc.StatusCode.UNAUTHENTICATED
+            deployment.change(newer, path, "", {})
+            assert plainly(newer.grpc_socket_target) == [2.5]
+        assert plainly(newer.grpc_socket_target) == [2.5]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_clients_find_a_socket_at_every_moment_of_a_change(path: str, tls: str, tmp_path: Path) -> None:
+    used, missed, ended = tmp_path / "grpc", [], threading.Event()
+    with tfs_notebook.serve(path, grpc_socket_path=str(used), **ANY) as server:
+
+        def connect() -> None:
+            while not ended.is_set():
+                with socket.socket(socket.AF_UNIX) as client:
+                    try:
+                        client.connect(str(used))
+                    except OSError as error:
+                        missed.append(error)
+
+        connecting = threading.Thread(target=connect)
+        connecting.start()
+        for file in (tls, "", tls):
+            deployment.change(server, path, "", {"ssl_config_file": file})
+        ended.set()
+        connecting.join()
+    assert missed == []
+
+
+@pytest.mark.parametrize("length", [107, 100])
+def test_the_longest_paths(path: str, length: int) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        deep = Path(directory, "d" * (length - len(directory) - 3))
+        deep.mkdir()
+        with tfs_notebook.serve(path, grpc_socket_path=str(deep / "s"), **ANY) as server:
+            assert len(str(deep / "s")) == length
+            assert plainly(server.grpc_socket_target) == [2.5]
 
 
 @pytest.mark.parametrize(

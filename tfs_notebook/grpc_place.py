@@ -44,8 +44,8 @@ class GrpcPlace:
     async def open(self, wanted: GrpcOptions | None) -> None:
         """Listen as `wanted` (None: not at all). Raises PortTakenError or ServingError; `back` is due then.
 
-        What listens so already goes on. What has the same address stops first: only one of the two can have it, and
-        for those few milliseconds nobody does. All that can be refused beforehand is refused before that.
+        What listens so already goes on. What has the same port stops first: only one of the two can have it, and for
+        those few milliseconds nobody does. All that can be refused beforehand is refused before that.
         """
         self.before = old = self.server
         if wanted is None:
@@ -53,11 +53,10 @@ class GrpcPlace:
         elif old is None or not old.listens_as(wanted):
             if wanted.tls is not None:
                 check_tls(wanted.tls)
-            if old is None or not old.stands_at(wanted):
+            if old is None or not old.blocks(wanted):
                 self._start(self._make(wanted))
                 return
-            if not wanted.socket_path:
-                check_port("port", wanted.host, 0)
+            check_port("port", wanted.host, 0)
             new = self._make(wanted)
             if old.listening:
                 await self._stop_listening(old)
@@ -117,7 +116,7 @@ def _told(error: OSError | ServingError, options: GrpcOptions) -> OSError | Serv
 
 
 def _check(options: GrpcOptions, port: int) -> None:
-    """Raise PortTakenError when somebody listens there."""
+    """Raise PortTakenError when nobody could listen there."""
     if options.socket_path:
         check_socket_path(options.socket_path)
     elif port:
@@ -125,7 +124,9 @@ def _check(options: GrpcOptions, port: int) -> None:
 
 
 async def _until_free(options: GrpcOptions, port: int) -> None:
-    """Wait until nobody listens there any more."""
+    """Wait until nobody listens on the port any more; a socket's path is taken over."""
+    if options.socket_path:
+        return
     deadline = time.monotonic() + _LONGEST_SECONDS
     while time.monotonic() < deadline:
         try:

@@ -24,6 +24,7 @@ from tfs_notebook.api.grpc_calls import CallPool
 from tfs_notebook.api.grpc_tls import credentials
 from tfs_notebook.api.health import HEALTH, Health
 from tfs_notebook.api.reflection import Reflection
+from tfs_notebook.socket_path import SocketFile, path_beside, put_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -74,9 +75,14 @@ class GrpcServer:
         self._reflection = Reflection((*SERVICES, *([HEALTH] if options.health else [])))
         self._server.add_generic_rpc_handlers((_Services(self),))
         self._stopped = threading.Event()
-        self.listening = False
-        """Whether new connections are accepted."""
+        self._listening = False
+        self._socket: SocketFile | None = None
         self.port = 0
+
+    @property
+    def listening(self) -> bool:
+        """Whether new connections are accepted; not on a socket whose path somebody else has taken over."""
+        return self._listening and (self._socket is None or self._socket.is_there)
 
     def listens_as(self, wanted: GrpcOptions) -> bool:
         """Whether this listens where `wanted` asks to, so that only `options` need to be replaced."""
@@ -89,13 +95,14 @@ class GrpcServer:
             tensor_content=mine.tensor_content,
             counted=mine.counted,
         )
-        return fixed == mine and wanted.port in {self.port, mine.port}
+        is_at = self.listening if mine.socket_path else wanted.port in {self.port, mine.port}
+        return fixed == mine and is_at
 
-    def stands_at(self, wanted: GrpcOptions) -> bool:
-        """Whether this has the port, on whatever interface, or the socket that `wanted` asks for."""
-        if wanted.socket_path or self.options.socket_path:
-            return wanted.socket_path == self.options.socket_path
-        return wanted.port == self.port
+    def blocks(self, wanted: GrpcOptions) -> bool:
+        """Whether this must stop listening before another server can, as `wanted` asks: only one can have a port, on
+        whatever interface. A socket's path is taken over.
+        """
+        return not wanted.socket_path and wanted.port == self.port
 
     def resize(self) -> None:
         """Have as many threads as the options say now."""
@@ -105,7 +112,8 @@ class GrpcServer:
         """Listen. Raises OSError when the port or the socket is taken, or grpc cannot use the key material."""
         options, tls = self.options, self.options.tls
         host = f"[{options.host}]" if ":" in options.host else options.host
-        address = f"unix:{quote(options.socket_path)}" if options.socket_path else f"{host}:{options.port}"
+        beside = path_beside(options.socket_path) if options.socket_path else ""
+        address = f"unix:{quote(os.fsencode(beside))}" if beside else f"{host}:{options.port}"
         try:
             if tls is None:
                 bound = self._server.add_insecure_port(address)
@@ -113,13 +121,17 @@ class GrpcServer:
                 bound = self._server.add_secure_port(address, credentials(tls))
         except RuntimeError as error:
             raise OSError(str(error)) from None
-        self.port = 0 if options.socket_path else bound
+        self.port = 0 if beside else bound
         self._server.start()
-        self.listening = True
+        if beside:
+            self._socket = put_on(options.socket_path, beside)
+        self._listening = True
 
     def stop_listening(self, grace: float = 5.0) -> None:
         """Take no more requests; those under way have `grace` seconds. Returns at once."""
-        self.listening = False
+        self._listening = False
+        if self._socket is not None:
+            self._socket.remove()
         self._health.drain()
         self._reflection.drain()
         try:
