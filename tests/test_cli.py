@@ -355,13 +355,15 @@ def test_a_token_that_was_made_up_is_told(models: Models) -> None:
 
 def test_metrics_are_on_the_port_of_rest_and_without_one_it_says_so(models: Models, tmp_path: Path) -> None:
     rest_port, grpc_port = free_ports(2)
-    (tmp_path / "monitoring.config").write_text("prometheus_config { enable: true }")
+    file, pipe = tmp_path / "monitoring.config", tmp_path / "pipe"
+    file.write_text("prometheus_config { enable: true }")
+    os.mkfifo(pipe)  # as of `<(command)` in a shell: what is in it can be read once
+    threading.Thread(target=pipe.write_text, args=[file.read_text()], daemon=True).start()
     arguments = (
         f"--port={grpc_port}",
         f"--model_base_path={models.path('half_plus_two')}",
-        f"--monitoring_config_file={tmp_path / 'monitoring.config'}",
     )
-    with running(*arguments, f"--rest_api_port={rest_port}") as process:
+    with running(*arguments, f"--rest_api_port={rest_port}", f"--monitoring_config_file={pipe}") as process:
         process.logged("Exporting HTTP/REST API at:")
         with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as connection:
             connection.request("GET", "/v1/models/default")
@@ -369,7 +371,7 @@ def test_metrics_are_on_the_port_of_rest_and_without_one_it_says_so(models: Mode
             connection.request("GET", "/monitoring/prometheus/metrics")
             page = connection.getresponse().read()
         assert b':tensorflow:serving:request_count{model_name="default",status="OK"} 1\n' in page
-    with running(*arguments) as process:
+    with running(*arguments, f"--monitoring_config_file={file}") as process:
         process.logged("--monitoring_config_file has no effect without REST, on whose port metrics are served")
 
 

@@ -52,7 +52,7 @@ def test_flags_that_tensorflow_serving_has_are_tensorflow_servings(name: str) ->
 
 
 def test_every_option_is_a_flag_with_a_help() -> None:
-    assert list(FLAGS) == [field.name for field in fields(Options)]
+    assert [*FLAGS, "files"] == [field.name for field in fields(Options)]
     for flag in FLAGS.values():
         assert flag.help.endswith(".")
         assert isinstance(flag.default, flag.type)

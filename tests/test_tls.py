@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.certificates import Authority, key_text, ssl_config
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.tls import Tls, read_tls
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tfs_notebook.tls import Tls, parse_tls
 
 AUTHORITY = Authority()
 KEY, CERTIFICATE = AUTHORITY.issue("server")
@@ -21,7 +19,7 @@ MATERIAL = {"server_key": KEY, "server_cert": CERTIFICATE}
 
 def refusal(path: str) -> ServingError:
     with pytest.raises(ServingError) as caught:
-        read_tls(path)
+        parse_tls(Path(path).read_text(encoding="utf-8"), path)
     return caught.value
 
 
@@ -41,7 +39,8 @@ def refusal(path: str) -> ServingError:
     ids=["server only", "unused ca", "client_verify", "chain", "remarks", "Windows"],
 )
 def test_key_material(tmp_path: Path, extra: dict[str, Any], tls: Tls) -> None:
-    assert read_tls(ssl_config(tmp_path / "ssl", **{**MATERIAL, **extra})) == tls
+    file = ssl_config(tmp_path / "ssl", **{**MATERIAL, **extra})
+    assert parse_tls(Path(file).read_text(encoding="utf-8"), file) == tls
 
 
 def test_no_key_is_shown() -> None:
@@ -127,14 +126,3 @@ def test_a_key_in_text_that_cannot_be_parsed_is_not_shown(tmp_path: Path, text: 
     assert "1:" in error.message
     assert "each of its lines ends in \\n" in error.hint
     assert not any(line in error.told for line in KEY.split("\n")[1:] if line)
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"), [(None, "No such file or directory"), (b"\xff", "it is not UTF-8 text")]
-)
-def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, reason: str) -> None:
-    file = tmp_path / "ssl"
-    if content is not None:
-        file.write_bytes(content)
-    error = refusal(str(file))
-    assert (error.code, error.message) == (Code.NOT_FOUND, f"{file}; {reason}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.batching_parameters import WITHOUT_FILE, BatchingParameters, read_parameters
+from tfs_notebook.engine.batching_parameters import WITHOUT_FILE, BatchingParameters, parse_parameters
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.mount import Mount
+from tfs_notebook.option_files import option_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,8 @@ def batching_parameters(options: Options) -> BatchingParameters | None:
     check_batching(options)
     if not options.enable_batching:
         return None
-    path = options.batching_parameters_file
-    parameters = read_parameters(Mount(options.mount, options.model_root).resolve(path)) if path else WITHOUT_FILE
+    file = option_file(options, "batching_parameters_file")
+    parameters = parse_parameters(file.text, file.path) if file else WITHOUT_FILE
     parameters.check_threads()
     return parameters
 

@@ -159,6 +159,7 @@ def _serve(options: Options, *, alts: bool) -> None:
         )  # fmt: skip
     from tfs_notebook.transport import read_transport
 
+    options = deployed.options
     read_transport(options)  # before TensorFlow is imported, which takes seconds
     batching_parameters(options)
     from tfs_notebook.server import Server

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.accepted_flags import KNOWN_FLAGS, without_accepted
-from tfs_notebook.batching_options import batching_parameters
+from tfs_notebook.batching_options import batching_parameters, check_batching
 from tfs_notebook.engine.aside import aside
 from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
 from tfs_notebook.engine.config_file import ConfigFile
@@ -18,6 +18,7 @@ from tfs_notebook.engine.storage import nothing_to_serve
 from tfs_notebook.errors import invalid_argument
 from tfs_notebook.monitoring import metrics_path
 from tfs_notebook.mount import Mount
+from tfs_notebook.option_files import can_be_read_again, with_files
 from tfs_notebook.options import ANY_PORT, NOTEBOOK_DEFAULTS, Options
 from tfs_notebook.oss.access import Access
 from tfs_notebook.oss.address import OssAddress, check_spelling, is_oss
@@ -28,10 +29,11 @@ from tfs_notebook.sources import open_store
 from tfs_notebook.transport import check_listening
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
+    from tfs_notebook.option_files import OptionFile
     from tfs_notebook.server import Server
 
 _FIRST_READ_SECONDS = 60.0
@@ -55,32 +57,27 @@ def single_model(name: str, base_path: str) -> ModelServerConfig:
 
 
 def deployment(
-    options: Options, text: str = "", source: str = "model config", access: Access | None = None
+    options: Options,
+    text: str = "",
+    source: str = "model config",
+    access: Access | None = None,
+    kept: Sequence[OptionFile] = (),
 ) -> Deployment:
-    """What `options` deploy, or `text` (a ModelServerConfig in text format) when there is one.
+    """What `options` deploy, or `text` (a ModelServerConfig in text format) when there is one; every file is read.
 
-    `access` is the way to OSS. Raises ServingError: NOT_FOUND for a config file that cannot be read,
-    INVALID_ARGUMENT for text that is no config or when nothing was named, and for what cannot be had from OSS.
+    `access` is the way to OSS; `kept` files go on as they were read where they cannot be read again. Raises
+    ServingError: NOT_FOUND for a file that cannot be read, INVALID_ARGUMENT for text that is no config or when nothing
+    was named, and for what cannot be had from OSS.
     """
-    _check_files(options)
     _check_addresses(options)
     access = access or Access(partial(open_store, options=options))
     deployed = _configured(options, text, source, access)
     mount, models = Mount(options.mount, options.model_root), deployed.config.model_config_list.config
     access.check([mount.resolve(options.mount), *(mount.resolve(model.base_path) for model in models)])
-    return deployed
-
-
-def _check_files(options: Options) -> None:
-    """Raise ServingError for a file that was given in OSS and can only be on this machine."""
-    mount = Mount(options.mount, options.model_root)
-    for name in _LOCAL_FILES:
-        given = getattr(options, name)
-        if is_oss(place := mount.resolve(given)):
-            raise invalid_argument(
-                f"--{name}={given} is {place}: only models and --model_config_file may be in OSS. Copy it to this "
-                "machine, and give it by a path that is not below --mount"
-            )
+    check_batching(options)
+    options = with_files(options, kept)
+    metrics_path(options)  # refuses a bad file now; the models take their time to load
+    return replace(deployed, options=options)
 
 
 def _check_addresses(options: Options) -> None:
@@ -90,23 +87,28 @@ def _check_addresses(options: Options) -> None:
     check_marker(options.oss_marker)
 
 
-_LOCAL_FILES = (
-    "monitoring_config_file", "batching_parameters_file", "ssl_config_file", "tensorflow_session_config_file",
-)  # fmt: skip
-
-
 def _configured(options: Options, text: str, source: str, access: Access) -> Deployment:
-    metrics_path(options)  # refuses a bad file now; the models take their time to load
     if text.strip():
         return Deployment(options, parse_config(text, source))
     if options.model_config_file:
         path = Mount(options.mount, options.model_root).resolve(options.model_config_file)
+        _check_polling(options, path)
         in_oss = ConfigObject(OssAddress.parse(path), access.open_store) if is_oss(path) else None
         file = ConfigFile(path, in_oss.fetch if in_oss is not None else None)
         return Deployment(options, _first_read(file), file)
     if options.model_base_path:
         return Deployment(options, single_model(options.model_name, options.model_base_path))
     raise invalid_argument("Both server_options.model_base_path and server_options.model_config_file are empty!")
+
+
+def _check_polling(options: Options, path: str) -> None:
+    """Raise ServingError INVALID_ARGUMENT for a config file whose second look would find nothing."""
+    seconds = options.model_config_file_poll_wait_seconds
+    if seconds > 0 and not is_oss(path) and not can_be_read_again(path):
+        raise invalid_argument(
+            f"--model_config_file={options.model_config_file} is no file that can be read again, as "
+            f"--model_config_file_poll_wait_seconds={seconds} asks for: give a file, or leave the polling out"
+        )
 
 
 def _first_read(file: ConfigFile) -> ModelServerConfig:
@@ -171,14 +173,21 @@ def change(
 
     Where it listens and who may ask stay as they are unless `given` says otherwise.
     """
+    kept = () if given.get("ssl_config_file") else server.options.files
     given = {**server.stance(), **given}
-    deployed = plan(path, text, given, source=source, credentials=server.oss_credentials)
+    deployed = plan(path, text, given, source=source, credentials=server.oss_credentials, kept=kept)
     waiting = partial(meanwhile, server) if meanwhile is not None else None
     server.change(deployed.options, deployed.config, file=deployed.file, meanwhile=waiting)
 
 
 def plan(
-    path: str, text: str, given: Mapping[str, Any], *, source: str = "model config", credentials: Any = None
+    path: str,
+    text: str,
+    given: Mapping[str, Any],
+    *,
+    source: str = "model config",
+    credentials: Any = None,
+    kept: Sequence[OptionFile] = (),
 ) -> Deployment:
     """The deployment that a notebook asks for. Raises ServingError, also for a path with nothing to serve."""
     options, has_text = notebook_options(given), bool(text.strip())
@@ -191,7 +200,7 @@ def plan(
         # as tf_serving_entrypoint.sh does in the image
         options = replace(options, model_base_path=f"{options.mount.rstrip('/')}/{options.model_name}")
     access = Access(partial(open_store, options=options, credentials=credentials))
-    deployed = deployment(options, text, source, access)
+    deployed = deployment(options, text, source, access, kept)
     if deployed.config.WhichOneof("config") is None:
         named = options.model_config_file or f"The {source}"
         raise invalid_argument(f"{named} lists no model: write model_config_list {{ config {{ name: … }} }}")

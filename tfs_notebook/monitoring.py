@@ -6,14 +6,13 @@ tensorflow-serving-api has no class for MonitoringConfig; it is made here, from 
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 from tfs_notebook.engine.text_proto import parse_text
-from tfs_notebook.errors import Code, ServingError, not_found
-from tfs_notebook.mount import Mount
+from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.option_files import option_file
 
 if TYPE_CHECKING:
     from tfs_notebook.options import Options
@@ -43,27 +42,18 @@ def metrics_path(options: Options) -> str:
     Raises ServingError: NOT_FOUND for a file that cannot be read, INVALID_ARGUMENT with the position for text that is
     no MonitoringConfig, and for a path that no request can have.
     """
-    if not options.monitoring_config_file:
+    file = option_file(options, "monitoring_config_file")
+    if file is None:
         return ""
-    source = Mount(options.mount, options.model_root).resolve(options.monitoring_config_file)
-    prometheus = parse_text(_read(source), _monitoring_config()(), source).prometheus_config
+    prometheus = parse_text(file.text, _monitoring_config()(), file.path).prometheus_config
     if not prometheus.enable:
         return ""
     path: str = prometheus.path or DEFAULT_PATH
     if path[0] != "/" or "?" in path:
         message = f"prometheus_config.path is {path!r}, which no request can have"
         hint = f"A path begins with / and has no query, like {DEFAULT_PATH!r}, which is also the default."
-        raise ServingError(Code.INVALID_ARGUMENT, message, where=source, hint=hint)
+        raise ServingError(Code.INVALID_ARGUMENT, message, where=file.path, hint=hint)
     return path
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        hint = "--monitoring_config_file names a file in text format: prometheus_config { enable: true }"
-        raise not_found(f"{path}; {reason}", hint=hint) from None
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
+from tfs_notebook.option_files import OptionFile
+
 ANY_PORT = -1
 """As a port: pick a free one. (0 switches a protocol off, as in TensorFlow Serving.)"""
 NOTEBOOK_DEFAULTS: dict[str, Any] = {"rest_api_port": 8501, "model_name": "model"}
@@ -161,6 +163,8 @@ class Options:
         "500 makes answers about five times faster while a cell computes. 0 changes nothing; undone on stop.",
         own=True,
     )
+    files: tuple[OptionFile, ...] = ()
+    """What the files that are named above hold, where they have been read (`option_files`). Not a flag."""
 
 
 PUSH_OPTIONS = ("oss_endpoint", "oss_region", "oss_cname", "oss_marker")
@@ -205,7 +209,8 @@ class Flag:
 
 def _flags() -> dict[str, Flag]:
     types = get_type_hints(Options)
-    return {item.name: Flag(item.name, types[item.name], item.default, **item.metadata) for item in fields(Options)}
+    flags = (item for item in fields(Options) if item.metadata)
+    return {item.name: Flag(item.name, types[item.name], item.default, **item.metadata) for item in flags}
 
 
 FLAGS = _flags()

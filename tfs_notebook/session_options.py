@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfs_notebook.errors import not_found
-from tfs_notebook.mount import Mount
+from tfs_notebook.option_files import option_file
 
 if TYPE_CHECKING:
     from tfs_notebook.engine.savedmodel_loader import SessionOptions
@@ -19,7 +17,7 @@ _log = logging.getLogger(__name__)
 def session_options(options: Options) -> SessionOptions:
     """The SessionOptions. What the session config file says of threads and GPU memory is overwritten, also with 0.
 
-    Raises ServingError as `read_session_config` does.
+    Raises ServingError: NOT_FOUND for a file that cannot be read, INVALID_ARGUMENT with the position for other text.
     """
     from tfs_notebook.engine.savedmodel_loader import SessionOptions
 
@@ -31,33 +29,24 @@ def session_options(options: Options) -> SessionOptions:
         intra_op_threads=intra,
         inter_op_threads=inter,
         gpu_memory_fraction=options.per_process_gpu_memory_fraction,
-        base_config=read_session_config(options),
+        base_config=_session_config(options),
     )
     if made.base_config:
         _warn_of_overwritten(made, options.tensorflow_session_config_file)
     return made
 
 
-def read_session_config(options: Options) -> str:
-    """The ConfigProto in `tensorflow_session_config_file`, in text format; "" without a file.
-
-    Raises ServingError: NOT_FOUND for a file that cannot be read, INVALID_ARGUMENT with the position for other text.
-    """
-    if not options.tensorflow_session_config_file:
+def _session_config(options: Options) -> str:
+    """The ConfigProto in `tensorflow_session_config_file`, in text format; "" without a file."""
+    file = option_file(options, "tensorflow_session_config_file")
+    if file is None:
         return ""
-    path = Mount(options.mount, options.model_root).resolve(options.tensorflow_session_config_file)
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        hint = "--tensorflow_session_config_file names a file with a ConfigProto in text format."
-        raise not_found(f"{path}; {reason}", hint=hint) from None
     from tensorflow.core.protobuf.config_pb2 import ConfigProto
 
     from tfs_notebook.engine.text_proto import parse_text
 
-    parse_text(text, ConfigProto(), path)
-    return text
+    parse_text(file.text, ConfigProto(), file.path)
+    return file.text
 
 
 def _warn_of_overwritten(made: SessionOptions, path: str) -> None:

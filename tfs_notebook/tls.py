@@ -16,7 +16,7 @@ from typing import Any
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from tfs_notebook.engine.text_proto import parse_text
-from tfs_notebook.errors import ServingError, invalid_argument, not_found
+from tfs_notebook.errors import ServingError, invalid_argument
 
 _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(\r?\n)?")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\r?\n.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -37,17 +37,12 @@ class Tls:
     client_verify: bool = False
 
 
-def read_tls(path: str) -> Tls:
-    """What the SSLConfig (protobuf text format) in the file at `path` says.
+def parse_tls(text: str, path: str) -> Tls:
+    """What the SSLConfig (protobuf text format) says that was read from `path`.
 
-    Raises ServingError: NOT_FOUND for a file that cannot be read, INVALID_ARGUMENT for what is no SSLConfig and for key
-    material that cannot be used, naming the field and what was found in it.
+    Raises ServingError INVALID_ARGUMENT for what is no SSLConfig and for key material that cannot be used, naming the
+    field and what was found in it.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise not_found(f"{path}; {reason}", hint="--ssl_config_file names an SSLConfig in text format.") from None
     config = _parsed(text, path)
     tls = Tls(config.server_key, config.server_cert, config.custom_ca, config.client_verify)
     try:

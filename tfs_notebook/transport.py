@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.certificate import Certificate, read_certificate
 from tfs_notebook.channel_arguments import ChannelArguments, parse_channel_arguments
-from tfs_notebook.mount import Mount
+from tfs_notebook.option_files import option_file
 from tfs_notebook.ports import check_ports
 from tfs_notebook.socket_path import check_socket_path
-from tfs_notebook.tls import Tls, read_tls
+from tfs_notebook.tls import Tls, parse_tls
 
 if TYPE_CHECKING:
     from tfs_notebook.options import Options
@@ -39,12 +39,12 @@ class Transport:
 
 
 def read_transport(options: Options) -> Transport:
-    """What `options` name, read anew. Raises ServingError for what cannot be used."""
-    file = _absolute(Mount(options.mount, options.model_root).resolve(options.ssl_config_file))
-    tls = read_tls(file) if file else None
+    """What `options` name. Raises ServingError for what cannot be used."""
+    file = option_file(options, "ssl_config_file")
+    tls = parse_tls(file.text, file.path) if file else None
     return Transport(
         socket_path=_absolute(options.grpc_socket_path),
-        ssl_config_path=file,
+        ssl_config_path=file.path if file else "",
         tls=tls,
         arguments=parse_channel_arguments(options.grpc_channel_arguments),
         certificate=read_certificate(tls.certificate) if tls else None,

@@ -9,7 +9,6 @@ from tfs_notebook.engine.batching_parameters import (
     BatchingParameters,
     parameters_of_version,
     parse_parameters,
-    read_parameters,
 )
 from tfs_notebook.errors import Code, ServingError
 
@@ -115,19 +114,6 @@ def test_batches_need_a_thread() -> None:
 
 def test_descending_sizes_are_not_refused_as_in_tensorflow_serving() -> None:
     parse_parameters("max_batch_size { value: 8 } allowed_batch_sizes: [16, 8]").check_queue()
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ServingError) as error:
-        read_parameters(str(tmp_path / "none.txt"))
-    assert str(error.value) == f"NOT_FOUND: {tmp_path}/none.txt; No such file or directory"
-    assert "--batching_parameters_file" in error.value.hint
-
-
-def test_a_file_that_is_no_text(tmp_path: Path) -> None:
-    (tmp_path / "batching.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(ServingError, match=r"batching\.txt; it is not UTF-8 text"):
-        read_parameters(str(tmp_path / "batching.txt"))
 
 
 def test_the_parameters_of_a_version(tmp_path: Path) -> None:

@@ -307,7 +307,7 @@ def test_no_secret_is_shown(guide: Guide, caplog: pytest.LogCaptureFixture) -> N
 )
 def test_files_that_cannot_be_in_oss(guide: Guide, name: str) -> None:
     with pytest.raises(ServingError, match="only models and --model_config_file may be in OSS") as refused:
-        tfs_notebook.serve(ROOT, **{**WHOLE, name: "/models/file.config"})
+        tfs_notebook.serve(ROOT, enable_batching=True, **{**WHOLE, name: "/models/file.config"})
     assert refused.value.message.startswith(f"--{name}=/models/file.config is {ROOT}file.config")
 
 

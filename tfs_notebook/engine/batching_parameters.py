@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
 
+from tfs_notebook.engine.text_file import read_text
 from tfs_notebook.engine.text_proto import parse_text
-from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
+from tfs_notebook.errors import Code, ServingError, invalid_argument
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FILE_OF_A_VERSION = "batching_params.pbtxt"
 """Beside a version's saved_model.pb: its own parameters."""
@@ -107,18 +110,6 @@ def parse_parameters(text: str, source: str = "batching parameters") -> Batching
     return BatchingParameters(**given)
 
 
-def read_parameters(path: str) -> BatchingParameters:
-    """The same from a file, for --batching_parameters_file. Raises ServingError NOT_FOUND when it cannot be read."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise not_found(
-            f"{path}; {reason}", hint="--batching_parameters_file names a file with BatchingParameters in text format."
-        ) from None
-    return parse_parameters(text, path)
-
-
 def parameters_of_version(directory: Path) -> BatchingParameters | None:
     """What a version directory says about its batching, None when it says nothing.
 
@@ -128,7 +119,7 @@ def parameters_of_version(directory: Path) -> BatchingParameters | None:
     if not path.is_file():
         return None
     try:
-        return read_parameters(str(path))
+        return parse_parameters(read_text(str(path)), str(path))
     except ServingError as error:
         if error.code is not Code.INVALID_ARGUMENT:
             raise
