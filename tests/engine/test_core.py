@@ -633,10 +633,8 @@ async def test_a_disk_that_does_not_answer_holds_back_only_its_own_model(
 ) -> None:
     from tfs_notebook.engine import storage
 
-    answer, list_versions = threading.Event(), storage.list_versions
-    monkeypatch.setattr(
-        storage, "list_versions", lambda path: (path.name != "hung" or answer.wait(30)) and list_versions(path)
-    )
+    answer, names_in = threading.Event(), storage.names_in
+    monkeypatch.setattr(storage, "names_in", lambda path: (path.name != "hung" or answer.wait(30)) and names_in(path))
     versions.put(base, 1)
     loop = asyncio.get_running_loop()
     async with serving(events) as core:
@@ -677,14 +675,14 @@ async def test_a_look_at_the_disk_that_goes_wrong_is_told_and_not_the_last(
 ) -> None:
     from tfs_notebook.engine import storage
 
-    broken, list_versions = False, storage.list_versions
+    broken, names_in = False, storage.names_in
 
     def look(path: Path) -> dict[int, Path]:
         if broken and path == base:
             raise RuntimeError("unheard of")
-        return list_versions(path)
+        return names_in(path)
 
-    monkeypatch.setattr(storage, "list_versions", look)
+    monkeypatch.setattr(storage, "names_in", look)
     versions.put(base, 1)
     async with serving(events) as core:
         await core.apply(config(entry(base)))

@@ -293,8 +293,8 @@ def test_a_growing_file_is_waited_for(base: Path) -> None:
     storage, began = Storage(SETTLE), time.time()
     with (base / "1" / "weights").open("ab", buffering=0) as file:
         while time.time() < began + 4 * SETTLE:
-            file.write(b"x")
             written = time.time()
+            file.write(b"x")
             if taken_up(storage, base):  # only when somebody kept this test waiting
                 assert time.time() >= written + SETTLE - CLOCK
     until(lambda: taken_up(storage, base))

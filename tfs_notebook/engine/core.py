@@ -20,6 +20,7 @@ from tfs_notebook.engine.events import Event, EventStream, Kind, State
 from tfs_notebook.engine.labelling import Labelling
 from tfs_notebook.engine.lookout import Lookout
 from tfs_notebook.engine.manager import Manager
+from tfs_notebook.engine.poller import Poller
 from tfs_notebook.engine.settling import has_settled
 from tfs_notebook.engine.status import ModelStatus
 from tfs_notebook.engine.storage import SETTLE_SECONDS, Fingerprint, Scan
@@ -74,6 +75,7 @@ class ServerCore:
         self.resolve = resolve
         self.supply: Supply = supply or Directories()
         self._lookouts: dict[str, Lookout] = {}
+        self._poller = Poller(self._lookouts.values, lambda: self.options.poll_seconds)
         self._labelling = Labelling(
             manager, events, allow_unavailable=lambda: self.options.allow_labels_for_unavailable
         )
@@ -150,11 +152,12 @@ class ServerCore:
             if self._lookouts[name].base_path != base_path:
                 changed.add(name)
             self._lookouts[name].turn_to(model, base_path, name=places[name], prefer_tflite=self.options.prefer_tflite)
+        self._poller.restart()
         self.events.publish(Event(Kind.CONFIG))
         return changed
 
     def _lookout(self, config: ModelConfig, base_path: str) -> Lookout:
-        lookout = Lookout(
+        return Lookout(
             config,
             base_path,
             settle_seconds=self.options.settle_seconds,
@@ -163,8 +166,6 @@ class ServerCore:
             take_up=partial(self._take_up, config.name),
             outlook=partial(self._outlook, config.name),
         )
-        lookout.keep_looking(lambda: self.options.poll_seconds)
-        return lookout
 
     async def _bring_up(self, lookout: Lookout, *, patient: bool, must_serve: bool = True) -> None:
         """Look for one model's versions, and wait until they have settled."""
@@ -335,6 +336,7 @@ class ServerCore:
     async def close(self) -> None:
         """Stop looking and unload everything after the requests under way."""
         self._closed = True
+        self._poller.stop()
         try:
             for lookout in self._lookouts.values():
                 lookout.close()

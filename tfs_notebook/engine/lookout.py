@@ -1,12 +1,12 @@
-"""One model's base path, looked at again and again, and what the last look found.
+"""One model's base path, and what the last look at it found.
 
-Each model has a lookout of its own: a directory that does not answer holds back nobody but its own model.
+Each model has a lookout of its own: a directory that does not answer holds back nobody but its own model. When the
+next look is due, a `Poller` tells.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -63,8 +63,9 @@ class Lookout:
         self._outlook = outlook
         self._under_way: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
-        self._woken = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._known_before: object = None
+        """What was known when the look for `scan` began."""
+        self._when_settled: asyncio.TimerHandle | None = None
 
     def turn_to(self, config: ModelConfig, base_path: str, *, name: str = "", prefer_tflite: bool = False) -> None:
         """From now on look for what `config` asks for, in `base_path`, known as `name`; see `Storage.prefer_tflite`."""
@@ -74,6 +75,19 @@ class Lookout:
         )  # a copy is there at once
         if (config, base_path) != (self.config, self.base_path):
             self.config, self.base_path, self.looked = config, base_path, False
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether a look is under way."""
+        return any(look is not None and not look.done() for look in (self._under_way, self._following))
+
+    @property
+    def names(self) -> frozenset[str] | None:
+        """The names in `base_path`, if a look finds nothing new as long as they stay; None when only a look tells."""
+        if not self.looked or self.scan.names is None:
+            return None
+        is_as_before = self._known() == self._known_before and self._outlook() == self.outlook
+        return self.scan.names if is_as_before else None
 
     async def look(self) -> None:
         """Look now, after a look that is under way; goes on when the caller is cancelled."""
@@ -89,7 +103,8 @@ class Lookout:
         if other is not None:
             await asyncio.wait([other])
         self._under_way, self._following = self._following, None
-        config, base_path, (known, failed) = self.config, self.base_path, self._known()
+        config, base_path, known_before = self.config, self.base_path, self._known()
+        known, failed = known_before
         outlook, name = self._outlook(), "" if self.name == base_path else self.name
         loop = asyncio.get_running_loop()
         try:
@@ -102,26 +117,19 @@ class Lookout:
             scan = Scan(problem=ServingError(Code.INTERNAL, message), readable=False)
         if self.closed or (config, base_path) != (self.config, self.base_path):
             return
-        self.scan, self.looked, self.outlook = scan, True, outlook
+        self.scan, self.looked, self.outlook, self._known_before = scan, True, outlook, known_before
         self._take_up(scan)
-        self._woken.set()
+        self._look_when_settled(scan.settles_in)
 
-    def keep_looking(self, period: Callable[[], float]) -> None:
-        """Look every `period` seconds until `close`, or only when there is a reason to while it is 0 or less."""
-        self._keeper = asyncio.get_running_loop().create_task(self._keep_looking(period))
-
-    async def _keep_looking(self, period: Callable[[], float]) -> None:
-        while not self.closed:  # until Python 3.12 wait_for swallows a cancellation that meets its event
-            self._woken.clear()
-            pauses = [seconds for seconds in (self.scan.settles_in, period()) if seconds is not None and seconds > 0]
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), min(pauses, default=None))
-                continue
-            await self.look()
+    def _look_when_settled(self, seconds: float | None) -> None:
+        if self._when_settled is not None:
+            self._when_settled.cancel()
+            self._when_settled = None
+        if seconds is not None:
+            self._when_settled = asyncio.get_running_loop().call_later(seconds, self.begin_look)
 
     def close(self) -> None:
         """Look no more."""
         self.closed = True
         self.changed.set()
-        if self._keeper is not None:
-            self._keeper.cancel()
+        self._look_when_settled(None)

@@ -7,6 +7,7 @@ running is waited for, never loaded (a difference from TensorFlow Serving, made 
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass, field
@@ -85,7 +86,8 @@ class Scan:
     `aspired` maps the selected, complete versions to their directories. `waiting` says of each selected version that is
     not taken up what is missing. `settles_in` is the number of seconds after which another look is worthwhile though
     no file changes, None when there is no such moment. `problem` is set when nothing could be found out or selected.
-    `repaired` are versions that could not be loaded, with other files than then.
+    `repaired` are versions that could not be loaded, with other files than then. `names` is what the base path holds
+    when all of this follows from its names and from what was known: None when it depends on more than them.
     """
 
     aspired: Mapping[int, Path] = field(default_factory=dict)
@@ -94,6 +96,7 @@ class Scan:
     problem: ServingError | None = None
     readable: bool = True
     repaired: frozenset[int] = frozenset()
+    names: frozenset[str] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +152,18 @@ class Storage:
         failed: Mapping[int, Fingerprint | None],
         copy_of: str,
     ) -> Scan:
-        found = list_versions(Path(base_path))
+        names = names_in(Path(base_path))
+        found = versions_among(names, Path(base_path))
         selected: dict[int, Path] = {}
         waiting: dict[int, str] = {}
         settles: list[float] = []
+        only_names_count = True
         for number in candidates(policy, found):
             path = found[number]
             if number in known and number not in failed:
                 self._looks.pop(path, None)
+            else:
+                only_names_count = False
             reason, settles_in = ("", None) if number in known else self._why_not_yet(path)
             if reason:
                 waiting[number] = reason
@@ -168,6 +175,7 @@ class Storage:
                 break
         problem = None
         if not (selected or waiting):
+            only_names_count = False  # the problem tells what else there is
             nothing = _nothing_at(name, copy_of, policy) if copy_of else None
             problem = nothing or _nothing_found(name, base_path, policy, found)
         if isinstance(policy, Specific):
@@ -176,7 +184,10 @@ class Storage:
         repaired = frozenset(
             number for number in failed if number in selected and self._is_repaired(selected[number], failed[number])
         )
-        return Scan(selected, waiting, min(settles, default=None), problem, repaired=repaired)
+        return Scan(
+            selected, waiting, min(settles, default=None), problem,
+            repaired=repaired, names=names if only_names_count else None,
+        )  # fmt: skip
 
     def _is_repaired(self, path: Path, failed: Fingerprint | None) -> bool:
         """Whether `path` is ready to be taken up, and its files are not those that `failed`."""
@@ -208,13 +219,22 @@ def nothing_to_serve(name: str, base_path: str, policy: VersionPolicy) -> Servin
     return None if candidates(policy, found) else _nothing_found(name, base_path, policy, found)
 
 
+def names_in(base: Path) -> frozenset[str]:
+    """What is in the directory `base`. Raises OSError when it cannot be listed."""
+    return frozenset(os.listdir(base))  # noqa: PTH208 - a Path for each entry costs more than reading them
+
+
 def list_versions(base: Path) -> dict[int, Path]:
     """The version directories of `base` by number; of several spellings of one number the last in byte order.
 
     Raises OSError when `base` is not a directory that can be listed.
     """
-    names = sorted(entry.name for entry in base.iterdir())
-    return {number: base / name for name in names if (number := parse_version(name)) is not None}
+    return versions_among(names_in(base), base)
+
+
+def versions_among(names: Iterable[str], base: Path) -> dict[int, Path]:
+    """The version directories of `base`, which holds `names`; see `list_versions`."""
+    return {number: base / name for name in sorted(names) if (number := parse_version(name)) is not None}
 
 
 def candidates(policy: VersionPolicy, found: Iterable[int]) -> list[int]:
