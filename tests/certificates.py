@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
 _DAY = dt.timedelta(days=1)
 _HOSTS = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
 
@@ -36,7 +38,7 @@ class Authority:
         return key_text(key), _pem(builder.sign(self._key, hashes.SHA256()))
 
 
-def key_text(key: ec.EllipticCurvePrivateKey, passphrase: bytes = b"") -> str:
+def key_text(key: PrivateKeyTypes, passphrase: bytes = b"") -> str:
     """The private key, encrypted when there is a passphrase."""
     encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode()

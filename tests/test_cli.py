@@ -447,6 +447,21 @@ def test_a_signal_while_the_models_are_loaded_ends_at_once(tmp_path: Path) -> No
         process.logged("Stopped before the models were loaded")
 
 
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("--model_base_path=/m", r"Error: INVALID_ARGUMENT: --model_name=\xf6 is not UTF-8 text"),
+        ("--mödel\udcf6", "unknown argument: --mödel"),
+    ],
+)
+def test_a_name_that_is_not_utf_8(argument: str, told: str) -> None:
+    with running(argument, "--model_name=\udcf6", PYTHONUTF8="1") as process:
+        status, out = process.wait()
+    assert status == 255
+    assert told in out
+    assert "Traceback" not in "".join(process.log)
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     import tensorflow as tf
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tfs_notebook.errors import ServingError
 from tfs_notebook.options import FLAGS, Options
 
 # name: (type, default) as in TensorFlow Serving
@@ -49,6 +50,21 @@ TENSORFLOW_SERVINGS: dict[str, tuple[type, Any]] = {
 def test_flags_that_tensorflow_serving_has_are_tensorflow_servings(name: str) -> None:
     flag = FLAGS[name]
     assert (flag.type, flag.default, flag.own) == (*TENSORFLOW_SERVINGS[name], False)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"model_base_path": "/m\udcf6del"}, r"--model_base_path=/m\xf6del is not UTF-8 text"),
+        ({"model_name": "\ud800"}, r"--model_name=\ud800 is not UTF-8 text"),
+        ({"token": "secret\udcf6"}, "--token is not UTF-8 text"),
+    ],
+)
+def test_text_that_no_configuration_could_hold(given: dict[str, str], message: str) -> None:
+    with pytest.raises(ServingError) as caught:
+        Options(**given)  # type: ignore[arg-type]
+    assert caught.value.message.startswith(message)
+    assert Options(model_base_path="/mödel", model_name="模型").model_name == "模型"
 
 
 def test_every_option_is_a_flag_with_a_help() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.certificates import Authority, key_text, ssl_config
 from tfs_notebook.errors import Code, ServingError
@@ -66,7 +66,14 @@ BROKEN = CERTIFICATE[:70] + "A" + CERTIFICATE[70:]
         ({"server_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n"}, "the private key in server_key cannot be read: "),
         (
             {"server_key": AUTHORITY.issue("other")[0]},
-            "server_key is not the key of the (first) certificate in server_cert",
+            "server_key is not the key of the (first) certificate in server_cert (server, until 20",
+        ),
+        *(
+            (
+                {"server_key": key_text(key)},
+                "server_key is of another kind, like RSA or elliptic curve, than the key of the (first) certificate in",
+            )
+            for key in (rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate())
         ),
         (
             {"server_key": key_text(ec.generate_private_key(ec.SECP256R1()), b"secret")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
@@ -225,6 +226,8 @@ def _without_conflicts(options: Options, *, alts: bool) -> Options:
 
 def run(arguments: Sequence[str] | None = None) -> None:
     """Serve, and end the process without waiting for threads that a model keeps busy."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold any bytes
     status = main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()

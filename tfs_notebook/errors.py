@@ -55,6 +55,14 @@ class ServingError(Exception):
         return "\n".join(filter(None, (str(self), where, self.hint)))
 
 
+def printable(text: str) -> str:
+    """`text` with a `\\xf6` for every byte of a name that is not UTF-8: nothing else of it could be sent or shown."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a character beyond the first 65536
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def invalid_argument(message: str, *, where: str = "") -> ServingError:
     """The code of almost every refusal that a request's own content causes."""
     return ServingError(Code.INVALID_ARGUMENT, message, where=where)

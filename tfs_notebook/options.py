@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
+from tfs_notebook.errors import invalid_argument, printable
 from tfs_notebook.option_files import OptionFile
 
 ANY_PORT = -1
@@ -165,6 +166,15 @@ class Options:
     )
     files: tuple[OptionFile, ...] = ()
     """What the files that are named above hold, where they have been read (`option_files`). Not a flag."""
+
+    def __post_init__(self) -> None:
+        """Raise ServingError INVALID_ARGUMENT for a text that no configuration, reply or log could hold."""
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, str) and (shown := printable(value)) != value:
+                given = f"--{item.name}={shown}" if item.repr else f"--{item.name}"
+                remedy = "Rename what it names, or make a link to that under another name"
+                raise invalid_argument(f"{given} is not UTF-8 text, which a configuration and a reply are. {remedy}.")
 
 
 PUSH_OPTIONS = ("oss_endpoint", "oss_region", "oss_cname", "oss_marker")

@@ -15,12 +15,18 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
+from tfs_notebook.certificate import read_certificate
 from tfs_notebook.engine.text_proto import parse_text
 from tfs_notebook.errors import ServingError, invalid_argument
 
 _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(\r?\n)?")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\r?\n.*?-----END CERTIFICATE-----", re.DOTALL)
-_MISMATCH = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"}
+_MISMATCH = {
+    "KEY_VALUES_MISMATCH": "server_key is not the key",
+    "KEY_TYPE_MISMATCH": "server_key is of another kind, like RSA or elliptic curve, than the key",
+    "NO_CERTIFICATE_ASSIGNED": "server_key is of another kind, like RSA or elliptic curve, than the key",
+}
+"""By what OpenSSL says of a key and a certificate that can both be read."""
 _UNKNOWN_FIELD = re.compile(r'has no field named "([a-zA-Z_]{1,24})"')
 _FIELDS = ("server_key", "server_cert", "custom_ca", "client_verify")
 _FIELDS_HINT = f"SSLConfig has {', '.join(_FIELDS)}."
@@ -134,7 +140,9 @@ def _check_key(tls: Tls) -> None:
             ) from None
         except (ssl.SSLError, ValueError) as error:
             if isinstance(error, ssl.SSLError) and error.reason in _MISMATCH:
-                raise invalid_argument("server_key is not the key of the (first) certificate in server_cert") from None
+                told, whose = _MISMATCH[error.reason], read_certificate(tls.certificate)
+                whose_text = f" ({whose})" if whose else ""
+                raise invalid_argument(f"{told} of the (first) certificate in server_cert{whose_text}") from None
             raise invalid_argument(f"the private key in server_key cannot be read: {_reason(error)}") from None
 
 

@@ -578,6 +578,13 @@ def test_a_name_that_was_made_to_resolve_to_this_machine(server: Server, host: s
     assert reply.error == f"Host {name} is not this server's; --allowed_hosts={name} admits it"
 
 
+@pytest.mark.parametrize("host", ["", ":8501"])
+def test_an_empty_host(server: Server, host: str) -> None:
+    reply = ask(server, "GET", "/v1/models/cnn", headers={"Host": host})
+    assert reply.status == 403
+    assert reply.error == "The Host header is empty; localhost, or a name in --allowed_hosts, is this server's"
+
+
 def test_allowed_hosts(models: Models) -> None:
     path = str(models.path("half_plus_two"))
     with tfs_notebook.serve(path, rest_api_port=0, port=0, allowed_hosts="Lab.example, other") as server:

@@ -100,3 +100,10 @@ def test_what_is_closed_is_no_fault(tmp_path: Path) -> None:
         finally:
             base.chmod(0o755)
             (base / "modelA").chmod(0o755)
+
+
+def test_names_that_are_not_utf_8_are_shown_as_what_can_be_printed(tmp_path: Path) -> None:
+    (tmp_path / "m\udcf6del").mkdir()
+    assert hints.listing(tmp_path) == "m\\xf6del/"
+    assert hints.for_no_version(tmp_path) == f"{tmp_path} holds m\\xf6del/."
+    assert hints.for_missing(tmp_path / "m") == f"{tmp_path} exists and holds m\\xf6del/"

@@ -79,7 +79,7 @@ def test_directories_here_are_offered_before_anything_is_typed(
     notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("b", "a"):
+    for name in ("b", "a", "\udcf6"):  # a name that is not UTF-8 cannot be typed
         (tmp_path / name).mkdir()
     (tmp_path / "notes.txt").touch()
     assert complete(notebook, "%tfs_serve ") == ["%tfs_serve a/", "%tfs_serve b/"]

@@ -49,6 +49,14 @@ def host_name(header: str) -> str:
     return (name if colon and port.isdigit() else header).lower()
 
 
+def unknown_host(header: str) -> str:
+    """What is told of a Host header that does not name this server."""
+    name = host_name(header)
+    if not name:
+        return "The Host header is empty; localhost, or a name in --allowed_hosts, is this server's"
+    return f"Host {name} is not this server's; --allowed_hosts={name} admits it"
+
+
 def foreign_origin(origin: str, site: str | None, hosts: frozenset[str]) -> bool:
     """Whether a request comes from a page of another site: by the browser's own word (`Sec-Fetch-Site`), else by its
     `Origin`, whose host is none of `hosts`.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tfs_notebook.api import json_codec
-from tfs_notebook.api.auth import LOCAL_NAMES, foreign_origin, host_name, names_this_server, token_matches
+from tfs_notebook.api.auth import LOCAL_NAMES, foreign_origin, names_this_server, token_matches, unknown_host
 from tfs_notebook.api.http_messages import Reply, Request
 from tfs_notebook.api.http_server import HttpServer
 from tfs_notebook.api.probes import probe
@@ -210,8 +210,7 @@ class RestServer:
             if header is None:
                 header = "localhost"
             if len(header) > _LONGEST_HOST or not names_this_server(header, options.hosts):
-                host = host_name(header)
-                raise Refused(403, f"Host {host} is not this server's; --allowed_hosts={host} admits it")
+                raise Refused(403, unknown_host(header))
             origin = request.header(b"origin")
             if origin is not None and not (options.token or options.cors or request.method == "OPTIONS"):
                 _refuse_foreign_page(origin, request.header(b"sec-fetch-site"), options.hosts)

@@ -7,6 +7,8 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from tfs_notebook.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -34,7 +36,7 @@ def for_missing(path: Path) -> str:
     name = path.relative_to(parent).parts[0]
     near = get_close_matches(name, [child.name for child in _children(parent)], n=1)
     meant = f"Did you mean {parent / near[0]}? " if near else ""
-    return f"{meant}{parent} exists and holds {listing(parent)}"
+    return printable(f"{meant}{parent} exists and holds {listing(parent)}")
 
 
 def for_file(path: Path) -> str:
@@ -49,7 +51,7 @@ def for_file(path: Path) -> str:
 
 def for_no_version(base: Path) -> str:
     """What to do about `base`, which is a directory without a numbered version."""
-    return next(_guesses(base), "") or f"{base} holds {listing(base)}."
+    return printable(next(_guesses(base), "") or f"{base} holds {listing(base)}.")
 
 
 def _guesses(base: Path) -> Iterator[str]:
@@ -91,7 +93,7 @@ def listing(directory: Path) -> str:
         names = sorted(entry.name + "/" * entry.is_dir() for entry in directory.iterdir())
     except OSError as error:
         return f"nothing that can be listed ({error.strerror})"
-    shown = ", ".join(names[:8])
+    shown = printable(", ".join(names[:8]))
     return (shown + f" and {len(names) - 8} more" if len(names) > 8 else shown) or "nothing"
 
 

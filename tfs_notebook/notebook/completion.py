@@ -14,6 +14,7 @@ from IPython.core.error import UsageError
 
 from tfs_notebook.accepted_flags import ACCEPTED_FLAGS
 from tfs_notebook.engine.events import State
+from tfs_notebook.errors import printable
 from tfs_notebook.notebook.line import PATHS, SWITCHES, options, split
 from tfs_notebook.oss.address import SCHEME, is_oss
 
@@ -114,7 +115,7 @@ def _paths(start: str, *, directories_only: bool = False) -> Iterable[str]:
     whole = os.path.expanduser(start)  # noqa: PTH111 - what was typed is kept
     for path in sorted(glob.glob(f"{glob.escape(whole)}*")):  # noqa: PTH207
         is_dir = Path(path).is_dir()
-        if is_dir or not directories_only:
+        if (is_dir or not directories_only) and printable(path) == path:
             yield start + path[len(whole) :] + "/" * is_dir
 
 
