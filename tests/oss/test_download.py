@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -231,10 +232,20 @@ def test_a_checksum_that_a_marker_tells_must_be_right(oss: OssServer, store: Oss
 
 
 def test_what_is_stored_compressed_is_refused_with_the_remedy(oss: OssServer, store: Oss2Store, tmp_path: Path) -> None:
-    oss.put(KEY, SMALL, content_encoding="gzip")
-    with pytest.raises(StoreError, match="gzip") as raised:
-        bring(store, tmp_path)
-    assert "pload it again" in raised.value.hint
+    for content in (SMALL, BIG):
+        oss.put(KEY, gzip.compress(content, 0), content_encoding="gzip")
+        with pytest.raises(StoreError, match="stored with Content-Encoding: gzip") as raised:
+            bring(store, tmp_path)
+        assert "upload it again" in raised.value.hint
+
+
+@pytest.mark.parametrize("encoding", ["identity", "utf-8", "UTF-8", "aws-chunked", "binary", "gzip"])
+def test_a_content_encoding_that_changes_no_byte_is_left_alone(
+    oss: OssServer, store: Oss2Store, tmp_path: Path, encoding: str
+) -> None:
+    oss.put(KEY, SMALL, content_encoding=encoding)
+    assert bring(store, tmp_path).files == {PATH: True}
+    assert (tmp_path / "content" / PATH).read_bytes() == SMALL
 
 
 @pytest.mark.parametrize(("fault", "expected"), [("archived", Fault.ARCHIVED), ("expired", Fault.EXPIRED)])

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING
@@ -176,6 +177,24 @@ def test_an_object_stored_compressed_is_refused_with_the_remedy(oss: OssServer, 
         read(store)
     assert refused.value.fault is Fault.REFUSED
     assert "upload it again" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content"),
+    [
+        ("aws-chunked, gzip", gzip.compress(CONTENT)),
+        ("aws-chunked", b"10;chunk-signature=0a\r\n" + CONTENT),
+        ("deflate", zlib.compress(CONTENT)),
+        ("zstd", b"\x28\xb5\x2f\xfd" + CONTENT),
+        ("br", CONTENT),
+    ],
+)
+def test_content_that_an_encoding_changed_is_refused(
+    oss: OssServer, store: Oss2Store, encoding: str, content: bytes
+) -> None:
+    oss.put(KEY, content, content_encoding=encoding)
+    with pytest.raises(StoreError, match=f"stored with Content-Encoding: {encoding}: its bytes are not the file's"):
+        read(store)
 
 
 def test_an_asset_that_is_compressed_itself_stays_so(oss: OssServer, store: Oss2Store) -> None:

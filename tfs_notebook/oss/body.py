@@ -1,10 +1,12 @@
 """What a GET brings: the object as its headers describe it, and its bytes, counted and checked.
 
-What is read is what is stored, byte for byte: a stored `Content-Encoding` is not undone on the way.
+What is read is what is stored, byte for byte: a stored `Content-Encoding` is not undone on the way. Many a one is set
+by mistake, or says nothing of the bytes (`utf-8`, `aws-chunked`); only what really is encoded is refused.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.oss.checksum import Crc64
@@ -18,7 +20,14 @@ if TYPE_CHECKING:
 
 PIECE = 512 * 1024
 """Bytes at most of one piece."""
-_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress"})
+_ENCODED = {
+    **dict.fromkeys(("gzip", "x-gzip"), re.compile(rb"\x1f\x8b")),
+    **dict.fromkeys(("compress", "x-compress"), re.compile(rb"\x1f\x9d")),
+    "zstd": re.compile(rb"\x28\xb5\x2f\xfd"),
+    "aws-chunked": re.compile(rb"[0-9a-fA-F]+;chunk-signature="),
+    **dict.fromkeys(("br", "deflate"), re.compile(b"")),  # their bytes begin with anything
+}
+"""What content begins with that has such an encoding."""
 
 
 def stored_object(key: str, reply: Any) -> StoredObject:
@@ -56,6 +65,7 @@ class OssBody:
         last = self.stored.size if end is None else min(end, self.stored.size)
         self._length = last - start
         self.piece_size = PIECE
+        self._begins_object = start == 0
         self._check_reply(etag)
         if start or end is not None:
             self._check_range(reply, start, last)
@@ -78,6 +88,8 @@ class OssBody:
                 self._check_bytes(came, crc.value)
                 self.raw.release_conn()
                 return
+            if self._begins_object and not came:
+                self._check_encoding(memory[:size])
             came += size
             with memory[:size] as piece:
                 crc.update(piece)
@@ -87,7 +99,12 @@ class OssBody:
     def _check_reply(self, etag: str) -> None:
         if etag and self.stored.etag != etag:
             raise StoreError(Fault.CHANGED, f"{self._where} has changed: its ETag is {self.stored.etag}, not {etag}")
-        if self.stored.encoding in _COMPRESSED and not self.stored.key.endswith(".gz"):
+
+    def _check_encoding(self, beginning: memoryview) -> None:
+        """Refuse content that is not the file's, but for a file that is meant to be compressed."""
+        told = [name.strip() for name in self.stored.encoding.split(",")]
+        encoded = any(name in _ENCODED and _ENCODED[name].match(beginning) for name in told)
+        if encoded and not self.stored.key.endswith(".gz"):
             raise StoreError(
                 Fault.REFUSED,
                 f"{self._where} is stored with Content-Encoding: {self.stored.encoding}: its bytes are not the file's",

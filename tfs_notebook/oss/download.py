@@ -206,7 +206,7 @@ class _Download:
         whole = at == 0 and end == stored.size
         try:
             with self._store.read(stored.key, etag=stored.etag, start=at, end=None if whole else end) as body:
-                self._check(body.stored)
+                self._note_checksum(body.stored)
                 self._give_way(body)
                 for piece in body:
                     if at + len(piece) > end:
@@ -229,14 +229,7 @@ class _Download:
         if self._courtesy:
             body.piece_size = self._courtesy.pause()
 
-    def _check(self, answered: StoredObject) -> None:
-        if answered.encoding not in ("", "identity"):
-            raise StoreError(
-                Fault.REFUSED,
-                f"{self._name} is stored with Content-Encoding: {answered.encoding}, so that what arrives is not "
-                "what is stored",
-                hint="Upload it again without a Content-Encoding.",
-            )
+    def _note_checksum(self, answered: StoredObject) -> None:
         if answered.crc64 is not None and self._note.crc64 != answered.crc64:
             self._note.crc64 = answered.crc64
             self._file.write_note(self._note)
