@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,10 @@ import pytest
 import tensorflow as tf
 
 from tests import saved_models
-from tfs_notebook.engine.pace import MOST_TRIALS
+from tfs_notebook.engine.graph_loader import load_into
 from tfs_notebook.engine.savedmodel import MOST_DIMENSIONS, SavedModel
 from tfs_notebook.engine.savedmodel_loader import SessionOptions, load_saved_model
-from tfs_notebook.engine.session import CALLING_THREAD, Runner, load_into, open_session
+from tfs_notebook.engine.session import CALLING_THREAD, Runner, open_session
 from tfs_notebook.engine.signature import together
 from tfs_notebook.errors import Code, ServingError
 
@@ -461,29 +460,7 @@ def test_pools_that_the_session_config_names_stay() -> None:
     assert [pool.num_threads for pool in made.session_inter_op_thread_pool] == [5]
 
 
-def computing_elsewhere(servable: SavedModel, images: int, calls: int = 50) -> float:
-    """How much of the processor's time other threads than the caller's take."""
-    image = np.zeros((images, 28, 28, 1), np.float32)
-    here, everywhere = time.thread_time(), time.process_time()
-    for _ in range(calls):
-        call(servable, {"keras_tensor": image})
-    here, everywhere = time.thread_time() - here, time.process_time() - everywhere
-    return (everywhere - here) / everywhere
-
-
-def settle(servable: SavedModel, images: int) -> SavedModel:
-    """Have so many calls that it is known where they run best."""
-    computing_elsewhere(servable, images, 2 * MOST_TRIALS)
-    return servable
-
-
 SEVERAL_PROCESSORS = pytest.mark.skipif(os.cpu_count() == 1, reason="an operation has one thread anyway")
-
-
-@pytest.fixture
-def untwinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every model is too large to be loaded twice."""
-    monkeypatch.setattr("tfs_notebook.engine.savedmodel_loader.TWIN_BYTES", 0)
 
 
 @SEVERAL_PROCESSORS
@@ -510,87 +487,6 @@ def test_threads_for_an_operation_count_though_the_kernel_has_computed_before() 
     assert elsewhere(1) < 0.1
 
 
-@SEVERAL_PROCESSORS
-def test_short_calls_of_a_small_model_have_no_threads_that_wait_for_each_other(load: Load) -> None:
-    servable = settle(load("cnn"), 1)
-    assert computing_elsewhere(servable, 1) < 0.1
-    assert computing_elsewhere(servable, 2048, calls=2) > 0.2  # a long one has them all
-
-
-@SEVERAL_PROCESSORS
-@pytest.mark.parametrize(
-    ("name", "twice"),
-    [("cnn", True), ("half_plus_two_tf1", True), ("counter", False), ("vocabulary", False)],
-    ids=["variables", "variables of TF1", "calls change them", "strings, which no short way takes"],
-)
-def test_only_what_answers_the_same_in_both_is_loaded_twice(
-    load: Load, monkeypatch: pytest.MonkeyPatch, name: str, *, twice: bool
-) -> None:
-    loads: list[Any] = []
-
-    def count(session: Any, *arguments: Any) -> Any:
-        loads.append(session)
-        return load_into(session, *arguments)
-
-    monkeypatch.setattr("tfs_notebook.engine.savedmodel_loader.load_into", count)
-    load(name)
-    load(name, SessionOptions(intra_op_threads=2))
-    assert len(loads) == (3 if twice else 2)
-
-
-@SEVERAL_PROCESSORS
-def test_a_second_load_that_fails_closes_both_sessions(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    sessions: list[Any] = []
-
-    def fail_second(session: Any, *arguments: Any) -> Any:
-        sessions.append(session)
-        if len(sessions) == 2:
-            raise MemoryError
-        return load_into(session, *arguments)
-
-    monkeypatch.setattr("tfs_notebook.engine.savedmodel_loader.load_into", fail_second)
-    assert load_error(models.path("cnn") / "1").code is Code.RESOURCE_EXHAUSTED
-    assert len(sessions) == 2
-    for session in sessions:
-        with pytest.raises(RuntimeError, match="closed"):
-            session.run([])
-
-
-def test_a_version_that_changes_between_the_loads_runs_in_the_first(
-    models: Models, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    sessions: list[Any] = []
-    version = tmp_path / "1"
-    shutil.copytree(models.path("cnn") / "1", version)
-
-    def change(session: Any, *arguments: Any) -> Any:
-        sessions.append(session)
-        if len(sessions) == 2:
-            (version / "saved_model.pb").touch()
-        return load_into(session, *arguments)
-
-    monkeypatch.setattr("tfs_notebook.engine.savedmodel_loader.load_into", change)
-    servable = settle(load_saved_model(version), 1)
-    with pytest.raises(RuntimeError, match="closed"):
-        sessions[1].run([])
-    servable.close()
-
-
-def test_unloading_closes_both_sessions(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    sessions: list[Any] = []
-
-    def keep(session: Any, *arguments: Any) -> Any:
-        sessions.append(session)
-        return load_into(session, *arguments)
-
-    monkeypatch.setattr("tfs_notebook.engine.savedmodel_loader.load_into", keep)
-    load_saved_model(models.path("cnn") / "1").close()
-    for session in sessions:
-        with pytest.raises(RuntimeError, match="closed"):
-            session.run([])
-
-
-@pytest.mark.usefixtures("untwinned")
 def test_threads_between_operations_count_though_the_kernel_has_computed_before(load: Load) -> None:
     tf.linalg.matmul(tf.ones((64, 64)), tf.ones((64, 64)))
     before = psutil.Process().num_threads()

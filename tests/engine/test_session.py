@@ -12,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 from tfs_notebook.engine import session
-from tfs_notebook.engine.session import CALLING_THREAD, HAS_RAW_RUN, THREAD_POOL, Runner, load_into
+from tfs_notebook.engine.graph_loader import load_into
+from tfs_notebook.engine.session import CALLING_THREAD, HAS_RAW_GRAPH, HAS_RAW_RUN, THREAD_POOL, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 def running(version: Path) -> Iterator[tuple[Runner, dict[str, str], dict[str, str]]]:
     """A runner of the version, with the names of its tensors by alias."""
     of_version = tf.compat.v1.Session(graph=tf.Graph())
-    with of_version.graph.as_default():
-        meta_graph = load_into(of_version, ["serve"], str(version))
+    meta_graph = load_into(of_version, ["serve"], str(version))
     definition = meta_graph.signature_def["serving_default"]
     runner = Runner(of_version)
     yield (
@@ -47,7 +47,11 @@ def raw(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool
 def test_this_tensorflow_has_the_raw_run() -> None:
     """Everything else would still work, but slower, and stricter about shapes than TensorFlow Serving."""
     assert HAS_RAW_RUN
-    for name in ("TF_SessionRun_wrapper", "TF_NewBufferFromString", "TF_DeleteBuffer", "SavedModelLoader"):
+    assert HAS_RAW_GRAPH
+    for name in (
+        "ExtendSession", "SavedModelLoader", "TF_DeleteBuffer", "TF_NewBufferFromString", "TF_SessionMakeCallable",
+        "TF_SessionRun_wrapper",
+    ):  # fmt: skip
         assert callable(getattr(session, name))
 
 

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.client.pywrap_tf_session import (
+    TF_GetBuffer,
+    TF_NewBuffer,
+    TF_NewBufferFromString,
+    TF_SessionRun_wrapper,
+)
 
 from tfs_notebook.engine.savedmodel_loader import SessionOptions, load_saved_model
 from tfs_notebook.engine.session_overrides import OVERRIDES, saved_model_config
@@ -43,10 +49,12 @@ def is_optimized(version: Path, base_config: str = "") -> bool:
     try:
         signature = model.signatures["serving_default"]
         assert model.run(signature, {"x": np.float32([1.0])}, None, None)["y"] == [2.5]
-        options, told = tf.compat.v1.RunOptions(output_partition_graphs=True), tf.compat.v1.RunMetadata()
-        feeds, fetch = {signature.inputs["x"].name: [1.0]}, signature.outputs["y"].name
-        model._runner._session.run(fetch, feeds, options=options, run_metadata=told)
-        return "AddV2" in {node.op for graph in told.partition_graphs for node in graph.node}
+        x, y = (model._runner.tensor(side.name) for side in (signature.inputs["x"], signature.outputs["y"]))
+        options = TF_NewBufferFromString(tf.compat.v1.RunOptions(output_partition_graphs=True).SerializeToString())
+        written = TF_NewBuffer()
+        TF_SessionRun_wrapper(model._runner._session._session, options, {x: np.float32([1.0])}, [y], [], written)
+        metadata = tf.compat.v1.RunMetadata.FromString(TF_GetBuffer(written))
+        return "AddV2" in {node.op for graph in metadata.partition_graphs for node in graph.node}
     finally:
         model.close()
 

@@ -30,8 +30,6 @@ class SavedModel:
     def __init__(self, session: Any, meta_graph: Any) -> None:
         self._runner = Runner(session)
         self.signature_def: Mapping[str, Any] = MappingProxyType(dict(meta_graph.signature_def))
-        self._twin: Runner | None = None
-        self._keeps_state = False
         operations = Operations(meta_graph.graph_def)
         self._needs_ranks = operations.needs_ranks
         callables = dict(self._make_callables(operations))
@@ -47,19 +45,7 @@ class SavedModel:
                 callable_ = self._make_callable(signature, bounded=operations.is_bounded(signature))
             except (KeyError, ValueError):
                 continue  # names an operation (`__saved_model_init_op`) or a composite: nothing that can be called
-            self._keeps_state |= operations.keeps_state(signature)
             yield name, callable_
-
-    @property
-    def may_have_twin(self) -> bool:
-        """Whether short calls answer the same in another session, and may be faster there."""
-        return not self._keeps_state and any(c.has_short_way for c in self._callables.values())
-
-    def use_twin(self, session: Any) -> None:
-        """Run short calls in `session`, which has the same graph and variables but one thread for an operation."""
-        self._twin = Runner(session)
-        for callable_ in self._callables.values():
-            callable_.short_runner = self._twin
 
     def _make_callable(self, signature: Signature, *, bounded: bool) -> _Callable:
         feeds = {alias: self._runner.tensor(spec.name) for alias, spec in signature.inputs.items()}
@@ -137,9 +123,6 @@ class SavedModel:
         self._callables = {}
         self._runner.close()
         del self._runner
-        if self._twin is not None:
-            self._twin.close()
-            self._twin = None
 
 
 class _Callable:
@@ -158,8 +141,6 @@ class _Callable:
         self.fetches = fetches
         self.takes_strings = any(spec.dtype == "string" for spec in signature.inputs.values())
         self.pace = Pace(bounded=bounded)
-        self.short_runner = runner
-        """What runs calls on the calling thread, of all inputs and outputs."""
         self._runner = runner
         self._feeds = feeds
         self._all_fetches = list(fetches.values())
@@ -196,7 +177,7 @@ class _Callable:
 
     def _make_quick(self) -> None:
         inputs, outputs = self.signature.inputs.values(), self.signature.outputs.values()
-        self._quick = self.short_runner.callable_on_this_thread([i.name for i in inputs], [o.name for o in outputs])
+        self._quick = self._runner.callable_on_this_thread([i.name for i in inputs], [o.name for o in outputs])
         self.has_short_way = self._quick is not None
 
 

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from google.protobuf import text_format
 
+from tfs_notebook.engine.graph_loader import load_into
 from tfs_notebook.engine.savedmodel import SavedModel
-from tfs_notebook.engine.session import HAS_OWN_THREADS, load_into, open_session
+from tfs_notebook.engine.session import open_session
 from tfs_notebook.engine.session_overrides import override
 from tfs_notebook.errors import Code, ServingError, not_found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
-
-TWIN_BYTES = 16 << 20
-"""Up to so many bytes of files, a version is loaded twice when that helps: with one thread for an operation, too.
-
-Threads that share an operation of a small model take longer to meet than it takes one of them alone.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +55,6 @@ def _devices() -> tuple[str, ...]:
 
 DEVICES = _devices()
 """The devices that models run on: the GPUs if there are any, else the CPU. Asking takes the driver's start-up."""
-_CAN_HAVE_TWINS = HAS_OWN_THREADS and (os.cpu_count() or 1) > 1 and DEVICES[0].startswith("CPU")
 
 
 def load_saved_model(directory: Path, options: SessionOptions | None = None) -> SavedModel:
@@ -75,45 +67,14 @@ def load_saved_model(directory: Path, options: SessionOptions | None = None) -> 
     options = options or SessionOptions()
     config = options.config()
     override(config, directory)
-    sessions: list[Any] = []
-    files = _files(directory)
+    session = None
     try:
-        meta_graph = _load_session(sessions, config, options.tags, directory)
-        model = SavedModel(sessions[0], meta_graph)
-        if _CAN_HAVE_TWINS and not config.intra_op_parallelism_threads and model.may_have_twin and _is_small(files):
-            config.intra_op_parallelism_threads = 1
-            _load_session(sessions, config, options.tags, directory)
-            if _files(directory) == files:  # else the second may be another model
-                model.use_twin(sessions[1])
-            else:
-                sessions.pop().close()
+        session = open_session(config)
+        return SavedModel(session, load_into(session, options.tags, str(directory)))
     except Exception as error:
-        for session in sessions:
+        if session is not None:
             session.close()
         raise _load_error(error, directory, options.tags) from error
-    return model
-
-
-def _load_session(sessions: list[Any], config: Any, tags: Sequence[str], directory: Path) -> Any:
-    """Add one with the SavedModel in `directory` to `sessions`; returns its meta graph."""
-    session = open_session(config)
-    sessions.append(session)
-    with session.graph.as_default():
-        return load_into(session, tags, str(directory))
-
-
-def _files(directory: Path) -> dict[str, tuple[int, int, int]]:
-    """What tells whether the files are the same: size, i-node and time of change of each."""
-    found = {}
-    for path in directory.rglob("*"):
-        with suppress(OSError):  # removed meanwhile
-            status = path.stat()
-            found[str(path)] = status.st_size, status.st_ino, status.st_mtime_ns
-    return found
-
-
-def _is_small(files: Mapping[str, tuple[int, int, int]]) -> bool:
-    return sum(size for size, *_ in files.values()) <= TWIN_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +89,8 @@ class Loader:
 
 
 def _load_error(error: Exception, directory: Path, tags: Iterable[str]) -> ServingError:
+    if isinstance(error, ServingError):
+        return error
     if isinstance(error, tf.errors.OpError):
         return ServingError(Code(error.error_code), error.message, where=str(directory))
     if isinstance(error, MemoryError):
