@@ -208,18 +208,21 @@ class Runner:
         found.oper, found.index = graph.get_operation_by_name(operation)._c_op, int(index)  # noqa: SLF001
         return found
 
-    def compile(self, feeds: Mapping[Any, np.ndarray], fetches: list[Any]) -> None:
+    def compile(self, feeds: Mapping[Any, np.ndarray], fetches: list[Any]) -> bool:
         """Compile what `run` needs for these tensors, in whatever pool, and run nothing.
 
-        Does nothing when `feeds` cannot be: `run` says why.
+        False when it is not known to be compiled, as with `feeds` of a wrong dtype: `run` says what is wrong.
         """
         options = _make_options(_NO_POOL, 0)
         try:
             self._run(feeds, fetches, options)
+        except tf.errors.InvalidArgumentError as error:
+            return "inter_op_thread_pool" in error.message
         except (tf.errors.OpError, TypeError, ValueError, RuntimeError):
-            pass
+            return False
         finally:
             _free(options)
+        return True
 
     def run(
         self, feeds: Mapping[Any, np.ndarray], fetches: list[Any], *, pool: int, timeout: float | None
