@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import socket
-import sys
 import threading
 import time
 import urllib.request
@@ -331,7 +330,6 @@ def test_an_interrupted_start_leaves_nothing(models: Models, monkeypatch: pytest
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Server, "_set_switch_interval", interrupted)
     monkeypatch.setattr(Server, "_open", interrupted)
     port = free_port()
     with pytest.raises(KeyboardInterrupt):
@@ -773,19 +771,6 @@ def test_stop_while_another_thread_starts(models: Models) -> None:
     assert not thread.is_alive()
     assert failures
     assert server.rest_url is None
-
-
-def test_the_switch_interval_is_set_and_restored(models: Models) -> None:
-    before = sys.getswitchinterval()
-    path = str(models.path("half_plus_two"))
-    with tfs_notebook.serve(path, switch_interval_micros=500, **ANY) as server:
-        assert sys.getswitchinterval() == pytest.approx(500e-6)
-        deployment.change(server, path, "", {**ANY, "switch_interval_micros": 250})
-        assert sys.getswitchinterval() == pytest.approx(250e-6)
-        deployment.change(server, path, "", ANY)
-        assert sys.getswitchinterval() == pytest.approx(before)
-        deployment.change(server, path, "", {**ANY, "switch_interval_micros": 250})
-    assert sys.getswitchinterval() == pytest.approx(before)
 
 
 def test_an_answer_does_not_change_with_what_was_passed(models: Models) -> None:

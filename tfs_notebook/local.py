@@ -46,7 +46,7 @@ def predict(
     timeout: float | None,
 ) -> Prediction:
     """The answer to `inputs`, as `as_inputs` takes them; `timeout` in seconds. Raises ServingError."""
-    with inference.open(asked) as call:
+    with inference.pin(asked) as call:
         signature = call.signature(signature_name)
         if signature is None:
             raise unknown_signature(signature_name)

@@ -159,9 +159,9 @@ class Options:
         0, "Most that the copy of a mount or base path may take, in MiB; 0: no limit.", own=True
     )
     switch_interval_micros: int = _option(
-        0,
-        "While serving, let other threads run after so many microseconds of a cell's Python (Python itself: 5000). "
-        "500 makes answers about five times faster while a cell computes. 0 changes nothing; undone on stop.",
+        1000,
+        "While requests come, and up to a second longer, let them run after so many microseconds of a cell's Python "
+        "(Python itself: 5000). With less they are answered sooner and the cell is slower; with 0 it is left alone.",
         own=True,
     )
     files: tuple[OptionFile, ...] = ()

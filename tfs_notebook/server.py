@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 from concurrent import futures  # Python 3.10 has three TimeoutErrors
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -21,6 +20,7 @@ from tfs_notebook.mount import Mount
 from tfs_notebook.runtime import Runtime
 from tfs_notebook.server_status import ServerStatus
 from tfs_notebook.sources import Sources
+from tfs_notebook.switch_interval import SwitchInterval
 from tfs_notebook.transport import check_listening
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Server:
         self._core.supply = self._sources = Sources(self._look_again, self._core.in_use, oss_credentials)
         self._following = Following(self._core, self._sources, self.options)
         self._running = True
-        self._switch_interval: float | None = None
+        self._switch_interval = SwitchInterval(self._runtime.loop)
+        self._inference.on_request = self._switch_interval.request
 
     def __enter__(self) -> Self:
         return self
@@ -141,7 +142,7 @@ class Server:
         except BaseException:
             self.stop(timeout=1.0)
             raise
-        self._set_switch_interval()
+        self._switch_interval.turn_to(self.options.switch_interval_micros)
         self.events.publish(Event(Kind.SERVER, message="started"))
 
     async def _open(self, file: ConfigFile | None) -> None:
@@ -197,7 +198,7 @@ class Server:
             raise
         self._take(options, complete)
         self._configure(load)
-        self._set_switch_interval()
+        self._switch_interval.turn_to(self.options.switch_interval_micros)
         self._following.turn_to(file, self.options)
         await asyncio.get_running_loop().run_in_executor(None, self._sources.turn_to(complete))
         applying = self._core.apply(config, timeout=timeout, patient=False, afresh=True)
@@ -268,8 +269,7 @@ class Server:
                 self._sources.close()
         finally:
             self._runtime.close()
-            if self._switch_interval is not None:
-                sys.setswitchinterval(self._switch_interval)
+            self._switch_interval.turn_to(0)
             self.events.publish(Event(Kind.SERVER, message="stopped"))
 
     async def _close(self, timeout: float) -> None:
@@ -279,12 +279,6 @@ class Server:
             await self._endpoints.close(timeout)
         finally:
             await asyncio.wait_for(self._core.close(), timeout)
-
-    def _set_switch_interval(self) -> None:
-        micros = self.options.switch_interval_micros
-        if self._switch_interval is None:
-            self._switch_interval = sys.getswitchinterval()
-        sys.setswitchinterval(micros / 1e6 if micros > 0 else self._switch_interval)
 
     # Questions
 
@@ -380,8 +374,8 @@ class Server:
         return self.status().problems
 
     def open(self, spec: ModelSpec) -> Any:
-        """Pin a version for a request; see `Inference.open`."""
-        return self._inference.open(spec)
+        """Pin a version for a request; see `Inference.pin`."""
+        return self._inference.pin(spec)
 
     def predict(
         self,
@@ -410,7 +404,7 @@ class Server:
     def signatures(self, spec: ModelSpec) -> Mapping[str, Signature] | None:
         """The signatures of the version that `spec` names, None when nothing answers for it now."""
         try:
-            with self._inference.open(spec) as call:
+            with self._inference.pin(spec) as call:
                 return call.signatures
         except ServingError:
             return None

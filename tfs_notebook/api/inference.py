@@ -46,8 +46,15 @@ class Inference:
         """What `open` returns; may be replaced at any time."""
         self.logs: Mapping[str, ModelLog] = {}
         """Where requests are written down, by model; replaced whole."""
+        self.on_request: Callable[[], None] = _nothing
+        """Called at each request of a client, on whatever thread; must return at once."""
 
     def open(self, spec: ModelSpec) -> Call:
+        """Pin the version that `spec` names for a client's request: see `pin`."""
+        self.on_request()
+        return self.pin(spec)
+
+    def pin(self, spec: ModelSpec) -> Call:
         """Pin the version that `spec` names, for use in a `with`. Raises ServingError when there is none."""
         return self.call_type(self._registry.pin(spec.name, spec.version, spec.label))
 
@@ -68,6 +75,10 @@ class Inference:
         if not found:
             raise not_found(f"Could not find version {version} of model {name}")
         return found
+
+
+def _nothing() -> None:
+    pass
 
 
 class Call:
