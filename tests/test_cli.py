@@ -354,17 +354,13 @@ def test_a_token_that_was_made_up_is_told(models: Models) -> None:
 
 
 def test_metrics_are_on_the_port_of_rest_and_without_one_it_says_so(models: Models, tmp_path: Path) -> None:
-    rest_port, grpc_port = free_ports(2)
     file, pipe = tmp_path / "monitoring.config", tmp_path / "pipe"
     file.write_text("prometheus_config { enable: true }")
     os.mkfifo(pipe)  # as of `<(command)` in a shell: what is in it can be read once
     threading.Thread(target=pipe.write_text, args=[file.read_text()], daemon=True).start()
-    arguments = (
-        f"--port={grpc_port}",
-        f"--model_base_path={models.path('half_plus_two')}",
-    )
-    with running(*arguments, f"--rest_api_port={rest_port}", f"--monitoring_config_file={pipe}") as process:
-        process.logged("Exporting HTTP/REST API at:")
+    arguments = ("--port=-1", f"--model_base_path={models.path('half_plus_two')}")
+    with running(*arguments, "--rest_api_port=-1", f"--monitoring_config_file={pipe}") as process:
+        rest_port = process.port("Exporting HTTP/REST API at:")
         with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as connection:
             connection.request("GET", "/v1/models/default")
             connection.getresponse().read()
@@ -424,6 +420,18 @@ def test_a_model_that_cannot_be_loaded_and_a_taken_rest_port(models: Models, tmp
     process.logged(f"Failed to start HTTP Server at 127.0.0.1:{rest_port}: ")
     process.logged("Loading servable: {name: default version: 1} failed: DATA_LOSS")
     process.logged("Retrying of Loading servable: {name: default version: 1} retry: 1")
+
+
+@pytest.mark.parametrize("flag", ["port", "rest_api_port"])
+def test_a_number_that_is_no_port(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert cli.main(["--port=-1", f"--{flag}=-8500", f"--model_base_path={tmp_path}"]) == 255
+    assert capsys.readouterr().out == (
+        f"Failed to start server. Error: INVALID_ARGUMENT: --{flag}=-8500 is not a TCP port: they go from 1 to 65535, "
+        "and -1 is any free one\n"
+    )
 
 
 def test_a_taken_grpc_port(models: Models, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

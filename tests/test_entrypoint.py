@@ -40,6 +40,40 @@ def test_the_environment(
     assert arguments() == [*asked, "--enable_profiler=false", "x"]
 
 
+def test_further_flags_of_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    given = {
+        "MODEL_CONFIG_FILE": "/models/models.config",
+        "MODEL_CONFIG_FILE_POLL_WAIT_SECONDS": "30",
+        "TENSORFLOW_INTRA_OP_PARALLELISM": "2",
+        "ENABLE_BATCHING": "true",
+        "GRPC_SOCKET_PATH": "",
+        "PORT": "80",
+        "REST_API_PORT": "tcp://10.0.0.1:8501",  # what Kubernetes tells of a service that is called rest-api
+        "TOKEN": "x",
+    }
+    for variable, value in given.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(sys, "argv", ["tfs-serving-entrypoint", "--enable_batching=false"])
+    assert sorted(arguments()[4:-1]) == [
+        "--enable_batching=true",
+        "--model_config_file=/models/models.config",
+        "--model_config_file_poll_wait_seconds=30",
+        "--tensorflow_intra_op_parallelism=2",
+    ]
+    assert arguments()[-1] == "--enable_batching=false"
+    assert (
+        "$MODEL_CONFIG_FILE of the environment: --model_config_file=/models/models.config\n" in capsys.readouterr().err
+    )
+
+
+def test_a_flag_of_the_environment_that_cannot_be_parsed() -> None:
+    with running(module=MODULE, ENABLE_BATCHING="yes") as process:
+        status, out = process.wait()
+    assert (status, out) == (1, "")
+    message = "$ENABLE_BATCHING of the environment cannot be used: --enable_batching is true or false, not 'yes'"
+    assert process.log == [f"Failed to start server. {message}\n"]
+
+
 def test_it_serves_the_model_of_the_environment_and_later_flags_win(models: Models) -> None:
     base_path = models.path("half_plus_two")
     rest_port, grpc_port = free_ports(2)

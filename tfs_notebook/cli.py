@@ -158,10 +158,10 @@ def _serve(options: Options, *, alts: bool) -> None:
             "Building single TensorFlow model file config:  model_name: %s model_base_path: %s",
             options.model_name, options.model_base_path,
         )  # fmt: skip
-    from tfs_notebook.transport import read_transport
+    from tfs_notebook.transport import check_listening
 
     options = deployed.options
-    read_transport(options)  # before TensorFlow is imported, which takes seconds
+    check_listening(options)  # before TensorFlow is imported, which takes seconds
     batching_parameters(options)
     from tfs_notebook.server import Server
 

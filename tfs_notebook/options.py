@@ -31,11 +31,11 @@ def _option(default: Any, text: str, *, own: bool = False, secret: bool = False,
 class Options:
     """How a server behaves. Durations are in the unit that their name says."""
 
-    port: int = _option(8500, "TCP port of gRPC; 0: none, but in a notebook any free one.")
+    port: int = _option(8500, "TCP port of gRPC; -1: any free one; 0: none, but in a notebook any free one.")
     grpc_socket_path: str = _option(
         "", "Path of a Unix socket on which gRPC answers, too; taken over from whoever listens there."
     )
-    rest_api_port: int = _option(0, "TCP port of REST; 0: none, but in a notebook any free one.")
+    rest_api_port: int = _option(0, "TCP port of REST; -1: any free one; 0: none, but in a notebook any free one.")
     rest_api_num_threads: int = _option(4 * (os.cpu_count() or 1), "Threads that run the slower REST requests.")
     rest_api_timeout_in_ms: int = _option(30_000, "How long a REST request may run; 0 or less: no limit.")
     rest_api_enable_cors_support: bool = _option(False, "Let pages of other sites read REST replies.")

@@ -74,4 +74,4 @@ def check_port(flag: str, host: str, port: int) -> None:
 def check_number(flag: str, port: int) -> None:
     """Raise ServingError INVALID_ARGUMENT for a number that is no port."""
     if not ANY_PORT <= port <= 65535:
-        raise invalid_argument(f"--{flag}={port} is not a TCP port: they go from 1 to 65535")
+        raise invalid_argument(f"--{flag}={port} is not a TCP port: they go from 1 to 65535, and -1 is any free one")
