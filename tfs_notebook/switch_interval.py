@@ -88,15 +88,19 @@ class SwitchInterval:
             self._loop.call_soon_threadsafe(self._look_later)
 
     def _look_later(self) -> None:
-        self._has_come = False
         self._loop.call_later(_LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
         if not self._is_lowered:
             return
-        if self._has_come:
+        if self._came():
             self._look_later()
             return
         self.restore()
-        if self._has_come:  # just now
+        if self._came():  # meanwhile, when it was still low
             self._lower()
+
+    def _came(self) -> bool:
+        """Whether a request has come since this was asked last."""
+        has_come, self._has_come = self._has_come, False
+        return has_come
