@@ -72,8 +72,21 @@ def test_a_file_below_a_mount(file: Path) -> None:
             "promethius_config {}\n^\nDid you mean prometheus_config?",
         ),
         ("prometheus_config { enable: 7 }", "1:29", "", "prometheus_config { enable: 7 }\n" + " " * 28 + "^"),
-        ("prometheus_config {", "1:19", "", "prometheus_config {\n" + " " * 18 + "^"),
-        ('{"prometheus_config": {}}', "1:1", "", '{"prometheus_config": {}}\n^'),
+        (
+            "prometheus_config {",
+            "1:19",
+            "",
+            "prometheus_config {\n" + " " * 18 + "^\nThe block opened at 1:1 (prometheus_config) is not closed.",
+        ),
+        (
+            '{"prometheus_config": {}}',
+            "1:1",
+            "",
+            (
+                '{"prometheus_config": {}}\n^\nThis is JSON; the text format has no outer braces and no quotes around '
+                "names: name { field: 'value' }"
+            ),
+        ),
     ],
 )
 def test_a_text_that_is_no_monitoring_config(file: Path, text: str, position: str, reason: str, hint: str) -> None:

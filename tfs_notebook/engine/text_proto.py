@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
+from tfs_notebook.engine.text_blocks import open_blocks, unclosed_at_end, unclosed_before
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def parse_text(text: str, message: M, source: str) -> M:
         line, column = error.GetLine(), error.GetColumn()
         reason = re.sub(r"^\d+:\d+ : ", "", str(error))
         position = f"{line or 1}:{column or 1}"
-        hint = _point_at(text, line or 1, column or 1) + _nearest_field(reason, message.DESCRIPTOR)
+        hint = _point_at(text, line or 1, column or 1) + _remedy(text, line or 1, column or 1, reason, message)
         raise ServingError(
             Code.INVALID_ARGUMENT,
             f"Error parsing text-format {message.DESCRIPTOR.full_name}: {position}: {reason}",
@@ -46,11 +47,25 @@ def _point_at(text: str, line: int, column: int) -> str:
     return f"{offending[start : start + 120]}\n{indent}^"
 
 
-def _nearest_field(reason: str, root: Any) -> str:
+def _remedy(text: str, line: int, column: int, reason: str, message: Message) -> str:
+    """A line that says what was probably meant, "" when nobody knows."""
+    if text.lstrip().startswith("{"):
+        return "\nThis is JSON; the text format has no outer braces and no quotes around names: name { field: 'value' }"
+    if unknown := re.search(r'Message type "([^"]+)" has no field named "([^"]+)"', reason):
+        blocks = open_blocks(text, line, column)
+        unclosed = unclosed_before(blocks, unknown[2], message.DESCRIPTOR)
+        return f"\n{unclosed}" if unclosed else _nearest_field(unknown, message.DESCRIPTOR)
+    if re.match(r'Expected "[}>]"', reason):
+        return f"\n{unclosed}" if (unclosed := unclosed_at_end(text)) else ""
+    if re.search(r"got [}>]", reason) and not open_blocks(text, line, column):
+        return "\nNo block is open here: there is a closing brace too many, here or before."
+    if found := re.search(r"Expected string but found: '(\w+)'", reason):
+        return f"\nText stands in quotes: '{found[1]}'"
+    return ""
+
+
+def _nearest_field(found: re.Match[str], root: Any) -> str:
     """The field that was probably meant where protobuf says that a message has no such field."""
-    found = re.search(r'Message type "([^"]+)" has no field named "([^"]+)"', reason)
-    if found is None:
-        return ""
     fields = next((list(d.fields_by_name) for d in _within(root, set()) if d.full_name == found[1]), [])
     if not fields:
         return ""
