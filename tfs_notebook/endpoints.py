@@ -67,6 +67,17 @@ class Endpoints:
         return self._port.server.port if self._port.server is not None else None
 
     @property
+    def rest_address(self) -> str | None:
+        """Where programs on this machine reach REST, like `localhost:8501`; None when it is off."""
+        return f"{self._rest.name}:{self._rest.port}" if self._rest is not None else None
+
+    @property
+    def grpc_address(self) -> str | None:
+        """Where they reach gRPC, like `localhost:8500`; None when it is off."""
+        server = self._port.server
+        return f"{server.name}:{server.port}" if server is not None else None
+
+    @property
     def ports(self) -> dict[str, int]:
         """Their ports by flag; also what is `lost`, so that the next change tries it again."""
         listening = {"port": self.grpc_port, "rest_api_port": self.rest_port}
@@ -109,8 +120,7 @@ class Endpoints:
         self._rest, self.transport = rest, transport
         self.lost, self._lost_ports = {}, {}
         if rest is not None:
-            rest.options = replace(_rest_options(options), port=rest.options.port, metrics_path=metrics)
-            rest.resize()
+            rest.take_over(replace(_rest_options(options), port=rest.options.port, metrics_path=metrics))
         calls = CheckedCall if options.enable_signature_method_name_check else Call
         self._inference.call_type = self._metrics.counted(calls) if metrics else calls
         if old_rest is not None and old_rest is not rest:
@@ -215,6 +225,7 @@ def _rest_options(options: Options) -> RestOptions:
         threads=waiting_threads(options, options.rest_api_num_threads),
         timeout=options.rest_api_timeout_in_ms / 1000 if options.rest_api_timeout_in_ms > 0 else None,
         max_body_bytes=options.rest_api_max_body_mb << 20,
+        body_budget=options.rest_api_body_budget_mb << 20,
         cors=options.rest_api_enable_cors_support,
         gzip_from_bytes=options.rest_api_gzip_from_kb << 10 if options.rest_api_gzip_from_kb > 0 else sys.maxsize,
     )

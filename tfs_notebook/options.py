@@ -103,7 +103,12 @@ class Options:
     per_process_gpu_memory_fraction: float = _option(
         0.0, "Share of the GPU's memory that TensorFlow may take; 0: as much as it needs."
     )
-    host: str = _option("127.0.0.1", "Interface to listen on.", own=True)
+    host: str = _option(
+        "127.0.0.1",
+        "Interface to listen on: 127.0.0.1 is this machine alone, with ::1 where there is one; 0.0.0.0 is every "
+        "interface by IPv4, and :: by IPv4 and IPv6.",
+        own=True,
+    )
     token: str = _option(
         "",
         "Token that requests carry in the header or metadata `authorization`; default: $TFS_NOTEBOOK_TOKEN. "
@@ -117,6 +122,12 @@ class Options:
         "", "Comma-separated names that a REST request's Host header may have besides localhost.", own=True
     )
     rest_api_max_body_mb: int = _option(256, "Largest body of a REST request, in MiB.", own=True)
+    rest_api_body_budget_mb: int = _option(
+        1024,
+        "Most that the bodies of all REST requests may take together, compressed ones inflated, in MiB; what does not "
+        "fit is refused, but for bodies of up to 64 KiB.",
+        own=True,
+    )
     request_log_file_mb: int = _option(
         64, "Largest file of a model's logging_config, in MiB; none has more than 1000 records.", own=True
     )

@@ -290,12 +290,13 @@ class Server:
     @property
     def rest_url(self) -> str | None:
         """Where REST answers, like `http://localhost:8501`; None when it is off."""
-        return self._address("http://{}:{}", self._endpoints.rest_port)
+        address = self._endpoints.rest_address
+        return f"http://{address}" if address is not None and self._running else None
 
     @property
     def grpc_target(self) -> str | None:
         """Where gRPC answers, like `localhost:8500`; None when it is off."""
-        return self._address("{}:{}", self._endpoints.grpc_port)
+        return self._endpoints.grpc_address if self._running else None
 
     @property
     def grpc_socket_target(self) -> str | None:
@@ -307,10 +308,6 @@ class Server:
     def tls(self) -> Tls | None:
         """The key material with which gRPC speaks TLS, None when it speaks plainly."""
         return self._endpoints.transport.tls
-
-    def _address(self, form: str, port: int | None) -> str | None:
-        host = "localhost" if self.options.host in {"127.0.0.1", "0.0.0.0", "::"} else self.options.host
-        return form.format(f"[{host}]" if ":" in host else host, port) if port is not None and self._running else None
 
     def stance(self) -> dict[str, Any]:
         """Where it listens and who may ask, as options."""

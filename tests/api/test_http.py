@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.serving import until
-from tfs_notebook.api import http_connection, http_server
+from tfs_notebook.api import http_patience, http_server
+from tfs_notebook.api.addresses import bound_sockets
+from tfs_notebook.api.body_budget import BodyBudget
 from tfs_notebook.api.http_messages import Reply, Request
 from tfs_notebook.api.http_server import HttpServer
 from tfs_notebook.runtime import Runtime
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
 
 LIMIT = 1000
+BUDGET = 100_000
 POST = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
 
 
@@ -33,6 +37,7 @@ class Echo:
     longest_body = LIMIT
 
     def __init__(self) -> None:
+        self.bodies = BodyBudget(BUDGET)
         self.closing = False
         self.gate = asyncio.Event()
         self.log: list[str] = []
@@ -61,6 +66,9 @@ class Echo:
     def refuse_size(self, _request: Request) -> Reply:
         return Reply(413, b"too long", last=True)
 
+    def refuse_sum(self, _request: Request) -> Reply:
+        return Reply(503, b"too many", last=True)
+
     async def _later(self, request: Request) -> bytes:
         await self.gate.wait()
         return self._reply(request).body
@@ -68,7 +76,7 @@ class Echo:
     @staticmethod
     def _reply(request: Request) -> Reply:
         authorization = request.header(b"authorization") or "-"
-        return Reply(200, f"{request.method} {request.path} {authorization} ".encode() + request.body)
+        return Reply(200, f"{request.method} {request.path} {authorization} ".encode() + request.take_body())
 
 
 class Site:
@@ -81,7 +89,9 @@ class Site:
 
     async def _open(self) -> int:
         self.server = HttpServer(self.handler)
-        return await self.server.listen("127.0.0.1", 0)
+        sockets = bound_sockets("127.0.0.1", 0)
+        await self.server.listen(sockets)
+        return int(sockets[0].getsockname()[1])
 
     def open_gate(self) -> None:
         self.runtime.loop.call_soon_threadsafe(self.handler.gate.set)
@@ -276,11 +286,103 @@ def test_what_is_no_http_is_told_after_the_replies_before_it(site: Site, sent: b
     assert "head /never" not in site.handler.log
 
 
+CHUNKED = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "surplus",
+    [b"0\r\nA: " + b"a" * (8 << 20), b"0\r\n" + b"A: b\r\n" * (1 << 20), b"1;" + b"e" * (8 << 20)],
+    ids=["a trailer of one field", "a trailer of many fields", "an extension"],
+)
+def test_what_stands_around_a_body_is_bounded_with_the_head(site: Site, surplus: bytes) -> None:
+    with site.client() as client:
+        client.send(CHUNKED + surplus)
+        status, body = client.reply()
+        assert (status, b"longer than 512 KiB" in body or b"more than 128 headers" in body) == (400, True), body
+        assert client.ended()
+
+
+def test_small_chunks_are_no_surplus(site: Site) -> None:
+    with site.client() as client:
+        site.handler.longest_body = 1 << 20
+        site.handler.bodies.most = 1 << 20
+        client.send(CHUNKED + b"1\r\nx\r\n" * 300_000 + b"0\r\n\r\n")
+        assert client.reply() == (200, b"POST /a - " + b"x" * 300_000)
+
+
+@pytest.mark.parametrize("upgrade", [b"", b"Connection: Upgrade\r\nUpgrade: websocket\r\n"], ids=["", "upgrade"])
+@pytest.mark.parametrize(
+    "field",
+    [b"Transfer-Encoding: gzip", b"Content-Length: " + b"9" * 4400, b"Content-Length: " + b"0" * 4399 + b"4"],
+    ids=["coding", "length", "zeros"],
+)
+def test_a_coding_or_length_that_is_none(site: Site, upgrade: bytes, field: bytes) -> None:
+    with site.client() as client:
+        client.send(b"POST /a HTTP/1.1\r\n" + upgrade + field + b"\r\n\r\nbody")
+        status, body = client.reply()
+        assert (status, b"Malformed request" in body) == (400, True)
+        assert client.ended()
+
+
+def test_bodies_of_all_connections_have_one_budget(site: Site) -> None:
+    """It is free again when their requests are answered, or their clients have gone."""
+    site.handler.longest_body = 2 * BUDGET
+    begun = b"POST /later HTTP/1.1\r\nContent-Length: 80000\r\n\r\n"
+    with site.client() as late:
+        with site.client() as early:
+            early.send(begun + b"x" * 70_000)
+            until(lambda: site.handler.bodies.taken == 70_000)
+            late.send(begun + b"x" * 80_000)
+            assert late.reply() == (503, b"too many")
+            with site.client() as small:
+                small.send(post("/a", b"x" * 40_000))
+                assert small.reply()[0] == 200
+        until(lambda: site.handler.bodies.taken == 0)
+    with site.client() as client:
+        client.send(post("/a", b"x" * 90_000))
+        assert client.reply()[0] == 200
+    assert site.handler.bodies.taken == 0
+
+
+def test_one_connection_takes_turns_with_the_others(site: Site) -> None:
+    with site.client() as many, site.client() as other:
+        many.send(post("/large", b"") + post("/many", b"") * 20_000)
+        until(lambda: "body /large" in site.handler.log)
+        reading = threading.Thread(target=lambda: [many.reply() for _ in range(20_001)])
+        reading.start()
+        until(lambda: "body /many" in site.handler.log)
+        other.send(post("/a", b""))
+        assert other.reply() == (200, b"POST /a - ")
+        before = site.handler.log.count("body /many")
+        reading.join()
+        assert before < site.handler.log.count("body /many") == 20_000
+
+
 # Clients that go, wait, or do not read
 
 
+def test_who_ends_its_own_direction_is_answered_what_it_has_asked(site: Site) -> None:
+    with site.client() as client:
+        client.send(post("/a", b"1") + post("/later", b"2") + post("/b", b"3") + b"POST /half")
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.reply() == (200, b"POST /a - 1")
+        site.open_gate()
+        assert [client.reply()[1] for _ in range(2)] == [b"POST /later - 2", b"POST /b - 3"]
+        assert client.ended()
+
+
+def test_a_client_that_reads_nothing_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_patience, "PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(http_server, "_LOOK_SECONDS", 0.05)
+    with site.client() as client:
+        client.send(post("/large", b""))
+        until(lambda: "body /large" in site.handler.log)
+        until(lambda: not site.server.connections)
+
+
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
-def test_what_nobody_waits_for_any_more_is_given_up(site: Site, reset: bool) -> None:
+def test_what_nobody_waits_for_any_more_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch, reset: bool) -> None:
+    monkeypatch.setattr(http_server, "_LOOK_SECONDS", 0.05)
     with site.client() as client:
         client.send(post("/later", b"") + post("/a", b""))
         until(lambda: "body /later" in site.handler.log)
@@ -295,7 +397,7 @@ def test_what_nobody_waits_for_any_more_is_given_up(site: Site, reset: bool) -> 
     ("patched", "told"), [("PAUSE_SECONDS", "No more of the body arrived"), ("BODY_SECONDS", "took too long")]
 )
 def test_a_body_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch, patched: str, told: str) -> None:
-    monkeypatch.setattr(http_connection, patched, 0.1)
+    monkeypatch.setattr(http_patience, patched, 0.1)
     with site.client() as client:
         client.send(b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\nab")
         status, body = client.reply()
@@ -305,19 +407,19 @@ def test_a_body_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /a HTTP/1.1\r\nHost: lo"], ids=["nothing", "half a head"])
 def test_a_connection_on_which_no_request_comes(site: Site, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr(http_connection, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(http_patience, "SILENT_SECONDS", 0.1)
     with site.client() as client:
         client.send(sent)
         assert client.ended()
 
 
 def test_a_request_under_way_is_no_silence(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_connection, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(http_patience, "SILENT_SECONDS", 0.1)
     monkeypatch.setattr(http_server, "_LOOK_SECONDS", 0.05)
     with site.client() as client:
         client.send(post("/later", b"1"))
         connection = until(lambda: next(iter(site.server.connections), None))
-        until(lambda: site.runtime.loop.time() - connection._heard > 0.5)
+        until(lambda: site.runtime.loop.time() - connection._patience.heard > 0.5)
         site.open_gate()
         assert client.reply() == (200, b"POST /later - 1")
 
@@ -325,7 +427,7 @@ def test_a_request_under_way_is_no_silence(site: Site, monkeypatch: pytest.Monke
 def test_who_goes_on_sending_to_a_connection_that_has_ended_is_cut_off(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_connection, "LINGERING_SECONDS", 0.1)
+    monkeypatch.setattr(http_patience, "LINGERING_SECONDS", 0.1)
     with site.client() as client:
         client.send(b"no http\r\n\r\n")
         assert client.reply()[0] == 400

@@ -99,7 +99,7 @@ def predict_request(model: str, *values: float) -> predict_pb2.PredictRequest:
 # Where they are
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_they_are_on_the_port_of_rest_for_any_method(server: Server, method: str) -> None:
     reply = ask(server, method, PATH, b"anything" if method == "POST" else None)
     assert (reply.status, reply.headers["Content-Type"]) == (200, "text/plain")
@@ -497,6 +497,7 @@ def test_the_token_that_requests_need(models: Models, file: str) -> None:
             assert ask(server, "GET", PATH, headers=headers).status == 401
             assert ask(server, "GET", "/v1/models/model", headers=headers).status == 401
         assert b"TYPE" not in ask(server, "OPTIONS", PATH).body
+        assert ask(server, "OPTIONS", PATH).status == 401, "no preflight: it would be told them"
         for token in ("secret", "Bearer secret"):
             families = scraped(server, headers={"Authorization": token})
             assert families[f"{SERVING}request_count"].samples == []  # whoever may not ask makes no series

@@ -683,6 +683,30 @@ def test_a_page_of_another_site_may_not_ask(server: Server, headers: dict[str, s
     assert status == 200 or f"A page of {headers['Origin']} may not ask this server" in reply.error
 
 
+def test_a_page_of_another_site_may_not_even_look(server: Server) -> None:
+    """An image or a script of a page is asked for without an Origin."""
+    reply = ask(server, "GET", "/v1/models/hpt/metadata", headers={"Sec-Fetch-Site": "cross-site"})
+    assert (reply.status, "A page of another site may not ask" in reply.error) == (403, True)
+    for site in ("same-origin", "same-site", "none"):
+        assert ask(server, "GET", "/v1/models/hpt/metadata", headers={"Sec-Fetch-Site": site}).status == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_page_of_another_site_may_not_ask_on_every_interface_either(models: Models, host: str) -> None:
+    """There any name may be this machine's, so a page of its own is one of the host that was asked."""
+    path = str(models.path("half_plus_two"))
+    with tfs_notebook.serve(path, host=host, allow_without_token=True, rest_api_port=0, port=0) as server:
+        for headers, status in (
+            ({"Origin": "http://evil.example"}, 403),
+            ({"Origin": "null"}, 403),
+            ({"Sec-Fetch-Site": "cross-site"}, 403),
+            ({"Origin": "http://evil.example", "Sec-Fetch-Site": "same-site"}, 200),
+            ({"Host": "box.example:8501", "Origin": "http://box.example:8888"}, 200),
+            ({"Host": "box.example:8501"}, 200),
+        ):
+            assert ask(server, "GET", "/v1/models/model", headers=headers).status == status, headers
+
+
 @pytest.mark.parametrize("options", [{"token": "t"}, {"rest_api_enable_cors_support": True}])
 def test_a_page_of_another_site_may_ask_when_that_is_wanted(models: Models, options: dict[str, Any]) -> None:
     headers = {"Origin": "http://other.example", "Sec-Fetch-Site": "cross-site", "Authorization": "t"}
@@ -693,22 +717,42 @@ def test_a_page_of_another_site_may_ask_when_that_is_wanted(models: Models, opti
 # Connections
 
 
-def test_more_connections_than_the_kernel_has_files_for(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_on_which_nothing_is_asked_make_room(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens very many keeps nobody out; half a head is nothing asked."""
     monkeypatch.setattr(http_server, "most_connections", lambda: 20)
     with (
         tfs_notebook.serve(str(models.path("half_plus_two")), rest_api_port=0, port=0) as server,
         ExitStack() as stack,
     ):
-        sockets = [stack.enter_context(raw(server)) for _ in range(20)]
-        for sock in sockets:
-            sock.sendall(b"POST /v1/models/model:predict HTTP/1.1\r\n")
+        sockets = []
+        for _ in range(20):
+            sockets.append(stack.enter_context(raw(server)))
+            sockets[-1].sendall(b"POST /v1/models/model:predict HTTP/1.1\r\n")
         until(lambda: connections(server) == 20)
-        refused = ask(server, "GET", "/v1/models/model")
-        assert (refused.status, refused.error) == (503, "Too many connections")
-        for sock in sockets[:5]:
-            sock.close()
-        until(lambda: connections(server) == 15)
         assert ask(server, "GET", "/v1/models/model").status == 200
+        assert sockets[0].recv(1) == b"", "the one that has been silent for longest goes"
+        sockets[-1].sendall(b"Content-Length: 18\r\n\r\n" + b'{"instances": [1]}')
+        assert sockets[-1].recv(4096).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_more_connections_than_the_kernel_has_files_for(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "most_connections", lambda: 3)
+    text = config_text({"gated": models.path("gated")})
+    with tfs_notebook.serve(config=text, rest_api_port=0, port=0) as server, ExitStack() as stack:
+        loaded = server._core.manager.registry.serving["gated"][1]
+        sockets = [stack.enter_context(raw(server)) for _ in range(3)]
+        for sock in sockets:
+            sock.sendall(
+                b"POST /v1/models/gated:predict HTTP/1.1\r\nContent-Length: 18\r\n\r\n" + b'{"instances": [1]}'
+            )
+        until(lambda: loaded._pins == 3)
+        refused = ask(server, "GET", "/v1/models/gated")
+        assert (refused.status, refused.error) == (503, "Too many connections")
+        for _ in sockets:
+            server.predict("gated", [0.0], signature_name="let_in")
+        for sock in sockets:
+            assert sock.recv(4096).startswith(b"HTTP/1.1 200 OK")
+        assert ask(server, "GET", "/v1/models/gated").status == 200
 
 
 def connections(server: Server) -> int:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tfs_notebook.api import short_calls
+from tfs_notebook.api.pool import NoThreadError
 from tfs_notebook.api.short_calls import LONG_SECONDS, WAKING_SECONDS, ShortCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SHORT = WAKING_SECONDS / 2
 LONG = 2 * LONG_SECONDS
@@ -131,3 +132,32 @@ def test_closing_ends_threads_that_sleep(calls: ShortCalls) -> None:
     calls.close()
     thread.join(20)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Call it, and the system starts no more threads."""
+
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    return lambda: monkeypatch.setattr(threading.Thread, "start", fail)
+
+
+def test_a_call_that_finds_no_thread_is_given_back(calls: ShortCalls, no_threads: Callable[[], None]) -> None:
+    no_threads()
+    for _ in range(2):
+        with pytest.raises(NoThreadError, match="No thread can be started"):
+            calls.submit(lambda: None, LONG)
+    assert not calls._waiting
+
+
+def test_the_threads_that_are_there_do_the_work(calls: ShortCalls, no_threads: Callable[[], None]) -> None:
+    held = Held()
+    calls.submit(held, LONG)
+    held.names(1)
+    no_threads()
+    for _ in range(3):
+        calls.submit(held, LONG)
+    held.go_on.set()
+    assert held.names(3) == {"short_0"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tfs_notebook.api.turns import ALONE_SECONDS, TOGETHER_SECONDS, Turns
+from tfs_notebook.errors import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,3 +156,74 @@ def test_what_waits_for_a_thread_when_this_closes_is_let_go_of() -> None:
 
     asyncio.run(main())
     assert works.log == ["a ends", "late runs", "late ends"]
+
+
+@pytest.mark.parametrize(("seconds", "answered"), [(SHORT, True), (MEDIUM, True), (LONG, False), (None, False)])
+def test_without_a_thread_a_call_runs_at_once_if_it_is_short_or_is_refused(
+    monkeypatch: pytest.MonkeyPatch, seconds: float | None, answered: bool
+) -> None:
+    """What it holds is let go of once, and nothing of it is left for a thread that comes later."""
+    works = Works()
+
+    async def main(turns: Turns) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fail)
+            outcome = await asyncio.gather(turns.run(*works.make("a"), seconds=seconds), return_exceptions=True)
+        assert (await turns.run(*works.make("b"), seconds=None)).startswith("tfs-rest_")
+        return outcome[0]
+
+    outcome = run(main)
+    assert works.log == [*(["a runs"] if answered else []), "a ends", "b runs", "b ends"]
+    assert outcome == "MainThread" if answered else outcome.code is Code.UNAVAILABLE
+
+
+def test_without_a_thread_those_of_the_pool_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    async def main(turns: Turns) -> list[str]:
+        first = turns.run(go_on.wait, lambda: None, seconds=None)
+        monkeypatch.setattr(threading.Thread, "start", fail)
+        others = [turns.run(*Works().make(name), seconds=None) for name in "ab"]
+        go_on.set()
+        await first
+        return list(await asyncio.gather(*others))
+
+    assert run(main) == ["tfs-rest_0", "tfs-rest_0"]
+
+
+def fail(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+def test_a_large_body_is_read_on_a_thread_of_its_own_and_run_on_the_pool() -> None:
+    works = Works()
+
+    def read() -> tuple[Callable[[], str], Callable[[], None]]:
+        works.log.append(threading.current_thread().name)
+        return works.make("a")
+
+    assert run(lambda turns: turns.read_and_run(read)) == "tfs-rest_0"
+    assert works.log == ["tfs-rest-large_0", "a runs", "a ends"]
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_what_was_read_for_one_who_has_gone_is_let_go_of(closes: bool) -> None:
+    works, reads, go_on = Works(), threading.Event(), threading.Event()
+
+    def read() -> tuple[Callable[[], str], Callable[[], None]]:
+        reads.set()
+        assert go_on.wait(20)
+        return works.make("a")
+
+    async def main(turns: Turns) -> None:
+        reading = turns.read_and_run(read)
+        await asyncio.get_running_loop().run_in_executor(None, reads.wait)
+        if closes:
+            turns.close()
+        reading.cancel()
+        go_on.set()
+        turns._large.shutdown()
+        turns.pool.shutdown()
+
+    run(main)
+    assert works.log == ["a ends"]

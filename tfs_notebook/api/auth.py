@@ -57,10 +57,10 @@ def unknown_host(header: str) -> str:
     return f"Host {name} is not this server's; --allowed_hosts={name} admits it"
 
 
-def foreign_origin(origin: str, site: str | None, hosts: frozenset[str]) -> bool:
+def foreign_origin(origin: str | None, site: str | None, hosts: frozenset[str]) -> bool:
     """Whether a request comes from a page of another site: by the browser's own word (`Sec-Fetch-Site`), else by its
-    `Origin`, whose host is none of `hosts`.
+    `Origin`, whose host is none of `hosts`. A request that no page has sent has neither.
     """
     if site is not None:
         return site == "cross-site"
-    return host_name(origin.partition("://")[2]) not in hosts
+    return origin is not None and host_name(origin.partition("://")[2]) not in hosts

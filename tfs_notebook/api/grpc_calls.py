@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
-from tfs_notebook.api.pool import Pool
+from tfs_notebook.api.pool import NoThreadError, Pool
 from tfs_notebook.api.short_calls import ShortCalls
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ try:
         _Context,
         _is_rpc_state_active,
         _receive_message,
+        _RPCState,
         _status,
         _unary_response_in_pool,
     )
@@ -63,7 +64,16 @@ class CallPool(Pool):
             if begin is not None:
                 Rpc(event, state, begin, self).read()
                 return _BEGUN
-        return super().submit(function, *args, **options)
+        try:
+            return super().submit(function, *args, **options)
+        except RuntimeError as error:
+            if not (HAS_SHORT_WAY and len(args) > 2 and isinstance(args[2], _RPCState)):
+                raise
+            # It would end the thread of grpcio that polls, and with it the server
+            _, event, state, *_ = args
+            with state.condition:
+                _abort(state, event.call, StatusCode.unavailable, _reason(error).encode())
+            return _BEGUN
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls."""
@@ -129,9 +139,14 @@ class Rpc:
                 self._pool.submit(self.finish, work, end)
             else:
                 self._pool.short.submit(partial(self.finish, work, end), seconds)
-        except RuntimeError:  # shut down
-            self.finish(_refuse, end)
+        except RuntimeError as error:
+            self.finish(partial(_refuse, error), end)
 
 
-def _refuse(context: grpc.ServicerContext) -> NoReturn:
-    context.abort(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
+def _refuse(error: RuntimeError, context: grpc.ServicerContext) -> NoReturn:
+    context.abort(grpc.StatusCode.UNAVAILABLE, _reason(error))
+
+
+def _reason(error: RuntimeError) -> str:
+    """Why a call cannot run on a thread."""
+    return error.message if isinstance(error, NoThreadError) else "The server is stopping"

@@ -17,6 +17,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else `!command` in a cell pr
 
 import grpc
 
+from tfs_notebook.api.addresses import own_name, second_address
 from tfs_notebook.api.auth import token_matches
 from tfs_notebook.api.grpc_answers import MAX_MESSAGE
 from tfs_notebook.api.grpc_api import SERVICES, GrpcApi
@@ -78,6 +79,8 @@ class GrpcServer:
         self._listening = False
         self._socket: SocketFile | None = None
         self.port = 0
+        self.name = ""
+        """By which name programs on this machine reach its port."""
 
     @property
     def listening(self) -> bool:
@@ -110,22 +113,32 @@ class GrpcServer:
 
     def start(self) -> None:
         """Listen. Raises OSError when the port or the socket is taken, or grpc cannot use the key material."""
-        options, tls = self.options, self.options.tls
-        host = f"[{options.host}]" if ":" in options.host else options.host
+        options = self.options
         beside = path_beside(options.socket_path) if options.socket_path else ""
-        address = f"unix:{quote(os.fsencode(beside))}" if beside else f"{host}:{options.port}"
         try:
-            if tls is None:
-                bound = self._server.add_insecure_port(address)
+            if beside:
+                self._add(f"unix:{quote(os.fsencode(beside))}")
             else:
-                bound = self._server.add_secure_port(address, credentials(tls))
+                self._add_port(options.host, options.port)
         except RuntimeError as error:
             raise OSError(str(error)) from None
-        self.port = 0 if beside else bound
         self._server.start()
         if beside:
             self._socket = put_on(options.socket_path, beside)
         self._listening = True
+
+    def _add_port(self, host: str, port: int) -> None:
+        self.port = self._add(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        second = second_address(host, self.port)
+        if second is not None:
+            self._add(f"[{second}]:{self.port}")
+        self.name = own_name([host] if second is None else [host, second])
+
+    def _add(self, address: str) -> int:
+        tls = self.options.tls
+        if tls is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, credentials(tls))
 
     def stop_listening(self, grace: float = 5.0) -> None:
         """Take no more requests; those under way have `grace` seconds. Returns at once."""

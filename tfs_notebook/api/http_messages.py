@@ -21,6 +21,8 @@ _REASONS = {429: "Client Error", 499: "Client Error", 504: "Gateway Time-out"}
 """Where libevent's words are not the standard's."""
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nDate: %s\r\n\r\n"
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
+_SMALL_PIECE = 4 << 10
+"""Bytes up to which a piece of a body is joined to the one before it."""
 _LISTS = frozenset({b"accept-encoding", b"content-encoding"})
 """Fields of which a second one continues the first; of all others the first counts."""
 
@@ -29,8 +31,8 @@ class Request:
     """One request: from `headed` on it has its head, and from `whole` on its body, too."""
 
     __slots__ = (
-        "_headers", "_pieces", "counted", "expects", "fields", "headed", "keep_alive", "method", "newest", "path",
-        "refusal", "size", "whole",
+        "_headers", "_pieces", "compressed", "counted", "expects", "fields", "headed", "held", "inflated", "keep_alive",
+        "keeps_body", "method", "newest", "over", "path", "refusal", "size", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -42,9 +44,15 @@ class Request:
         self.keep_alive = True
         """Whether the client wants to ask more on this connection."""
         self.fields = 0
-        """How many header fields it has."""
+        """How many fields it has, in its head and behind its body."""
         self.size = 0
         """Bytes of the body that have come."""
+        self.keeps_body = True
+        """Whether anybody wants the body; if not, it is thrown away as it comes."""
+        self.held = self.inflated = 0
+        """Bytes of its body that count as being in memory, as they came and inflated."""
+        self.compressed = self.over = False
+        """Whether its body is inflated, and whether nobody waits for the reply any more."""
         self.expects = False
         """Whether the client waits for a word before it sends the body."""
         self.headed = self.whole = False
@@ -53,7 +61,7 @@ class Request:
         self.refusal: Reply | None = None
         """What is answered without looking at the body."""
         self._headers: dict[bytes, bytes] = {}
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | bytearray] = []
 
     def name_path(self) -> None:
         """Make a path of what was asked for, which is a whole URL when a proxy asks."""
@@ -71,13 +79,21 @@ class Request:
 
     def add_body(self, piece: bytes) -> None:
         """Note one more piece of the body."""
-        self._pieces.append(piece)
-        self.size += len(piece)
+        size = len(piece)
+        self.size += size
+        if not self.keeps_body:
+            return
+        pieces = self._pieces
+        if not pieces or size > _SMALL_PIECE:
+            pieces.append(piece)
+        elif isinstance(pieces[-1], bytearray):
+            pieces[-1] += piece
+        else:
+            pieces.append(bytearray(piece))  # an object for each chunk of a byte would take fifty times as much
 
-    def refuse(self, refusal: Reply) -> None:
-        """Answer with `refusal`, whatever is still to come."""
-        self.refusal = refusal
-        self._pieces.clear()
+    def drop_body(self) -> None:
+        """Forget what has come of the body."""
+        self._pieces = []
 
     def header(self, name: bytes) -> str | None:
         """The value of a header field, None when it was not sent. `name` is in lower case."""
@@ -90,6 +106,11 @@ class Request:
         return int(self._headers.get(b"content-length", b"0"))
 
     @property
+    def length_digits(self) -> int:
+        """How many digits `announced` was written with."""
+        return len(self._headers.get(b"content-length", b""))
+
+    @property
     def body_fields(self) -> bytes:
         """The line of the head that tells how long the body is; empty when there is none."""
         if self.announced:
@@ -97,11 +118,10 @@ class Request:
         coding = self._headers.get(b"transfer-encoding")
         return b"" if coding is None else b"Transfer-Encoding: %s\r\n" % coding
 
-    @property
-    def body(self) -> bytes:
-        """What has come of the body."""
-        pieces = self._pieces
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    def take_body(self) -> bytes:
+        """What has come of the body, which the request forgets: only the caller keeps it in memory."""
+        pieces, self._pieces = self._pieces, []
+        return bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
 
 
 class Reply:

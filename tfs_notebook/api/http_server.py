@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import os
 import socket
 from math import inf
@@ -14,11 +15,14 @@ from tfs_notebook.api.http_messages import Reply, Request
 from tfs_notebook.api.json_writer import encode_error
 
 if TYPE_CHECKING:
-    from tfs_notebook.api.http_connection import Handler
+    from collections.abc import Sequence
+
+    from tfs_notebook.api.http_handler import Handler
 
 _MOST = 4096
 _FALLBACK_MOST = 512
 _LOOK_SECONDS = 1.0
+_BACKLOG = 1024
 _CROWD_SECONDS = 0.002
 """Who sends within that time of each other wait for each other. The event loop's clock ticks in milliseconds."""
 
@@ -39,7 +43,8 @@ class HttpServer:
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
         self.loop = asyncio.get_running_loop()
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}
+        """Those that are open, the oldest first."""
         self.answered = 0
         """How many replies have been written."""
         self.alone = True
@@ -49,35 +54,43 @@ class HttpServer:
         self._empty = asyncio.Event()
         self._empty.set()
         self._most = most_connections()
-        self._listening: asyncio.Server | None = None
+        self._listening: list[asyncio.Server] = []
         self._looking: asyncio.TimerHandle | None = None
 
     @property
     def listening(self) -> bool:
         """Whether new connections are accepted."""
-        return self._listening is not None
+        return bool(self._listening)
 
-    async def listen(self, host: str, port: int) -> int:
-        """Accept connections; returns the port, which is a free one for 0. Raises OSError when it is taken."""
-        self._listening = await self.loop.create_server(self._accept, host, port, reuse_address=True, backlog=128)
-        return int(self._listening.sockets[0].getsockname()[1])
+    async def listen(self, sockets: Sequence[socket.socket]) -> None:
+        """Accept connections on `sockets`, which are bound."""
+        for each in sockets:
+            self._listening.append(await self.loop.create_server(self._accept, sock=each, backlog=_BACKLOG))
 
     def stop_listening(self) -> None:
         """Accept no more connections; those that are open go on."""
-        if self._listening is None:
-            return
-        for listening in self._listening.sockets:
-            with socket.socket(fileno=os.dup(listening.fileno())) as own, contextlib.suppress(OSError):
-                own.shutdown(socket.SHUT_RDWR)  # a process that was forked off has it, too, and would go on listening
-        self._listening.close()
-        self._listening = None
+        for server in self._listening:
+            for listening in server.sockets:
+                with socket.socket(fileno=os.dup(listening.fileno())) as own, contextlib.suppress(OSError):
+                    own.shutdown(socket.SHUT_RDWR)  # a process that was forked off has it, too, and would go on
+            server.close()
+        self._listening.clear()
 
     def _accept(self) -> asyncio.Protocol:
+        if len(self.connections) >= self._most:
+            self._end_idle()
         return _Surplus() if len(self.connections) >= self._most else Connection(self)
+
+    def _end_idle(self) -> None:
+        """Make room: end the connections that have asked nothing for longest, a few at once as it takes a while."""
+        idle = [connection for connection in self.connections if connection.idle_since is not None]
+        for connection in heapq.nsmallest(max(self._most // 64, 1), idle, key=lambda one: one.idle_since or 0.0):
+            self.connections.pop(connection, None)
+            connection.abort()
 
     def opened(self, connection: Connection) -> None:
         """Know `connection`, and look after it."""
-        self.connections.add(connection)
+        self.connections[connection] = None
         self._empty.clear()
         if self._looking is None:
             self._looking = self.loop.call_later(_LOOK_SECONDS, self._look)
@@ -91,7 +104,7 @@ class HttpServer:
 
     def lost(self, connection: Connection) -> None:
         """Forget `connection`."""
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         if connection is self._last:
             self._last = None
         if not self.connections:

@@ -1,6 +1,7 @@
 """Values printed as TensorFlow Serving prints them: `JSON Value: X` in its messages and the strings of its replies.
 
-The layout is RapidJSON's PrettyWriter with arrays on one line, cut off once 256 bytes have been written.
+The layout is RapidJSON's PrettyWriter with arrays on one line, cut off once 256 bytes have been written. This project's
+own is that a string of more than 64 KiB is cut off, too, and so is a message: no request is to make the reply large.
 """
 
 from __future__ import annotations
@@ -21,7 +22,16 @@ _LIMIT = 256
 _INDENT = b"    "
 _END = object()
 _SPECIAL = re.compile(rb'["\\\x00-\x1f]')
-_SHORT_ESCAPES = {0x22: b'\\"', 0x5C: b"\\\\", 0x08: b"\\b", 0x09: b"\\t", 0x0A: b"\\n", 0x0C: b"\\f", 0x0D: b"\\r"}
+_ESCAPES = {
+    b"\\": b"\\\\",  # first: the others bring their own backslashes
+    **{bytes([code]): b"\\u%04X" % code for code in range(0x20)},
+    b'"': b'\\"', b"\b": b"\\b", b"\t": b"\\t", b"\n": b"\\n", b"\f": b"\\f", b"\r": b"\\r",
+}  # fmt: skip
+_PLAIN = bytes(code for code in range(256) if bytes([code]) not in _ESCAPES)
+_SHORT = 1 << 10
+"""Bytes up to which few characters are special."""
+LONGEST_TEXT = 64 << 10
+"""Characters of a value or a message that are written into an error."""
 
 
 def text(value: bytes) -> str:
@@ -36,12 +46,13 @@ def to_bytes(message: str) -> bytes:
 
 def quote(value: bytes) -> bytes:
     """A JSON string: quotes, backslashes and control characters escaped, every other byte as it is."""
-    return b'"' + _SPECIAL.sub(_escape, value) + b'"'
-
-
-def _escape(match: re.Match[bytes]) -> bytes:
-    code = match[0][0]
-    return _SHORT_ESCAPES.get(code) or b"\\u%04X" % code
+    if len(value) <= _SHORT:
+        return b'"' + _SPECIAL.sub(lambda match: _ESCAPES[match[0]], value) + b'"'
+    found = set(value.translate(None, _PLAIN))
+    for special, escape in _ESCAPES.items():  # a call for each of a million escapes would take a second
+        if special[0] in found:
+            value = value.replace(special, escape)
+    return b'"' + value + b'"'
 
 
 def type_word(value: JsonValue) -> str:
@@ -112,7 +123,7 @@ def _next(levels: list[_Level], out: bytearray) -> object:
 
 def _write_scalar(value: object, out: bytearray) -> bool:
     if isinstance(value, bytes):
-        out += quote(value)
+        out += quote(value[:LONGEST_TEXT])
     elif isinstance(value, float):
         if not isfinite(value):
             return False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from tfs_notebook.api.json_text import quote, to_bytes
+from tfs_notebook.api.json_text import LONGEST_TEXT, quote, to_bytes
 from tfs_notebook.errors import invalid_argument
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ _NULL = re.compile(rb"null")
 
 
 def encode_error(message: str) -> bytes:
-    """The error body; bytes that were invalid UTF-8 in the request come back as they were."""
+    """The error body; bytes that were invalid UTF-8 in the request come back as they were. A long text is cut off."""
+    if len(message) > LONGEST_TEXT:
+        message = message[:LONGEST_TEXT] + "..."
     return b'{\n    "error": ' + quote(to_bytes(message)) + b"\n}"
 
 

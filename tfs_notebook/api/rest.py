@@ -9,12 +9,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tfs_notebook.api import json_codec
-from tfs_notebook.api.auth import LOCAL_NAMES, foreign_origin, names_this_server, token_matches, unknown_host
+from tfs_notebook.api.addresses import bound_sockets, own_name
+from tfs_notebook.api.auth import (
+    LOCAL_NAMES,
+    foreign_origin,
+    host_name,
+    names_this_server,
+    token_matches,
+    unknown_host,
+)
+from tfs_notebook.api.body_budget import BodyBudget
 from tfs_notebook.api.http_messages import Reply, Request
 from tfs_notebook.api.http_server import HttpServer
 from tfs_notebook.api.probes import probe
 from tfs_notebook.api.rest_api import RestApi
-from tfs_notebook.api.rest_body import Refused, too_large
+from tfs_notebook.api.rest_body import Refused, too_large, too_many
 from tfs_notebook.api.rest_gzip import accepts_gzip, compressed
 from tfs_notebook.api.routes import route
 from tfs_notebook.api.turns import Turns
@@ -34,7 +43,9 @@ _HTTP_STATUS = {
     Code.UNAVAILABLE: 503, Code.UNAUTHENTICATED: 401,
 }  # fmt: skip
 _LONGEST_HOST = 256
-_OUTSIDE = frozenset({"OPTIONS", "TRACE", "CONNECT"})
+_UNKNOWN = frozenset({"TRACE", "CONNECT"})
+"""What the HTTP library below TensorFlow Serving's API does not know."""
+_OUTSIDE = frozenset({"OPTIONS", *_UNKNOWN})
 """What never reaches the API or the metrics; a preflight is let in without a token."""
 _TEXT = b"text/plain"
 _CORS = (
@@ -58,6 +69,7 @@ class RestOptions:
     threads: int = 8
     timeout: float | None = 30.0
     max_body_bytes: int = 256 << 20
+    body_budget: int = 1 << 30
     cors: bool = False
     metrics_path: str = ""
     gzip_from_bytes: int = 64 << 10
@@ -69,7 +81,10 @@ class RestServer:
     def __init__(self, inference: Inference, metrics: Metrics, options: RestOptions) -> None:
         self.options = options
         self.port = 0
+        self.name = ""
+        """By which name programs on this machine reach it."""
         self.closing = False
+        self.bodies = BodyBudget(options.body_budget)
         self._inference = inference
         self._metrics = metrics
         self._turns = Turns(options.threads)
@@ -78,9 +93,11 @@ class RestServer:
 
     # Life
 
-    def resize(self) -> None:
-        """Have as many threads as the options say now."""
-        self._turns.pool.resize(self.options.threads)
+    def take_over(self, options: RestOptions) -> None:
+        """Go on with these options."""
+        self.options = options
+        self.bodies.most = options.body_budget
+        self._turns.pool.resize(options.threads)
 
     def listens_as(self, wanted: RestOptions) -> bool:
         """Whether this listens where `wanted` asks to, so that only `options` need to be replaced."""
@@ -88,7 +105,12 @@ class RestServer:
 
     async def listen(self) -> None:
         """Accept connections (again). Raises OSError when the port is taken."""
-        self.port = await self._http.listen(self.options.host, self.port or self.options.port)
+        loop = asyncio.get_running_loop()
+        # A name may have to be looked up
+        sockets = await loop.run_in_executor(None, bound_sockets, self.options.host, self.port or self.options.port)
+        self.port = int(sockets[0].getsockname()[1])
+        self.name = await loop.run_in_executor(None, own_name, [str(each.getsockname()[0]) for each in sockets])
+        await self._http.listen(sockets)
 
     @property
     def alone(self) -> bool:
@@ -127,6 +149,7 @@ class RestServer:
             return self._finished(request, self._probe(request, told=False) or refused.reply)
         if request.announced > self.longest_body:
             return self._counted_refusal(request, too_large(self.longest_body, request.announced))
+        request.keeps_body = request.method == "POST" and not self._is_outside(request)
         return None
 
     def answer(self, request: Request) -> Reply | Awaitable[bytes | Reply]:
@@ -155,6 +178,10 @@ class RestServer:
     def refuse_size(self, request: Request) -> Reply:
         """The reply to a request whose body became too long."""
         return self._counted_refusal(request, too_large(self.longest_body))
+
+    def refuse_sum(self, request: Request) -> Reply:
+        """The reply to a request whose body does not fit beside those of others."""
+        return self._counted_refusal(request, too_many(self.bodies.most))
 
     # How it is answered
 
@@ -211,11 +238,11 @@ class RestServer:
                 header = "localhost"
             if len(header) > _LONGEST_HOST or not names_this_server(header, options.hosts):
                 raise Refused(403, unknown_host(header))
-            origin = request.header(b"origin")
-            if origin is not None and not (options.token or options.cors or request.method == "OPTIONS"):
-                _refuse_foreign_page(origin, request.header(b"sec-fetch-site"), options.hosts)
         # A browser's preflight carries no token, and learns nothing
-        if not options.token or request.method == "OPTIONS":
+        preflight = request.method == "OPTIONS" and not self._is_for_metrics(request)
+        if not (options.token or options.cors or preflight):
+            _refuse_foreign_page(request, options.hosts)
+        if not options.token or preflight:
             return
         if not token_matches(request.header(b"authorization") or "", options.token):
             raise Refused(401, "Missing or wrong token in the header 'authorization'")
@@ -223,17 +250,17 @@ class RestServer:
     # Outside the API
 
     def _is_outside(self, request: Request) -> bool:
-        path, metrics_path = request.path, self.options.metrics_path
-        return (
-            request.method in _OUTSIDE
-            or path[:4].lower() != "/v1/"
-            or (metrics_path != "" and _names(path, metrics_path))
-        )
+        return request.method in _OUTSIDE or request.path[:4].lower() != "/v1/" or self._is_for_metrics(request)
+
+    def _is_for_metrics(self, request: Request) -> bool:
+        """Whether a request is for the metrics, with a query or without; there it does not matter by which method."""
+        metrics_path = self.options.metrics_path
+        return metrics_path != "" and request.method not in _UNKNOWN and _names(request.path, metrics_path)
 
     def _outside(self, request: Request) -> Reply | Awaitable[Reply]:
         """A probe's reply, the metrics, or what the HTTP library below TensorFlow Serving's API answers."""
         path, metrics_path = request.path, self.options.metrics_path
-        if request.method in _OUTSIDE or not (metrics_path and _names(path, metrics_path)):
+        if not self._is_for_metrics(request):
             return self._probe(request, told=True) or _outside(request)
         if path == metrics_path:
             return self._metrics_page()
@@ -242,28 +269,35 @@ class RestServer:
 
     async def _metrics_page(self) -> Reply:
         loop = asyncio.get_running_loop()
-        page = await loop.run_in_executor(None, self._metrics.text)  # the pool may be busy with requests
+        try:
+            page = await loop.run_in_executor(None, self._metrics.text)  # the pool may be busy with requests
+        except RuntimeError:  # no thread can be started
+            page = self._metrics.text()
         return Reply(200, page.encode(), _TEXT)
 
 
 def _names(path: str, metrics_path: str) -> bool:
-    """Whether a request for `path` is for the metrics, with a query or without."""
     return path.partition("?")[0] == metrics_path
 
 
-def _refuse_foreign_page(origin: str, site: str | None, hosts: frozenset[str]) -> None:
+def _refuse_foreign_page(request: Request, hosts: frozenset[str] | None) -> None:
     """A page that the user has open elsewhere can send requests here, though it cannot read the answers."""
-    if foreign_origin(origin, site, hosts):
+    origin, site = request.header(b"origin"), request.header(b"sec-fetch-site")
+    if origin is None and site is None:
+        return
+    # Where any name may be meant, a page of this server's own is one of the host that was asked
+    own = hosts if hosts is not None else frozenset({host_name(request.header(b"host") or "")})
+    if foreign_origin(origin, site, own):
         raise Refused(
             403,
-            f"A page of {origin} may not ask this server: --token, or --rest_api_enable_cors_support, lets pages of "
-            "other sites ask",
+            f"A page of {origin or 'another site'} may not ask this server: --token, or "
+            "--rest_api_enable_cors_support, lets pages of other sites ask",
         )
 
 
 def _outside(request: Request) -> Reply:
     """What does not reach TensorFlow Serving's API but is answered by the HTTP library below it."""
-    if request.method in {"TRACE", "CONNECT"}:
+    if request.method in _UNKNOWN:
         return _page(501, "Not Implemented")
     if request.path[:4].lower() != "/v1/":
         return _page(404, "Not Found")

@@ -1,13 +1,12 @@
 """TensorFlow Serving's REST API: what is answered to requests under /v1/, whatever HTTP server they came by.
 
-Small bodies are read on the loop, and `turns` says where their calls run; what takes longer is read on the pool.
+Small bodies are read on the loop, and `turns` says where their calls run; what takes longer is read on the pool, and
+large bodies one at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +14,7 @@ from tfs_notebook.api import json_codec, status_messages
 from tfs_notebook.api.batched_reply import BatchedReply
 from tfs_notebook.api.json_examples import ExamplesBody, encode_result, evaluate
 from tfs_notebook.api.request_records import log_arrays, log_examples
-from tfs_notebook.api.rest_body import inflated, is_compressed
+from tfs_notebook.api.rest_body import inflated, inflated_at_once, is_compressed
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import invalid_argument
 
@@ -35,6 +34,10 @@ T = TypeVar("T")
 
 _LARGE_BODY = 64 << 10
 """Bytes from which even numbers take so long to read that other requests should not wait for it."""
+_HUGE_BODY = 1 << 20
+"""Bytes from which what is made of a body may fill the memory: such bodies are read one at a time."""
+_SMALL_COMPRESSED = 16 << 10
+"""Bytes up to which it does not take long to see whether a body inflates to more than a little."""
 _LEAST_MEMORY = 256 << 20
 """Bytes that the values of a body may take however low its own limit is."""
 
@@ -46,7 +49,6 @@ class RestApi:
         self._inference = inference
         self._turns = turns
         self._server = server
-        self._one_at_a_time = threading.Lock()
 
     def answer(self, request: Request, asked: Route) -> bytes | Awaitable[bytes]:
         """The reply, or what is to be awaited for it."""
@@ -56,22 +58,45 @@ class RestApi:
             with self._inference.open(asked.spec) as call:
                 return status_messages.metadata_json(call.model, call.version, call.signature_def)
         if is_compressed(request):
-            return self._answer_inflated(request.body, asked)
-        return self._answer(request.body, asked)
-
-    async def _answer_inflated(self, body: bytes, asked: Route) -> bytes:
-        plain = await self._in_pool(inflated, body, self._server.options.max_body_bytes)
-        reply = self._answer(plain, asked)
-        return reply if isinstance(reply, bytes) else await reply
+            return self._answer_compressed(request, asked)
+        if request.size > _HUGE_BODY:
+            return self._turns.read_and_run(lambda: self._read(asked, request.take_body()))
+        return self._answer(request.take_body(), asked)
 
     def _answer(self, body: bytes, asked: Route) -> bytes | Awaitable[bytes]:
-        return self._predict(asked, body) if asked.action == "predict" else self._in_pool(self._evaluate, asked, body)
+        return self._predict(asked, body) if asked.action == "predict" else self._in_pool(self._whole, asked, body)
 
-    def _evaluate(self, asked: Route, body: bytes) -> bytes:
-        """The reply to classify or regress, whose body is read before its model is looked for."""
-        with self._one_at_a_time if len(body) > _LARGE_BODY else nullcontext():
-            json_codec.check_cost(body, self._most_bytes)
-            parsed = ExamplesBody(body)
+    def _answer_compressed(self, request: Request, asked: Route) -> bytes | Awaitable[bytes]:
+        """What inflates to more than a little is read in the same step, so that nothing inflated waits in memory."""
+        request.compressed = True
+        body = request.take_body()
+        plain = inflated_at_once(body, _LARGE_BODY) if len(body) <= _SMALL_COMPRESSED else None
+        if plain is not None:
+            return self._answer(plain, asked)
+        request.add_body(body)
+        del body
+        most, budget = self._server.options.max_body_bytes, self._server.bodies
+        return self._turns.read_and_run(lambda: self._read(asked, inflated(request, most, budget)))
+
+    def _whole(self, asked: Route, body: bytes) -> bytes:
+        work, end = self._read(asked, body)
+        try:
+            return work()
+        finally:
+            end()
+
+    def _read(self, asked: Route, body: bytes) -> tuple[Callable[[], bytes], Callable[[], None]]:
+        """What is to be done for a body, and what is to be called when it is over.
+
+        For classify and regress it is read before the model is looked for.
+        """
+        if asked.action == "predict":
+            work, call, _ = self._prepare(asked, json_codec.parse_predict(body, most_bytes=self._most_bytes))
+            return work, call.close
+        json_codec.check_cost(body, self._most_bytes)
+        return partial(self._evaluate, asked, ExamplesBody(body)), _nothing
+
+    def _evaluate(self, asked: Route, parsed: ExamplesBody) -> bytes:
         with self._inference.open(asked.spec) as call:
             result = evaluate(call, asked.action, parsed, self._server.options.timeout)
             if self._inference.logs:
@@ -81,7 +106,7 @@ class RestApi:
     def _predict(self, asked: Route, body: bytes) -> bytes | Awaitable[bytes]:
         parsed = json_codec.parse_quickly(body) if len(body) <= _LARGE_BODY else None
         if parsed is None:
-            return self._in_pool(self._predict_large, asked, body)
+            return self._in_pool(self._whole, asked, body)
         work, call, seconds = self._prepare(asked, parsed)
         if seconds is None and call.is_batched:
             return self._run_batched(*work.args, **work.keywords)
@@ -107,14 +132,6 @@ class RestApi:
     @property
     def _most_bytes(self) -> int:
         return max(_LEAST_MEMORY, 4 * self._server.options.max_body_bytes)
-
-    def _predict_large(self, asked: Route, body: bytes) -> bytes:
-        with self._one_at_a_time:  # what is made of a large body can be many times its size
-            parsed = json_codec.parse_predict(body, most_bytes=self._most_bytes)
-            work, call, _ = self._prepare(asked, parsed)
-            del parsed
-        with call:
-            return work()
 
     def _run(
         self, asked: Route, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool
@@ -154,6 +171,10 @@ class RestApi:
 
     async def _in_pool(self, function: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._turns.pool, function, *args)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _signature(call: Call, parsed: json_codec.PredictBody) -> Signature:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
 from tfs_notebook.api.http_messages import Reply, Request
 from tfs_notebook.api.json_codec import encode_error
 from tfs_notebook.errors import Code
 
-_CODES = {408: Code.DEADLINE_EXCEEDED, 413: Code.RESOURCE_EXHAUSTED}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tfs_notebook.api.body_budget import BodyBudget
+
+_PIECE, _INFLATED_PIECE = 64 << 10, 1 << 20
+"""Bytes that are inflated at a time, and of what comes of them."""
+_CODES = {408: Code.DEADLINE_EXCEEDED, 413: Code.RESOURCE_EXHAUSTED, 503: Code.UNAVAILABLE}
 
 
 class Refused(Exception):  # noqa: N818 - not an error of ours
@@ -27,22 +35,57 @@ def too_large(limit: int, size: int = 0) -> Refused:
     return Refused(413, message, last=True)
 
 
+def too_many(budget: int) -> Refused:
+    """The refusal of a body that does not fit beside those of other requests."""
+    message = (
+        f"The bodies of all requests would take more than {budget >> 20} MiB: try again when others are answered; "
+        "--rest_api_body_budget_mb sets the limit"
+    )
+    return Refused(503, message, last=True)
+
+
 def is_compressed(request: Request) -> bool:
     """Whether the body is gzip, by TensorFlow Serving's rule."""
     encoding = request.header(b"content-encoding")
     return encoding is not None and "gzip" in encoding.lower()
 
 
-def inflated(body: bytes, limit: int) -> bytes:
-    """`body` without its gzip. What cannot be inflated is empty, as in TensorFlow Serving.
-
-    Raises Refused when it is larger than `limit` bytes.
-    """
+def inflated_at_once(body: bytes, most: int) -> bytes | None:
+    """`body` without its gzip, None when that has more than `most` bytes. What cannot be inflated is empty."""
     inflater = zlib.decompressobj(wbits=31)
     try:
-        plain = inflater.decompress(body, limit + 1)
+        plain = inflater.decompress(body, most + 1)
     except zlib.error:
         return b""
-    if len(plain) > limit:
-        raise too_large(limit)
+    if len(plain) > most:
+        return None
     return plain if inflater.eof else b""
+
+
+def inflated(request: Request, most: int, budget: BodyBudget) -> bytes:
+    """The body of `request` without its gzip. What cannot be inflated is empty, as in TensorFlow Serving.
+
+    Raises Refused when it is larger than `most` bytes, or than what is left of the `budget`.
+    """
+    inflater, pieces, size = zlib.decompressobj(wbits=31), list[bytes](), 0
+    try:
+        for piece in _inflate(inflater, request.take_body()):
+            size += len(piece)
+            if size > most:
+                raise too_large(most)
+            if not budget.inflate(request, len(piece)):
+                raise too_many(budget.most)
+            pieces.append(piece)
+    except zlib.error:
+        return b""
+    return b"".join(pieces) if inflater.eof else b""
+
+
+def _inflate(inflater: zlib._Decompress, body: bytes) -> Iterator[bytes]:
+    for start in range(0, len(body), _PIECE):
+        left = body[start : start + _PIECE]
+        while left and not inflater.eof:
+            yield inflater.decompress(left, _INFLATED_PIECE)
+            left = inflater.unconsumed_tail
+    while not inflater.eof and (piece := inflater.decompress(b"", _INFLATED_PIECE)):
+        yield piece

@@ -12,6 +12,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from tfs_notebook.api.pool import NoThreadError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -33,7 +35,10 @@ class ShortCalls:
         self._is_open = True
 
     def submit(self, job: Callable[[], object], seconds: float) -> None:
-        """Run `job`, which takes about so many `seconds`, soon. Raises RuntimeError when this is closed."""
+        """Run `job`, which takes about so many `seconds`, soon.
+
+        Raises RuntimeError when this is closed, and NoThreadError when there is no thread; `job` is not run then.
+        """
         if not self._is_open:
             raise RuntimeError("no more calls are run")
         self._waiting.append(job)
@@ -41,8 +46,18 @@ class ShortCalls:
         most = PROCESSORS if seconds >= LONG_SECONDS else PROCESSORS - 1
         enough = awake and (awake >= most or len(self._waiting) * seconds <= awake * WAKING_SECONDS)
         if not enough and not self._wake() and self._threads < PROCESSORS:
-            self._threads += 1
+            self._start(job)
+
+    def _start(self, job: Callable[[], object]) -> None:
+        """Have one more thread; without any, `job` is taken back."""
+        self._threads += 1
+        try:
             threading.Thread(target=self._work, name=f"{self._name}_{self._threads - 1}", daemon=True).start()
+        except RuntimeError:  # the system starts no more
+            self._threads -= 1
+            if not self._threads:
+                self._waiting.remove(job)
+                raise NoThreadError from None
 
     def _wake(self) -> bool:
         """Wake a thread, if one sleeps."""

@@ -5,6 +5,9 @@
   code and tables are still in the processor's caches then, and a small call takes a fifth of its time.
 * Longer calls whose time is known have threads of their own, which take as many as come one after the other.
 * Every other call runs on a larger pool. So no model ever blocks the loop, nor one of unknown time the others.
+* Large bodies are read one at a time, on a thread of their own: what is made of one can be many times its size.
+* Where the system starts no more threads, a call goes to those that are there, runs at once if it is short, or is
+  refused.
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tfs_notebook.api.pool import Pool
+from tfs_notebook.api.pool import NoThreadError, Pool
 from tfs_notebook.api.short_calls import ShortCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -34,8 +38,9 @@ class Turns:
     def __init__(self, threads: int) -> None:
         """`threads` is the size of the larger pool."""
         self.pool = Pool(max(threads, 1), thread_name_prefix="tfs-rest")
+        self._large = Pool(1, thread_name_prefix="tfs-rest-large")
         self._short = ShortCalls("tfs-rest-short")
-        self._over: deque[Callable[[], None]] = deque()
+        self._over: deque[Callable[[], object]] = deque()
         self._is_told = False
         """Whether the loop knows that something is done."""
         self._together: list[tuple[asyncio.Future[Any], Callable[[], Any], Callable[[], None]]] = []
@@ -63,6 +68,11 @@ class Turns:
             if seconds >= TOGETHER_SECONDS:
                 self._short.submit(partial(self._run_elsewhere, loop, outcome, work, end), seconds)
                 return outcome
+        except NoThreadError as error:
+            if seconds is None or seconds >= ALONE_SECONDS:
+                end()
+                outcome.set_exception(error)
+                return outcome
         except RuntimeError:  # closed: the connection was accepted meanwhile
             _settle(outcome, work, end)
             return outcome
@@ -70,6 +80,51 @@ class Turns:
             loop.call_soon(self._run_together)
         self._together.append((outcome, work, end))
         return outcome
+
+    def read_and_run(self, read: Callable[[], tuple[Callable[[], T], Callable[[], None]]]) -> asyncio.Future[T]:
+        """What the work returns or raises that `read` makes of a large body, with what is to be called at its end."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[T] = loop.create_future()
+        try:
+            job = self._large.submit(self._read, loop, outcome, read)
+        except RuntimeError as error:  # closed, or without a thread
+            outcome.set_exception(error if isinstance(error, NoThreadError) else asyncio.CancelledError())
+        else:
+            job.add_done_callback(partial(self._dropped, loop, outcome, None))
+        return outcome
+
+    def _read(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        outcome: asyncio.Future[T],
+        read: Callable[[], tuple[Callable[[], T], Callable[[], None]]],
+    ) -> None:
+        if outcome.cancelled():
+            return
+        try:
+            work, end = read()
+        except Exception as error:
+            self.tell(loop, partial(_deliver, outcome, None, error))
+            return
+        try:
+            job = self.pool.submit(self._run_elsewhere, loop, outcome, work, end)
+        except RuntimeError:  # closed, or without a thread
+            self._run_elsewhere(loop, outcome, work, end)
+        else:
+            job.add_done_callback(partial(self._dropped, loop, outcome, end))
+
+    def _dropped(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        outcome: asyncio.Future[Any],
+        end: Callable[[], None] | None,
+        job: Future[None],
+    ) -> None:
+        """A `job` is over; when it was never begun, what it held is let go of."""
+        if job.cancelled():
+            if end is not None:
+                end()
+            self.tell(loop, outcome.cancel)
 
     def _run_elsewhere(
         self,
@@ -89,7 +144,7 @@ class Turns:
             end()
         self.tell(loop, partial(_deliver, outcome, value, error))
 
-    def tell(self, loop: asyncio.AbstractEventLoop, listener: Callable[[], None]) -> None:
+    def tell(self, loop: asyncio.AbstractEventLoop, listener: Callable[[], object]) -> None:
         """Have `loop` call `listener`, which raises nothing, in one go with whatever else is over by then.
 
         Any thread may call this.
@@ -116,6 +171,7 @@ class Turns:
     def close(self) -> None:
         """Begin nothing more of unknown time; does not wait for what runs."""
         self.pool.shutdown(wait=False, cancel_futures=True)
+        self._large.shutdown(wait=False, cancel_futures=True)
         self._short.close()
 
 

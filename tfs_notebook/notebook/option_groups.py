@@ -23,7 +23,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "REST": (
         "rest_api_port", "rest_api_num_threads", "rest_api_timeout_in_ms", "rest_api_enable_cors_support",
-        "rest_api_max_body_mb", "rest_api_gzip_from_kb",
+        "rest_api_max_body_mb", "rest_api_body_budget_mb", "rest_api_gzip_from_kb",
     ),
     "gRPC": (
         "port", "grpc_socket_path", "grpc_max_threads", "grpc_channel_arguments", "ssl_config_file",
