@@ -6,6 +6,7 @@ Everything is called on the serving loop.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tfs_notebook.oss.address import is_oss
@@ -44,7 +45,8 @@ class Following:
         if self._config_is_in_oss:
             period = 0 if self._sources.paused else period if period > 0 else options.oss_poll_wait_seconds
         if file is not None and (period > 0 or self._config_is_in_oss):
-            watching = file.watch(period, self._core.apply, self._core.events)
+            core, apply = self._core, partial(self._core.apply, timeout=None)
+            watching = file.watch(period, apply, core.events, lambda refusal: core.config_problem is refusal)
             self._watcher = asyncio.get_running_loop().create_task(watching)
 
     async def look_now(self) -> None:

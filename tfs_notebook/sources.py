@@ -16,7 +16,7 @@ from tfs_notebook.oss.address import OssAddress, is_oss
 from tfs_notebook.oss.endpoint import Endpoint, StoreOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
 
     from tfs_notebook.engine.config import ModelConfig
     from tfs_notebook.engine.supply import SourceStatus
@@ -75,9 +75,9 @@ class Sources:
         """Where the copy of `base_path` is; a path that is not in OSS is its own directory."""
         return self._mirror.directory(base_path) if self._mirror is not None and is_oss(base_path) else base_path
 
-    def want(self, models: Mapping[str, ModelConfig]) -> None:
+    def want(self, models: Iterable[ModelConfig]) -> None:
         """Bring those of `models` that are in OSS."""
-        in_oss = {name: model for name, model in models.items() if is_oss(model.base_path)}
+        in_oss = [model for model in models if is_oss(model.base_path)]
         if in_oss and self._mirror is None:
             self._begin()
         if self._mirror is not None:

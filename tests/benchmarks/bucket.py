@@ -130,7 +130,7 @@ def _synchronise(root: Path, size: int, look: Callable[[], None] = lambda: None)
         mirror = Mirror(options, lambda name: open_store(name, StoreOptions()), lambda _: None)
         arrived = Path(mirror.directory(model.base_path)) / "1"
         started = time.perf_counter()
-        mirror.want({"large": model})
+        mirror.want([model])
         try:
             while not arrived.exists():
                 look()

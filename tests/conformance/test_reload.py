@@ -362,3 +362,18 @@ def test_labels_move_in_the_documented_order(models: Models, tmp_path: Path) -> 
         until(lambda: asked(server, "m/versions/1") == 404)
         shutil.rmtree(tmp_path / "1")
         assert asked(server, "m/labels/stable") == 2
+
+
+def test_a_file_that_was_refused_for_a_label_is_applied_when_its_version_has_come(
+    models: Models, tmp_path: Path
+) -> None:
+    path, file = models.copy("half_plus_two", tmp_path / "m", 1).parent, tmp_path / "models.config"
+    file.write_text(config_text({"m": path}, {"m": label("stable", 1)}))
+    options = {"model_config_file": str(file), "model_config_file_poll_wait_seconds": 1}
+    with tfs_notebook.serve(**options, **ANY) as server:
+        file.write_text(config_text({"m": path}, {"m": ALL + label("stable", 1) + label("canary", 2)}))
+        until(lambda: server.problems)
+        assert [asked(server, f"m/labels/{name}") for name in ("stable", "canary")] == [2.5, 400]
+        models.copy("half_plus_two", path, 2)
+        until(lambda: asked(server, "m/labels/canary") == 2.5)
+        assert server.problems == []

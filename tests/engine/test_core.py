@@ -863,17 +863,92 @@ async def test_a_label_of_a_version_that_is_not_there_is_refused_alone_and_comes
         assert core.model_status("m").problems == []
 
 
-async def test_refused_labels_leave_the_old_ones_and_other_models_labels_are_their_own(
-    versions: Versions, base: Path, events: EventStream
+async def test_a_configuration_that_is_refused_because_of_a_label_changes_nothing(
+    versions: Versions, base: Path, events: EventStream, recorder: Recorder
 ) -> None:
     for number in (1, 2):
         versions.put(base, number)
     async with serving(events) as core:
-        await core.apply(config(entry(base, ALL, {"x": 1}), entry(base, ALL, {"x": 1}, name="n")))
-        again = config(entry(base, ALL, {"x": 7}), entry(base, ALL, {"x": 2}, name="n"))
-        error = await refusal(core.apply(again))
-        assert error.message == UNAVAILABLE.format(7)
-        assert (offset(core, label="x"), offset(core, "n", label="x")) == (1, 2)
+        policy = "specific { versions: 1 }"
+        await core.apply(config(entry(base, policy, {"x": 1}), entry(base, policy, {"y": 1}, name="n")))
+        serving_before, labels = dict(core.manager.registry.serving), core.manager.registry.labels
+        configs, begun = core.configs, len(recorder.events)
+        refused = config(entry(base, ALL, {"x": 2, "z": 7}), entry(base, name="new"))
+        for _ in range(2):
+            assert (await refusal(core.apply(refused))).message == UNAVAILABLE.format(7)
+        await core.poll()
+        assert (core.configs, core.manager.registry.labels) == (configs, labels)
+        assert dict(core.manager.registry.serving) == serving_before
+        assert [event.kind for event in recorder.events[begun:]] == [Kind.CONFIG] * 2, "nothing was loaded or unloaded"
+        assert core.config_problem is not None
+        await core.apply(config(entry(base, ALL, {"x": 2}), entry(base, name="new")))
+        assert (offset(core, label="x"), offset(core, "new"), core.config_problem) == (2, 2, None)
+
+
+async def test_what_was_loaded_for_labels_that_are_refused_goes_and_all_else_stays(
+    versions: Versions, base: Path, events: EventStream, recorder: Recorder
+) -> None:
+    for number in (1, 2, 3):
+        versions.put(base, number)
+    saved_models.truncated_pb(base / "3")
+    async with serving(events) as core:
+        only = "specific { versions: 1 }"
+        await core.apply(config(entry(base, only, {"x": 1}), entry(base, only, name="n")))
+        again = config(entry(base, "specific { versions: 2 versions: 3 }", {"x": 2, "z": 3}))
+        assert (await refusal(core.apply(again))).message == UNAVAILABLE.format(3)
+        await until(lambda: states(core) == {3: "END", 2: "END", 1: "AVAILABLE"})
+        assert core.manager.registry.labels == {"m": {"x": 1}}
+        assert recorder.states("m", 1) == recorder.states("n", 1) == ["START", "LOADING", "AVAILABLE"]
+
+
+async def test_until_the_versions_of_labels_serve_the_configuration_before_is_in_force(
+    versions: Versions, base: Path, events: EventStream
+) -> None:
+    finish = threading.Event()
+
+    def load(path: Path) -> Servable:
+        assert path.name != "2" or finish.wait(20)
+        return load_saved_model(path)
+
+    versions.put(base, 1)
+    versions.put(base, 2)
+    only = "specific {{ versions: {} }}"
+    async with serving(events, load=load) as core:
+        await core.apply(config(entry(base, only.format(1), {"x": 1}), entry(base, only.format(1), name="n")))
+        error = await refusal(core.apply(config(entry(base, only.format(2), {"x": 2})), timeout=0.1))
+        assert error.code is Code.DEADLINE_EXCEEDED
+        assert (offset(core, label="x"), offset(core, "n"), list(core.configs)) == (1, 1, ["m", "n"])
+        finish.set()
+        await until(lambda: offset(core, label="x") == 2)
+        await until(lambda: (states(core), states(core, "n")) == ({2: "AVAILABLE", 1: "END"}, {1: "END"}))
+        assert core.config_problem is None
+
+
+@pytest.mark.parametrize("later", ["of-labels-that-wait-too", "that-comes-into-force-at-once"])
+async def test_a_configuration_that_waits_for_its_labels_is_given_up_for_a_later_one(
+    versions: Versions, base: Path, events: EventStream, later: str
+) -> None:
+    finish = threading.Event()
+
+    def load(path: Path) -> Servable:
+        assert path.name == "1" or finish.wait(20)
+        return load_saved_model(path)
+
+    for number in (1, 2, 3):
+        versions.put(base, number)
+    async with serving(events, load=load) as core:
+        await core.apply(config(entry(base, "specific { versions: 1 }", {"x": 1})))
+        waiting = asyncio.ensure_future(core.apply(config(entry(base, ALL, {"x": 2}), entry(base, name="n"))))
+        await until(lambda: states(core) == {2: "LOADING", 1: "AVAILABLE"})
+        waits_too = later.startswith("of")
+        fields = {"x": 3} if waits_too else {"x": 1}
+        last = config(entry(base, "specific { versions: 1 versions: 3 }", fields))
+        applying = asyncio.ensure_future(core.apply(last))
+        assert (await refusal(waiting)).code is Code.ABORTED
+        finish.set()
+        await applying
+        assert (offset(core, label="x"), offset(core, "n")) == (3 if waits_too else 1, None)
+        await until(lambda: states(core) == {3: "AVAILABLE", 2: "END", 1: "AVAILABLE"})
 
 
 async def test_labels_missing_from_a_new_configuration_vanish(

@@ -20,7 +20,7 @@ from tfs_notebook.engine.supply import Outlook, SourceStatus
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
@@ -37,7 +37,7 @@ class Depot:
     def __init__(self, root: Path, source: Path) -> None:
         self.root = root
         self.source = source
-        self.wanted: Mapping[str, ModelConfig] = {}
+        self.wanted: list[ModelConfig] = []
         self.outlooks: dict[str, Outlook] = {}
         self.core: ServerCore
 
@@ -48,8 +48,8 @@ class Depot:
     def directory(self, base_path: str) -> str:
         return base_path.replace(DEPOT, str(self.root)).rstrip("/") if base_path.startswith(DEPOT) else base_path
 
-    def want(self, models: Mapping[str, ModelConfig]) -> None:
-        self.wanted = models
+    def want(self, models: Iterable[ModelConfig]) -> None:
+        self.wanted = list(models)
 
     def outlook(self, base_path: str) -> Outlook:
         return self.outlooks.get(self.directory(base_path), Outlook())
@@ -114,9 +114,9 @@ async def test_it_is_told_what_is_wanted_by_the_address_that_a_mount_stands_for(
         depot.outlooks[str(depot.root / "m")] = Outlook()
         with contextlib.suppress(ServingError):
             await core.apply(config, patient=False)
-        assert depot.wanted == {"m": replace(core.configs["m"], base_path=f"{DEPOT}/m/")}
+        assert depot.wanted == [replace(core.configs["m"], base_path=f"{DEPOT}/m/")]
         await core.apply(parse_config("model_config_list {}"))
-        assert depot.wanted == {}
+        assert depot.wanted == []
 
 
 async def test_a_configuration_with_what_cannot_be_a_base_path_changes_nothing(

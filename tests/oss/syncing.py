@@ -120,7 +120,7 @@ def watched(
         mirror.in_use = in_use
     mirror.mount(ROOT, "/models")
     try:
-        mirror.want({each.name: each for each in models or (model(),)})
+        mirror.want(models or (model(),))
         yield Watched(mirror, changes)
     finally:
         mirror.close()

@@ -271,11 +271,11 @@ def test_a_second_kernel_follows_gets_what_it_wants_and_takes_over(
             assert second.status.state == "following"
             assert str(second.directory("modelB")) in second.changes
             oss.fail("stall", method="LIST")
-            second.mirror.want({"modelA": model("modelA", Specific((7,)))})
+            second.mirror.want([model("modelA", Specific((7,)))])
             assert second.outlook("modelA").coming  # until the first kernel has taken note of it
             oss.heal()
             until(lambda: 7 in second.outlook("modelA").waiting and not second.outlook("modelA").coming)
-            second.mirror.want({"modelB": model("modelB")})
+            second.mirror.want([model("modelB")])
             first.mirror.close()
             until(lambda: second.status.state != "following")
             upload(oss, models, "modelB/2")

@@ -64,7 +64,7 @@ def test_an_address_outside_of_the_mount_is_a_root_of_its_own(idle: Mirror) -> N
 def test_an_address_that_cannot_be_a_base_path_is_told_and_kept_out(idle: Mirror, path: str, oss: OssServer) -> None:
     assert idle.directory(path) == path
     assert idle.outlook(path).problem is not None
-    idle.want({"modelA": model(base_path=path)})
+    idle.want([model(base_path=path)])
     assert idle.status() == ()
     idle.close()
 
@@ -123,13 +123,13 @@ def test_a_root_begins_with_the_first_model_that_wants_it_and_ends_with_the_last
     elsewhere = model("modelB", base_path="oss://examplebucket/elsewhere/modelB/")
     with watched(tmp_path, model()) as seen:
         until(lambda: seen.versions() == ["1"])
-        seen.mirror.want({"modelA": model(), "modelB": elsewhere})
+        seen.mirror.want([model(), elsewhere])
         until((tmp_path / seen.mirror.directory(elsewhere.base_path) / "1").is_dir)
         assert [status.address for status in seen.mirror.status()] == [elsewhere.base_path, str(ROOT)]
-        seen.mirror.want({"modelB": elsewhere})
+        seen.mirror.want([elsewhere])
         until(lambda: [status.address for status in seen.mirror.status()] == [elsewhere.base_path])
         assert seen.versions() == ["1"]
-        seen.mirror.want({})
+        seen.mirror.want([])
         assert seen.mirror.status() == ()
         until(lambda: not [thread for thread in threading.enumerate() if thread.name == "tfs-oss-sync"])
 
@@ -146,7 +146,7 @@ def test_models_with_one_base_path_each_get_what_they_want(oss: OssServer, model
         upload(oss, models, f"modelA/{number}", model="half_plus_two")
     with watched(tmp_path, model("one"), model("two")) as seen:
         same = f"{ROOT}modelA"
-        seen.mirror.want({"one": model("one", Specific((1,)), same), "two": model("two", Specific((2,)), same)})
+        seen.mirror.want([model("one", Specific((1,)), same), model("two", Specific((2,)), same)])
         until(lambda: seen.versions() == ["1", "2"])
 
 
@@ -218,7 +218,7 @@ def test_a_callback_that_fails_stops_nothing(oss: OssServer, models: Models, tmp
         raise ValueError(directory)
 
     made = Mirror(MirrorOptions(poll_seconds=0.05, cache_dir=str(tmp_path)), open_impatiently, changed)
-    made.want({"modelA": model(base_path=f"{ROOT}modelA")})
+    made.want([model(base_path=f"{ROOT}modelA")])
     try:
         until((tmp_path / made.directory(f"{ROOT}modelA") / "1").is_dir)
         until(lambda: made.status()[0].state == "in step")
@@ -280,7 +280,7 @@ def test_while_paused_nothing_is_asked_or_brought(oss: OssServer, models: Models
         assert seen.status.next_look is None
         oss.heal()
         before = len(oss.requests)
-        seen.mirror.want({"modelA": model(policy=AllVersions())})
+        seen.mirror.want([model(policy=AllVersions())])
         upload(oss, models, "modelA/2")
         seen.mirror.resume()
         until(lambda: seen.versions() == ["1", "2"])
@@ -309,7 +309,7 @@ def test_closing_does_not_wait_for_an_answer_that_does_not_come(
         seen.mirror.close()
         assert time.monotonic() - begun < 5.0
         until(lambda: not [thread for thread in set(threading.enumerate()) - before if "tfs-" in thread.name])
-        seen.mirror.want({"modelA": model()})
+        seen.mirror.want([model()])
         assert seen.mirror.status() == ()
 
 
@@ -325,7 +325,7 @@ def test_a_store_that_is_opened_while_it_ends_is_asked_nothing_and_closed(oss: O
 
     mirror = Mirror(MirrorOptions(cache_dir=str(tmp_path)), open_slowly, lambda directory: None)
     mirror.mount(ROOT, "/models")
-    mirror.want({"modelA": model()})
+    mirror.want([model()])
     assert opening.wait(20)
     mirror.close()
     may_open.set()

@@ -156,12 +156,12 @@ def test_the_policies_decide_what_is_brought(oss: OssServer, models: Models, tmp
     with watched(tmp_path, model(policy=Latest(1))) as seen:
         until(lambda: seen.versions() == ["00000004"])
         looked(oss)
-        seen.mirror.want({"modelA": model(policy=Latest(2))})
+        seen.mirror.want([model(policy=Latest(2))])
         until(lambda: seen.versions() == ["00000004", "3"])
-        seen.mirror.want({"modelA": model(), "other": model("other", Specific((1, 9)), "/models/modelA")})
+        seen.mirror.want([model(), model("other", Specific((1, 9)), "/models/modelA")])
         until(lambda: seen.versions() == ["00000004", "1", "3"])
         assert "does not hold it" in seen.outlook().waiting[9]
-        seen.mirror.want({"modelA": model(policy=AllVersions())})
+        seen.mirror.want([model(policy=AllVersions())])
         until(lambda: seen.versions() == ["00000004", "1", "2", "3"])
 
 
@@ -299,7 +299,7 @@ def test_a_directory_in_the_way_is_left_alone(oss: OssServer, models: Models, tm
     upload(oss, models, "modelA/1")
     with watched(tmp_path, model("modelB")) as seen:
         (seen.directory() / "1").mkdir(parents=True)
-        seen.mirror.want({"modelA": model()})
+        seen.mirror.want([model()])
         until(lambda: "was not brought by this" in seen.outlook().waiting.get(1, ""))
         assert not list((seen.directory() / "1").iterdir())
         (seen.directory() / "1").rmdir()
@@ -319,7 +319,7 @@ def test_versions_that_nobody_wants_go_but_for_the_newest_and_those_in_use(
         tmp_path, model(policy=AllVersions()), keep_versions=1, in_use=lambda _, number: number in used
     ) as seen:
         until(lambda: len(seen.versions()) == 5)
-        seen.mirror.want({"modelA": model(policy=Latest(2))})
+        seen.mirror.want([model(policy=Latest(2))])
         until(lambda: seen.versions() == ["1", "3", "4", "5"])
         looked(oss)
         assert seen.versions() == ["1", "3", "4", "5"]
@@ -348,7 +348,7 @@ def test_the_disk_budget_makes_room_or_says_why_it_cannot(oss: OssServer, models
             upload(oss, models, f"modelA/{number}", model="half_plus_two")
             until(lambda: str(number) in seen.versions(), timeout=50)  # noqa: B023 - each waits for the disk ten times
         until(lambda: seen.versions() == ["2", "3"])
-        seen.mirror.want({"modelA": model(policy=Latest(3))})
+        seen.mirror.want([model(policy=Latest(3))])
         until(lambda: "disk budget" in seen.outlook().waiting.get(1, ""))
         assert seen.versions() == ["2", "3"]
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 10.0
 """How long a look at the file may take until that is told."""
+_LONGEST_PAUSE_SECONDS = 60.0
+"""How long it may take until a configuration is tried again whose labels were refused."""
 
 
 class ConfigFile:
@@ -35,6 +37,10 @@ class ConfigFile:
         self._content: str | None = None
         self._unreadable: ServingError | None = None
         self._refused = False
+        self._refusal: ServingError | None = None
+        """Why labels of the configuration that was read last were refused: their versions may still come."""
+        self._config: ModelServerConfig | None = None
+        self._pause = self._retry_at = 0.0
         self._told = ""
 
     def read(self) -> ModelServerConfig:
@@ -77,13 +83,18 @@ class ConfigFile:
         await looked
 
     async def watch(
-        self, period: float, apply: Callable[[ModelServerConfig], Awaitable[None]], events: EventStream
+        self,
+        period: float,
+        apply: Callable[[ModelServerConfig], Awaitable[None]],
+        events: EventStream,
+        is_last: Callable[[ServingError], bool] = lambda _refusal: False,
     ) -> None:
         """Look at the file every `period` seconds and `apply` it when it changed; what is refused is told once.
 
         With a `period` of 0 or less it is only looked at when `look_now` asks for it. A change is applied though an
-        earlier one is still waiting for its models. A file that does not answer is told, and holds up nothing but the
-        looks that would follow.
+        earlier one is still waiting for its models. What was refused for a label is tried again, ever more rarely,
+        while `is_last` says that no other configuration came after it. A file that does not answer is told, and holds
+        up nothing but the looks that would follow.
         """
         loop = asyncio.get_running_loop()
         applying: asyncio.Task[None] | None = None
@@ -95,7 +106,12 @@ class ConfigFile:
                 if waking is not None:
                     waking.cancel()
                 number = len(self._asking)
-                if (config := await self._look(events)) is not None:
+                config = await self._look(events)
+                if config is not None:
+                    self._refusal, self._pause = None, max(period, 0.0)
+                elif self._refusal is not None and is_last(self._refusal) and loop.time() >= self._retry_at:
+                    config = self._config
+                if config is not None:
                     if applying is not None:
                         applying.cancel()
                     applying = loop.create_task(self._apply(config, apply))
@@ -145,11 +161,17 @@ class ConfigFile:
             events.publish(Event(Kind.CONFIG, error=error))
 
     async def _apply(self, config: ModelServerConfig, apply: Callable[[ModelServerConfig], Awaitable[None]]) -> None:
+        before, self._refusal = self._refusal, None
         try:
             await apply(config)
         except ServingError as error:
             self._refused = True
-            _log.warning("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error)
+            if error.code is Code.FAILED_PRECONDITION:
+                self._refusal, self._config = error, config
+                self._retry_at = asyncio.get_running_loop().time() + self._pause
+                self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+            if before is None or str(before) != str(error):
+                _log.warning("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error)
         except Exception:
             _log.exception("%s could not be applied", self.path)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,11 +22,13 @@ from tfs_notebook.engine.events import Event, EventStream, Kind, State
 from tfs_notebook.engine.labelling import Labelling
 from tfs_notebook.engine.lookout import Lookout
 from tfs_notebook.engine.manager import Manager
+from tfs_notebook.engine.outcome import found, problem_of, waiting_of, why_unavailable
 from tfs_notebook.engine.poller import Poller
 from tfs_notebook.engine.settling import has_settled
 from tfs_notebook.engine.status import ModelStatus
 from tfs_notebook.engine.storage import SETTLE_SECONDS, Fingerprint, Scan
 from tfs_notebook.engine.supply import Directories, Outlook, Supply
+from tfs_notebook.engine.trial import Adoption, Trial
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -74,8 +78,13 @@ class ServerCore:
         self.options = options or CoreOptions()
         self.resolve = resolve
         self.supply: Supply = supply or Directories()
+        self._has_config = False
         self._lookouts: dict[str, Lookout] = {}
-        self._poller = Poller(self._lookouts.values, lambda: self.options.poll_seconds)
+        self._aspired: dict[str, Mapping[int, Path]] = {}
+        """What the last look of each model found to serve."""
+        self._trial: Trial | None = None
+        self._deciding: asyncio.Task[None] | None = None
+        self._poller = Poller(self._all_lookouts, lambda: self.options.poll_seconds)
         self._labelling = Labelling(
             manager, events, allow_unavailable=lambda: self.options.allow_labels_for_unavailable
         )
@@ -95,14 +104,68 @@ class ServerCore:
     ) -> None:
         """Serve exactly the models of `config`; returns once they have settled, or after `timeout` seconds.
 
+        See `begin` for when it comes into force, and `wait` for the errors.
+        """
+        await self.wait(self.begin(config, patient=patient, afresh=afresh), timeout)
+
+    def begin(
+        self, config: ModelServerConfig, *, patient: bool = True, afresh: bool = False
+    ) -> asyncio.Future[Adoption]:
+        """Let `config` come into force: at once, or, when labels name versions that do not serve yet, as soon as these
+        do. The result tells that it has, or raises why it was refused.
+
         `patient`, as TensorFlow Serving, waits for models that are new: until failing loads have used up their retries,
         and for directories that have no complete version yet. Otherwise all that changed is waited for,
         what is on its way here too, and a first failure is an outcome. `afresh` also tries again what had failed, and
         exchanges served versions for what has since been written under their number.
 
-        Raises ServingError with the reason of every model that did not become available or whose labels were refused;
-        what could be applied stays applied. An invalid configuration changes nothing.
+        Raises ServingError for an invalid configuration. Refused means, then or later, that nothing has changed. What
+        still waits for versions of its labels when the next configuration comes is given up for that.
         """
+        loop = asyncio.get_running_loop()
+        models = self._validated(config)
+        outcome: asyncio.Future[Adoption] = loop.create_future()
+        outcome.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # also when nobody waits
+        if models is None or self._closed:
+            _log.info("Taking no action for empty config.")
+            outcome.set_result(Adoption(asyncio.gather()))
+            return outcome
+        earlier, self._trial = self._trial, None
+        lacking = self._labelling.lacking({name: model.labels for name, model in models.items()})
+        adopt = partial(self._adopt, models, patient=patient, afresh=afresh)
+        if lacking and self._has_config:  # without one there is nothing that a refusal could leave as it is
+            self._trial = self._trial_of(models, lacking, outcome, patient=patient)
+            self._deciding = loop.create_task(self._decide(self._trial, adopt))
+            self._end(earlier)
+        else:
+            outcome.set_result(adopt())
+            self._end(earlier, models)
+        return outcome
+
+    async def wait(self, outcome: asyncio.Future[Adoption], timeout: float | None) -> None:
+        """Wait until what was begun is in force and its models have settled, or for `timeout` seconds.
+
+        Raises ServingError: why it was refused; DEADLINE_EXCEEDED while that is open; or the reason of every model that
+        did not become available. Goes on when the caller is cancelled.
+        """
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        try:
+            adoption = await asyncio.wait_for(asyncio.shield(outcome), timeout)
+        except asyncio.TimeoutError:
+            message = f"Versions that labels name have not settled within {timeout} s"
+            hint = "The configuration before stays in force until they have."
+            raise ServingError(Code.DEADLINE_EXCEEDED, message, hint=hint) from None
+        left = None if timeout is None else max(deadline - time.monotonic(), 0.0)
+        try:
+            await asyncio.wait([adoption.coming], timeout=left)
+        finally:
+            if not adoption.coming.done() and not adoption.exchanges:
+                adoption.coming.cancel()
+        if not adoption.coming.done():
+            _log.warning("some models did not settle within %s s", timeout)
+        self._raise_problems(adoption)
+
+    def _validated(self, config: ModelServerConfig) -> Mapping[str, ModelConfig] | None:
         try:
             models = validate_config(config, self.configs)
             for model in (models or {}).values():
@@ -110,13 +173,14 @@ class ServerCore:
         except ServingError as error:
             self.events.publish(Event(Kind.CONFIG, error=error))
             raise
-        if models is None or self._closed:
-            _log.info("Taking no action for empty config.")
-            return
+        return models
+
+    def _adopt(self, models: Mapping[str, ModelConfig], *, patient: bool, afresh: bool) -> Adoption:
+        """Make `models` the configuration in force, and let them come up."""
         failed = {name: self.manager.failed(name) if afresh else [] for name in models}
-        before, changed = self.configs.keys(), self._adopt(models)
-        awaited = models.keys() if afresh else changed
-        must_serve = {name for name in awaited if not (patient and name in before)}
+        before, changed = self.configs.keys(), self._turn_to(models)
+        awaited = frozenset(models if afresh else changed)
+        must_serve = frozenset(name for name in awaited if not (patient and name in before))
         for name in models.keys() - awaited:
             self._lookouts[name].begin_look()
         coming = [
@@ -127,28 +191,25 @@ class ServerCore:
         ]
         all_of_them = asyncio.gather(*coming)
         all_of_them.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # also when nobody waits
-        try:
-            await asyncio.wait_for(all_of_them, timeout)
-        except asyncio.TimeoutError:
-            _log.warning("some models did not settle within %s s", timeout)
-        self._raise_problems(must_serve, awaited)
+        return Adoption(all_of_them, awaited, must_serve, exchanges=afresh)
 
-    def _adopt(self, models: Mapping[str, ModelConfig]) -> set[str]:
+    def _turn_to(self, models: Mapping[str, ModelConfig]) -> set[str]:
         """Make `models` the configuration in force; the names of those that are not as they were, or lack a label."""
-        before, self.configs = self.configs, models
+        before, self.configs, self._has_config = self.configs, models, True
         places = {name: self.resolve(model.base_path) for name, model in models.items()}
-        self.supply.want({name: replace(model, base_path=places[name]) for name, model in models.items()})
+        self._want_brought(models.values())
         for name in models.keys() - before.keys():
             _log.info("(Re-)adding model: %s", name)
         self._labelling.turn_to({name: model.labels for name, model in models.items()})
         for name in before.keys() - models.keys():
             self._lookouts.pop(name).close()
+            self._aspired.pop(name, None)
             self.manager.aspire(name, {})
         changed = {name for name, model in models.items() if before.get(name) != model or self._labelling.problem(name)}
         for name, model in models.items():
             base_path = self.supply.directory(places[name])
             if name not in self._lookouts:
-                self._lookouts[name] = self._lookout(model, base_path)
+                self._lookouts[name] = self._lookout(model, base_path, partial(self._take_up, name))
             if self._lookouts[name].base_path != base_path:
                 changed.add(name)
             self._lookouts[name].turn_to(model, base_path, name=places[name], prefer_tflite=self.options.prefer_tflite)
@@ -156,15 +217,88 @@ class ServerCore:
         self.events.publish(Event(Kind.CONFIG))
         return changed
 
-    def _lookout(self, config: ModelConfig, base_path: str) -> Lookout:
+    def _want_brought(self, models: Iterable[ModelConfig]) -> None:
+        self.supply.want([replace(model, base_path=self.resolve(model.base_path)) for model in models])
+
+    # Labels that name versions which do not serve yet
+
+    def _trial_of(
+        self,
+        models: Mapping[str, ModelConfig],
+        lacking: Mapping[str, frozenset[int]],
+        outcome: asyncio.Future[Adoption],
+        *,
+        patient: bool,
+    ) -> Trial:
+        tried = [models[name] for name in lacking]
+        self._want_brought([*self.configs.values(), *tried])
+        lookouts = {}
+        for model in tried:
+            place = self.resolve(model.base_path)
+            base_path, name, outlook = self.supply.directory(place), model.name, partial(self.supply.outlook, place)
+            lookouts[name] = self._lookout(model, base_path, partial(self._take_up_tried, name), outlook)
+            lookouts[name].turn_to(model, base_path, name=place, prefer_tflite=self.options.prefer_tflite)
+        trial = Trial(models, lacking, lookouts, self.manager, outcome, patient=patient)
+        self._trial = trial
+        for name in lacking:
+            self._aspire(name)  # what serves stays
+        return trial
+
+    def _take_up_tried(self, name: str, _scan: Scan) -> None:
+        if self._trial is not None:
+            self._aspire(name)
+            self._trial.wake(name)
+
+    async def _decide(self, trial: Trial, adopt: Callable[[], Adoption]) -> None:
+        """Let the configuration on `trial` come into force or refuse it, once that is known."""
+        await trial.run(self._aspire)
+        if self._trial is not trial:  # given up for another
+            return
+        self._trial = None
+        labels = {name: model.labels for name, model in trial.models.items()}
+        refusal = self._labelling.refusal(labels, trial.loadable)
+        if refusal is None:
+            trial.outcome.set_result(adopt())
+            self._end(trial, trial.models)
+        else:
+            self.events.publish(Event(Kind.CONFIG, error=refusal))
+            trial.outcome.set_exception(refusal)
+            self._end(trial)
+
+    def _end(self, trial: Trial | None, adopted: Collection[str] = ()) -> None:
+        """End a trial, and let its models be as before, but for those that were `adopted` since."""
+        if trial is None:
+            return
+        trial.close()
+        if not adopted and self._trial is None:
+            self._want_brought(self.configs.values())
+        for name in trial.names - set(adopted):
+            self._aspire(name)
+
+    def _aspire(self, name: str) -> None:
+        """Let serve what the last look found, and what is tried beside it."""
+        tried = self._trial.aspired(name) if self._trial is not None else {}
+        self.manager.aspire(name, {**self._aspired.get(name, {}), **tried})
+
+    def _all_lookouts(self) -> list[Lookout]:
+        tried = self._trial.lookouts.values() if self._trial is not None else ()
+        return [*self._lookouts.values(), *tried]
+
+    def _lookout(
+        self,
+        config: ModelConfig,
+        base_path: str,
+        take_up: Callable[[Scan], None],
+        outlook: Callable[[], Outlook] | None = None,
+    ) -> Lookout:
         return Lookout(
             config,
             base_path,
             settle_seconds=self.options.settle_seconds,
             disk=self._disk,
             known=partial(self._known, config.name),
-            take_up=partial(self._take_up, config.name),
-            outlook=partial(self._outlook, config.name),
+            take_up=take_up,
+            outlook=outlook or partial(self._outlook, config.name),
         )
 
     async def _bring_up(self, lookout: Lookout, *, patient: bool, must_serve: bool = True) -> None:
@@ -216,6 +350,8 @@ class ServerCore:
             if lookout.base_path == directory and not self._closed:
                 lookout.begin_look()
                 self.events.publish(Event(Kind.SUPPLY, name, error=self._outlook(name).problem))
+        if self._trial is not None:
+            self._trial.look_again(directory)
 
     def in_use(self, directory: str, number: int) -> bool:
         """Whether a version in `directory` is loaded, or on its way to or from it, as any model's.
@@ -237,11 +373,12 @@ class ServerCore:
         outlook = lookout.outlook
         may_still_come = outlook.coming or outlook.waiting or outlook.problem or (scan.waiting and not scan.problem)
         if scan.readable and (scan.aspired or not may_still_come):  # else what serves stays until there is another
-            self.manager.aspire(name, scan.aspired)
+            self._aspired[name] = scan.aspired
+            self._aspire(name)
         for version in self.manager.failed(name):
             if version.number in scan.repaired:
                 self.manager.retry(version)
-        waiting, problem = _waiting(scan, outlook), _problem(scan, outlook)
+        waiting, problem = waiting_of(scan, outlook), problem_of(scan, outlook)
         # The words of what brings the versions may differ each time, like the number of a request
         of_problem = problem and (problem.message if problem is scan.problem else (problem.code, problem.hint))
         prospect = waiting, of_problem, scan.settles_in is None
@@ -268,18 +405,20 @@ class ServerCore:
             self._labelling.update([event.model])
         if event.model in self._lookouts:
             self._lookouts[event.model].changed.set()
+        if self._trial is not None:
+            self._trial.wake(event.model)
 
     def _has_settled(self, lookout: Lookout, *, patient: bool, must_serve: bool = True) -> bool:
         return has_settled(lookout, self.manager, patient=patient, must_serve=must_serve)
 
     # Outcome
 
-    def _raise_problems(self, names: Collection[str], labelled: Collection[str]) -> None:
-        unavailable = {name: why for name in sorted(names) if (why := self.why_unavailable(name))}
+    def _raise_problems(self, adoption: Adoption) -> None:
+        unavailable = {name: why for name in sorted(adoption.must_serve) if (why := self.why_unavailable(name))}
         if unavailable:
             reasons = "".join(f"{why}, " for why in unavailable.values())
             raise ServingError(Code.UNKNOWN, f"{len(unavailable)} model(s) did not become available: {{{reasons}}}")
-        for name in sorted(labelled):
+        for name in sorted(adoption.awaited):
             if (problem := self._labelling.problem(name)) is not None:
                 raise problem
 
@@ -287,31 +426,7 @@ class ServerCore:
         """Why the newest settled version of `name` does not serve, in TensorFlow Serving's form; "" when it does."""
         if name not in self.configs:
             return ""
-        retrying = None
-        for number, state, error in self.manager.states(name, sorted(self._scan(name).aspired, reverse=True)):
-            if state is State.AVAILABLE:
-                return ""
-            if error is not None:
-                why = f"{{{{name: {name} version: {number}}} due to error: {error}}}"
-                if state is State.END:
-                    return why
-                retrying = retrying or why
-        return retrying or f"{{{{name: {name}}} due to error: {self._why_nothing(name)}}}"
-
-    def _scan(self, name: str) -> Scan:
-        lookout = self._lookouts.get(name)
-        return lookout.scan if lookout is not None and lookout.looked else Scan()
-
-    def _why_nothing(self, name: str) -> str:
-        scan, lookout = self._scan(name), self._lookouts[name]
-        if not lookout.looked:
-            return f"DEADLINE_EXCEEDED: {lookout.name} has not answered yet"
-        outlook = self._outlook(name)
-        if (problem := _problem(scan, outlook)) is not None:
-            return str(problem)
-        reasons = "; ".join(f"version {number}: {why}" for number, why in _waiting(scan, outlook).items())
-        coming = f"{lookout.name} is still being fetched" if outlook.coming else "still loading"
-        return f"DEADLINE_EXCEEDED: {reasons or coming}"
+        return why_unavailable(self._lookouts[name], self._outlook(name), self.manager)
 
     def status(self) -> tuple[ModelStatus, ...]:
         """Every configured model, and those that were and still have a history, by name. Any thread may ask."""
@@ -319,15 +434,16 @@ class ServerCore:
 
     def model_status(self, name: str) -> ModelStatus:
         """What is known about one model; empty for one never heard of. Any thread may ask."""
-        lookout, scan, outlook = self._lookouts.get(name), self._scan(name), self._outlook(name)
+        lookout, outlook = self._lookouts.get(name), self._outlook(name)
+        scan = found(lookout)
         has_settled = lookout is not None and self._has_settled(lookout, patient=False)
         return ModelStatus(
             name=name,
             config=self.configs.get(name),
             versions=tuple(self.manager.versions(name)),
             labels=self.manager.registry.labels.get(name, {}),
-            waiting=_waiting(scan, outlook),
-            problem=_problem(scan, outlook),
+            waiting=waiting_of(scan, outlook),
+            problem=problem_of(scan, outlook),
             label_problem=self._labelling.problem(name) if has_settled else None,
             base_path=Path(lookout.base_path) if lookout is not None else None,
             place=lookout.name if lookout is not None else "",
@@ -340,6 +456,8 @@ class ServerCore:
         try:
             for lookout in self._lookouts.values():
                 lookout.close()
+            if self._trial is not None:
+                self._trial.close()
             await self.manager.close()
         finally:
             self._end_listening()
@@ -348,13 +466,3 @@ class ServerCore:
 
 def _fingerprints(paths: Mapping[int, Path]) -> dict[int, Fingerprint]:
     return {number: Fingerprint.of(path) for number, path in paths.items()}
-
-
-def _problem(scan: Scan, outlook: Outlook) -> ServingError | None:
-    """Why nothing was found: nothing can be, as long as it is still on its way."""
-    return outlook.problem or (None if outlook.coming or outlook.waiting else scan.problem)
-
-
-def _waiting(scan: Scan, outlook: Outlook) -> dict[int, str]:
-    """Why versions are not taken up; of one that is not here, whatever brings it knows best."""
-    return {**scan.waiting, **outlook.waiting}

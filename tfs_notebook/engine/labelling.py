@@ -50,13 +50,34 @@ class Labelling:
         """Why the labels of a model are not those that are wanted."""
         return self._assigned(name).refusal
 
+    def lacking(self, wanted: Mapping[str, Mapping[str, int]]) -> dict[str, frozenset[int]]:
+        """The versions, by model, to which another configuration's labels could not be given now."""
+        assigned = {name: self._assign(name, labels, {}) for name, labels in wanted.items()}
+        return {
+            name: frozenset(version for label, version in wanted[name].items() if label not in outcome.given)
+            for name, outcome in assigned.items()
+            if outcome.refusal is not None
+        }
+
+    def refusal(
+        self, wanted: Mapping[str, Mapping[str, int]], loadable: Mapping[str, Collection[int]]
+    ) -> ServingError | None:
+        """Why another configuration's labels could not be given now, if not for versions that are `loadable`."""
+        refusals = (self._assign(name, wanted[name], {}, loadable.get(name, ())).refusal for name in sorted(wanted))
+        return next(filter(None, refusals), None)
+
     def _assigned(self, name: str) -> Assignment:
+        return self._assign(name, self._wanted.get(name, {}), self._given.get(name, {}))
+
+    def _assign(
+        self, name: str, wanted: Mapping[str, int], given: Mapping[str, int], loadable: Collection[int] = ()
+    ) -> Assignment:
         registry = self._manager.registry
         return assign(
             name,
-            self._wanted.get(name, {}),
-            given=self._given.get(name, {}),
+            wanted,
+            given=given,
             current=registry.labels.get(name, {}),
-            available=registry.serving.get(name, {}).keys(),
+            available={*registry.serving.get(name, {}), *loadable},
             allow_unavailable=self._allow_unavailable(),
         )

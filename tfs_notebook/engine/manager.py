@@ -134,7 +134,7 @@ class Manager:
 
     def hold(self, model: str, numbers: Collection[int]) -> None:
         """Do not unload the versions `numbers`, though nobody wants them any more, until the next call."""
-        if self._held.get(model, frozenset()) != frozenset(numbers):
+        if self._held.get(model, frozenset()) != frozenset(numbers) and not self._closed:
             self._held[model] = frozenset(numbers)
             self._advance_soon(model)
 
@@ -195,6 +195,7 @@ class Manager:
 
     async def close(self) -> None:
         """Unload everything, after the requests under way; then nothing can be loaded any more."""
+        self._held.clear()
         for model in list(self._models):
             self.aspire(model, {})
         self._closed = True

@@ -8,7 +8,7 @@ from tfs_notebook.engine.config import AllVersions, ModelConfig, Specific
 from tfs_notebook.engine.events import State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from tfs_notebook.engine.lookout import Lookout
     from tfs_notebook.engine.manager import Manager
@@ -23,20 +23,34 @@ def has_settled(lookout: Lookout, manager: Manager, *, patient: bool, must_serve
     if not lookout.looked:
         return False
     scan, aspired, coming = lookout.scan, lookout.scan.aspired.keys(), lookout.outlook.coming
-    settled = {
-        number
-        for number, state, error in manager.states(lookout.config.name, aspired)
-        if state is State.AVAILABLE or (error is not None and (state is State.END or not patient))
-    }
+    settled = _settled(lookout, manager, patient=patient)
     if not patient:
         lacks = coming and _asks_for_more(lookout.config, settled)
         return scan.settles_in is None and settled == aspired and not lacks
-    labelled = set(lookout.config.labels.values())
-    if not labelled & aspired <= settled or (scan.settles_in is not None and labelled & scan.waiting.keys()):
-        return False
-    if coming and not labelled <= settled:
+    if not labelled_have_settled(lookout, manager, lookout.config.labels.values(), patient=True):
         return False
     return bool(settled) or not must_serve
+
+
+def labelled_have_settled(lookout: Lookout, manager: Manager, labelled: Iterable[int], *, patient: bool) -> bool:
+    """Whether the versions `labelled` of the model that `lookout` looks for serve, or cannot: after all retries, if
+    `patient`.
+    """
+    if not lookout.looked:
+        return False
+    scan, numbers, settled = lookout.scan, set(labelled), _settled(lookout, manager, patient=patient)
+    if not numbers & scan.aspired.keys() <= settled or (scan.settles_in is not None and numbers & scan.waiting.keys()):
+        return False
+    return not lookout.outlook.coming or numbers <= settled
+
+
+def _settled(lookout: Lookout, manager: Manager, *, patient: bool) -> set[int]:
+    """The versions on disk that serve, or could not be loaded."""
+    return {
+        number
+        for number, state, error in manager.states(lookout.config.name, lookout.scan.aspired.keys())
+        if state is State.AVAILABLE or (error is not None and (state is State.END or not patient))
+    }
 
 
 def _asks_for_more(config: ModelConfig, numbers: Collection[int]) -> bool:

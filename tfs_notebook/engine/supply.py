@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from tfs_notebook.engine.config import ModelConfig
     from tfs_notebook.errors import ServingError
@@ -77,7 +77,7 @@ class Supply(Protocol):
         """The directory that `base_path` stands for; quick, never raises for a path that is not its own."""
         ...
 
-    def want(self, models: Mapping[str, ModelConfig]) -> None:
+    def want(self, models: Iterable[ModelConfig]) -> None:
         """From now on bring what these models' policies ask for, and nothing else. Called on the serving loop."""
         ...
 
@@ -100,7 +100,7 @@ class Directories:
         """The base path."""
         return base_path
 
-    def want(self, models: Mapping[str, ModelConfig]) -> None:
+    def want(self, models: Iterable[ModelConfig]) -> None:
         """Nothing has to be brought."""
 
     def outlook(self, base_path: str) -> Outlook:  # noqa: ARG002

@@ -20,7 +20,7 @@ from tfs_notebook.oss.keys import refusal
 from tfs_notebook.oss.sync import Sync
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from tfs_notebook.engine.config import ModelConfig, VersionPolicy
@@ -70,10 +70,10 @@ class Mirror:
             return base_path
         return base_path if place is None else str(self._directory_of(*place))
 
-    def want(self, models: Mapping[str, ModelConfig]) -> None:
+    def want(self, models: Iterable[ModelConfig]) -> None:
         """Bring what these models' policies ask for from now on, from no other roots than theirs."""
         wants: defaultdict[OssAddress, defaultdict[str, list[VersionPolicy]]] = defaultdict(lambda: defaultdict(list))
-        for model in models.values():
+        for model in models:
             try:
                 place = self._place(model.base_path)
             except ServingError:
