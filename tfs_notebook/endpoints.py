@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from tfs_notebook.api import auth
 from tfs_notebook.api.grpc_server import GrpcOptions, GrpcServer
@@ -45,16 +46,23 @@ class Endpoints:
         self._inference = inference
         self._metrics = metrics
         self._rest: RestServer | None = None
-        make = partial(GrpcServer, inference, metrics, reload)
-        self._port = GrpcPlace(make, self._close_aside, _DRAIN_SECONDS)
-        self._socket = GrpcPlace(make, self._close_aside, _DRAIN_SECONDS)
+        self._make = partial(GrpcServer, inference, metrics, reload)
+        self._made = WeakSet[GrpcServer]()
+        self._port = GrpcPlace(self._make_grpc, self._close_aside, _DRAIN_SECONDS)
+        self._socket = GrpcPlace(self._make_grpc, self._close_aside, _DRAIN_SECONDS)
         self.transport = Transport()
         """What gRPC speaks through at the moment."""
         self.lost: dict[str, ServingError] = {}
         """What was to go on listening and cannot, by flag: a change failed, and somebody else was quicker."""
         self._lost_ports: dict[str, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._opening = asyncio.Lock()
         self._closed = False
+
+    def _make_grpc(self, options: GrpcOptions) -> GrpcServer:
+        server = self._make(options)
+        self._made.add(server)
+        return server
 
     @property
     def rest_port(self) -> int | None:
@@ -95,13 +103,21 @@ class Endpoints:
         one, and answers on the old connections what is under way. Raises PortTakenError or ServingError, and then
         everything is as it was, but for what is `lost`.
         """
+        async with self._opening:
+            await self._open(options)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise ServingError(Code.UNAVAILABLE, "The server has been stopped")
+
+    async def _open(self, options: Options) -> None:
+        self._check_open()
         check_number("rest_api_port", options.rest_api_port)
         check_number("port", options.port)
         loop = asyncio.get_running_loop()
         metrics = await loop.run_in_executor(None, _metrics_path, options)
         transport = await loop.run_in_executor(None, read_transport, options)
+        self._check_open()
         wanted = replace(_grpc_options(options, transport), counted=bool(metrics))
         socket = replace(wanted, host="", port=0, socket_path=transport.socket_path) if transport.socket_path else None
         places = {self._port: wanted if options.port != 0 else None, self._socket: socket}
@@ -111,6 +127,7 @@ class Endpoints:
             for place, asked in places.items():
                 begun.append(place)
                 await place.open(asked)
+            self._check_open()
         except BaseException:
             for place in begun:
                 await self._back(place)
@@ -180,9 +197,18 @@ class Endpoints:
             raise refusal("rest_api_port", wanted.host, wanted.port, error) from None
         return server
 
+    def abandon(self) -> None:
+        """Let nothing listen any more, whatever was under way; any thread may call. REST ends with its loop."""
+        for server in list(self._made):
+            server.stop_listening(0.0)
+
     async def close(self, timeout: float) -> None:
         """Take no more requests; finish those under way within `timeout` seconds."""
         self._closed = True
+        async with self._opening:  # else what is being opened right now would go on listening
+            await self._close(timeout)
+
+    async def _close(self, timeout: float) -> None:
         rest, self._rest = self._rest, None
         if rest is not None:
             self._close_aside(rest.close(timeout))

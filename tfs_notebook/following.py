@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.oss.address import is_oss
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from tfs_notebook.engine.config_file import ConfigFile
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.options import Options
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
 
 
 class Following:
-    """Applies a config file's changes to `core`, and lets `sources` be looked at, paused and resumed with it."""
+    """Applies a config file's changes, and lets `sources` be looked at, paused and resumed with it."""
 
-    def __init__(self, core: ServerCore, sources: Sources, options: Options) -> None:
+    def __init__(
+        self, core: ServerCore, sources: Sources, options: Options, apply: Callable[..., Coroutine[Any, Any, None]]
+    ) -> None:
+        """`apply` makes a ModelServerConfig the configuration in force, and takes a `timeout`."""
         self._core = core
+        self._apply = apply
         self._sources = sources
         self._options = options
         self._file: ConfigFile | None = None
@@ -45,7 +51,7 @@ class Following:
         if self._config_is_in_oss:
             period = 0 if self._sources.paused else period if period > 0 else options.oss_poll_wait_seconds
         if file is not None and (period > 0 or self._config_is_in_oss):
-            core, apply = self._core, partial(self._core.apply, timeout=None)
+            core, apply = self._core, partial(self._apply, timeout=None)
             watching = file.watch(period, apply, core.events, lambda refusal: core.config_problem is refusal)
             self._watcher = asyncio.get_running_loop().create_task(watching)
 

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import os
 from concurrent import futures  # Python 3.10 has three TimeoutErrors
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from tfs_notebook.arguments import as_version
+from tfs_notebook.changing import Arrangement, Asked, Changes, InterruptedChangeError
 from tfs_notebook.endpoints import Endpoints, with_token
 from tfs_notebook.engine.events import Event, EventStream, Kind
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
@@ -40,10 +42,6 @@ if TYPE_CHECKING:
     from tfs_notebook.tls import Tls
 
 
-class _NotAllServedError(Exception):
-    """A change was made, but not every model serves: `problems` tells."""
-
-
 class Server:
     """A TensorFlow Serving in this process. Make one with `tfs_notebook.serve`; use it in a `with`, or `stop` it."""
 
@@ -65,13 +63,13 @@ class Server:
         self._loading = Loading(self._metrics, lambda: self._running)
         self._runtime = Runtime()
         try:
-            self._core, self._inference, self._endpoints = self._runtime.call(self._make())
+            self._core, self._inference, self._endpoints, self._changes = self._runtime.call(self._make())
         except BaseException:
             self._runtime.close()
             raise
         self._logging = RequestLogging(self._core, self._inference, self._runtime.loop, self._metrics.logged)
         self._core.supply = self._sources = Sources(self._look_again, self._core.in_use, oss_credentials)
-        self._following = Following(self._core, self._sources, self.options)
+        self._following = Following(self._core, self._sources, self.options, self._changes.apply)
         self._running = True
         self._switch_interval = SwitchInterval(self._runtime.loop)
         self._inference.on_request = self._switch_interval.request
@@ -84,7 +82,7 @@ class Server:
 
     # Life
 
-    async def _make(self) -> tuple[ServerCore, Inference, Endpoints]:
+    async def _make(self) -> tuple[ServerCore, Inference, Endpoints, Changes]:
         from tfs_notebook.api.inference import Inference
         from tfs_notebook.engine.core import ServerCore
         from tfs_notebook.engine.manager import Manager
@@ -98,7 +96,8 @@ class Server:
         )
         core = ServerCore(manager, self.events)
         inference = Inference(core)
-        return core, inference, Endpoints(inference, self._metrics, self._begin_reload)
+        endpoints = Endpoints(inference, self._metrics, self._begin_reload)
+        return core, inference, endpoints, Changes(core, self.events, self._arrange, lambda: endpoints.ports)
 
     def _complete(self, options: Options) -> Options:
         """`options` with the token that is in force."""
@@ -128,7 +127,9 @@ class Server:
         """
         try:
             check_listening(self.options)
-            self._configure(self._loading.loader(self.options))
+            arrangement = self._arrangement(self._asked, file)
+            self._changes.start(arrangement)
+            self._configure(arrangement.load)
             self._sources.turn_to(self.options)
             try:
                 self._runtime.call(self._core.apply(config, timeout=timeout, patient=strict), meanwhile=meanwhile)
@@ -161,48 +162,40 @@ class Server:
         """Go on with other options and another configuration, without an unanswered request.
 
         What is served under an unchanged number is exchanged when its files changed, and what failed is tried again.
-        Raises ServingError for an invalid configuration and PortTakenError for a taken port; nothing changes then, but
-        for a port that somebody else took meanwhile. `problems` tells that, and what does not come up within `timeout`
-        seconds; Ctrl-C ends only the wait for it, during which `meanwhile` is called now and then.
+        Raises ServingError for a configuration that is invalid, or refused because of a label, and PortTakenError for a
+        taken port; nothing changes then, but for a port that somebody else took meanwhile. `problems` tells that, and
+        what does not come up within `timeout` seconds, during which `meanwhile` is called now and then. Ctrl-C raises
+        InterruptedChangeError, which tells whether the change goes on.
         """
         from tfs_notebook.engine.config import validate_config
 
         validate_config(config, self._core.configs)
-        with contextlib.suppress(_NotAllServedError):
-            self._runtime.call(self._change(options, config, file, timeout), meanwhile=meanwhile)
-
-    async def _change(
-        self, options: Options, config: ModelServerConfig, file: ConfigFile | None, timeout: float
-    ) -> None:
-        # As a task of its own: what interrupts the caller must not leave it half done
-        switching = asyncio.get_running_loop().create_task(self._switch(options, config, file, timeout))
-        applying = await asyncio.shield(switching)
+        asked = Asked()
+        changing = self._changes.change(asked, self._arrangement(options, file), config, timeout)
         try:
-            await applying
-        except ServingError as error:
-            raise _NotAllServedError from error
-        finally:
-            self.events.publish(Event(Kind.SERVER, message="changed"))
+            self._runtime.call(changing, meanwhile=meanwhile)
+        except KeyboardInterrupt:
+            raise InterruptedChangeError(goes_on=asked.leave()) from None
 
-    async def _switch(
-        self, options: Options, config: ModelServerConfig, file: ConfigFile | None, timeout: float
-    ) -> asyncio.Task[None]:
-        """Make everything as it is to be but the models, for which the returned task waits."""
-        complete = self._complete(options)
-        load = self._loading.loader(complete)
+    def _arrangement(self, asked: Options, file: ConfigFile | None) -> Arrangement:
+        complete = self._complete(asked)
+        return Arrangement(asked, complete, self._loading.loader(complete), file)
+
+    async def _arrange(self, wanted: Arrangement) -> None:
+        """Make everything as it is to be but the models."""
         try:
-            await self._endpoints.open(complete)
+            await self._endpoints.open(replace(wanted.options, **wanted.ports))
         except BaseException:
             for problem in self._endpoints.lost.values():
                 self.events.publish(Event(Kind.SERVER, error=problem, message="stopped listening"))
             raise
-        self._take(options, complete)
-        self._configure(load)
+        if not self._running:
+            raise ServingError(Code.UNAVAILABLE, "The server has been stopped")
+        self._take(wanted.asked, wanted.options)
+        self._configure(wanted.load)
         self._switch_interval.turn_to(self.options.switch_interval_micros)
-        self._following.turn_to(file, self.options)
-        await asyncio.get_running_loop().run_in_executor(None, self._sources.turn_to(complete))
-        applying = self._core.apply(config, timeout=timeout, patient=False, afresh=True)
-        return asyncio.get_running_loop().create_task(applying)
+        self._following.turn_to(wanted.file, self.options)
+        await asyncio.get_running_loop().run_in_executor(None, self._sources.turn_to(self.options))
 
     def _configure(self, load: Callable[[Path], Servable]) -> None:
         from tfs_notebook.engine.core import CoreOptions
@@ -250,10 +243,10 @@ class Server:
 
     def reload(self, config: ModelServerConfig, *, timeout: float = 60.0) -> None:
         """Replace the configuration, as HandleReloadConfigRequest does. Raises ServingError."""
-        self._runtime.call(self._core.apply(config, timeout=timeout))
+        self._runtime.call(self._changes.apply(config, timeout))
 
     def _begin_reload(self, config: ModelServerConfig, timeout: float) -> futures.Future[None]:
-        return self._runtime.spawn(self._core.apply(config, timeout=timeout))
+        return self._runtime.spawn(self._changes.apply(config, timeout))
 
     def stop(self, timeout: float = 10.0) -> None:
         """Finish the requests under way within `timeout` seconds, unload everything, free the ports. Twice is fine."""
@@ -265,6 +258,7 @@ class Server:
                 with contextlib.suppress(TimeoutError, asyncio.TimeoutError, futures.TimeoutError):
                     self._runtime.call(self._close(timeout), timeout + 2.0)
             finally:
+                self._endpoints.abandon()
                 self._logging.close(timeout)
                 self._sources.close()
         finally:
@@ -273,6 +267,7 @@ class Server:
             self.events.publish(Event(Kind.SERVER, message="stopped"))
 
     async def _close(self, timeout: float) -> None:
+        self._changes.close()
         self._following.stop()
         self._core.manager.registry.hurry()
         try:

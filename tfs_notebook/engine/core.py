@@ -152,12 +152,23 @@ class ServerCore:
         try:
             adoption = await asyncio.wait_for(asyncio.shield(outcome), timeout)
         except asyncio.TimeoutError:
-            message = f"Versions that labels name have not settled within {timeout} s"
-            hint = "The configuration before stays in force until they have."
-            raise ServingError(Code.DEADLINE_EXCEEDED, message, hint=hint) from None
-        left = None if timeout is None else max(deadline - time.monotonic(), 0.0)
+            raise self.undecided(timeout) from None
+        await self.settled(adoption, None if timeout is None else max(deadline - time.monotonic(), 0.0))
+
+    @staticmethod
+    def undecided(timeout: float | None) -> ServingError:
+        """What there is to tell of a configuration that is neither in force nor refused after `timeout` seconds."""
+        message = f"Versions that labels name have not settled within {timeout} s"
+        hint = "The configuration before stays in force until they have; %tfs_status shows it."
+        return ServingError(Code.DEADLINE_EXCEEDED, message, hint=hint)
+
+    async def settled(self, adoption: Adoption, timeout: float | None) -> None:
+        """Wait until the models of a configuration in force have settled, or for `timeout` seconds.
+
+        Raises ServingError with the reason of every model that did not become available.
+        """
         try:
-            await asyncio.wait([adoption.coming], timeout=left)
+            await asyncio.wait([adoption.coming], timeout=timeout)
         finally:
             if not adoption.coming.done() and not adoption.exchanges:
                 adoption.coming.cancel()

@@ -95,7 +95,6 @@ class ServingMagics(Magics):
         from tfs_notebook.notebook.progress import FetchProgress
 
         running = self.server is not None and self.server.running
-        before = self.server.options if self.server is not None else None
         try:
             check_path(arguments.path, self.shell.user_ns)
             with FetchProgress(self.server if running else None) as progress:
@@ -108,11 +107,11 @@ class ServingMagics(Magics):
             raise UsageError(error.told) from None
         except OSError as error:
             raise UsageError(str(error)) from None
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             outcome = "nothing is served"
-            if self.server is not None and running:
-                begun = self.server.options is not before
-                outcome = "what was asked for goes on, %tfs_status shows it" if begun else "nothing has changed"
+            if running:
+                goes_on = getattr(interrupt, "goes_on", False)
+                outcome = "what was asked for goes on, %tfs_status shows it" if goes_on else "nothing has changed"
             raise _Interrupted(outcome) from None
         if problems := self.server.problems:
             print(f"Not everything is served as asked: {len(problems)} to see in %tfs_status", file=sys.stderr)
