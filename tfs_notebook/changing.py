@@ -145,14 +145,14 @@ class Changes:
                 except ServingError:
                     await self._go_back(arrangement)
                     raise
-            return await self._adopted(arrangement, outcome)
+            adoption = await self._adopted(arrangement, outcome)
         except (ServingError, OSError) as error:
             if asked.is_left:  # told to those who look at the status
                 told = error if isinstance(error, ServingError) else ServingError(Code.UNAVAILABLE, str(error))
                 self._events.publish(Event(Kind.CONFIG, error=told))
             raise
-        finally:
-            self._events.publish(Event(Kind.SERVER, message="changed"))
+        self._events.publish(Event(Kind.SERVER, message="changed"))
+        return adoption
 
     async def _adopted(self, arrangement: Arrangement, outcome: asyncio.Future[Adoption]) -> Adoption:
         """Wait until the configuration that belongs to `arrangement` is in force; back to the one before when not."""

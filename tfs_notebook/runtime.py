@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import ctypes
 import importlib
 import math
 import os
@@ -44,6 +45,14 @@ class Runtime:
         self._thread = threading.Thread(target=self._run, name="tfs-serving", daemon=True)
         self._thread.start()
         started.wait()
+
+    def disown(self) -> None:
+        """Let go of the loop in a process that was forked off, where its thread does not exist.
+
+        Freeing a uvloop that somebody else's thread runs aborts the process, at its end at the latest.
+        """
+        self._closed = True
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.loop))
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)

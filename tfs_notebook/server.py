@@ -9,6 +9,7 @@ from concurrent import futures  # Python 3.10 has three TimeoutErrors
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+from weakref import WeakSet
 
 from tfs_notebook.arguments import as_version
 from tfs_notebook.changing import Arrangement, Asked, Changes, InterruptedChangeError
@@ -42,6 +43,18 @@ if TYPE_CHECKING:
     from tfs_notebook.tls import Tls
 
 
+_SERVERS = WeakSet["Server"]()
+
+
+def _disown() -> None:
+    """In a process that was forked off no server runs: what is left of them here is the parent's."""
+    for server in _SERVERS:
+        server.disown()
+
+
+os.register_at_fork(after_in_child=_disown)
+
+
 class Server:
     """A TensorFlow Serving in this process. Make one with `tfs_notebook.serve`; use it in a `with`, or `stop` it."""
 
@@ -71,6 +84,7 @@ class Server:
         self._core.supply = self._sources = Sources(self._look_again, self._core.in_use, oss_credentials)
         self._following = Following(self._core, self._sources, self.options, self._changes.apply)
         self._running = True
+        _SERVERS.add(self)
         self._switch_interval = SwitchInterval(self._runtime.loop)
         self._inference.on_request = self._switch_interval.request
 
@@ -265,6 +279,11 @@ class Server:
             self._runtime.close()
             self._switch_interval.turn_to(0)
             self.events.publish(Event(Kind.SERVER, message="stopped"))
+
+    def disown(self) -> None:
+        """Be a stopped server in a process that was forked off; the parent's goes on."""
+        self._running = False
+        self._runtime.disown()
 
     async def _close(self, timeout: float) -> None:
         self._changes.close()
