@@ -45,8 +45,11 @@ def test_both_ports_are_named_when_both_are_taken() -> None:
         ports = {"port": one.getsockname()[1], "rest_api_port": two.getsockname()[1]}
         with pytest.raises(PortTakenError) as error:
             check_ports(Options(**ports))
-    for flag, port in ports.items():
-        assert f"--{flag}={port}: cannot listen on 127.0.0.1:{port}" in str(error.value)
+    places = " and ".join(f"127.0.0.1:{port}" for port in ports.values())
+    assert str(error.value) == (
+        f"--port={ports['port']} and --rest_api_port={ports['rest_api_port']}: cannot listen on {places} (Address "
+        "already in use). This process listens there; stop that, or let --port=-1 --rest_api_port=-1 pick free ones."
+    )
     check_ports(Options(port=0, rest_api_port=-1))
 
 

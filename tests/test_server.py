@@ -292,7 +292,7 @@ def test_a_taken_port(flag: str, taken: int, models: Models) -> None:
     with pytest.raises(PortTakenError) as caught:
         tfs_notebook.serve(str(models.path("half_plus_two")), **{**ANY, flag: taken})
     assert f"--{flag}={taken}: cannot listen on 127.0.0.1:{taken} (Address already in use)" in str(caught.value)
-    assert f"--{flag}=0 picks a free one" in str(caught.value)
+    assert f"This process listens there; stop that, or let --{flag}=-1 pick a free one." in str(caught.value)
 
 
 @pytest.mark.parametrize("flag", ["rest_api_port", "port"])

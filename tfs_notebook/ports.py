@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import invalid_argument
 from tfs_notebook.options import ANY_PORT
+from tfs_notebook.port_holder import port_holder
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tfs_notebook.options import Options
 
 FLAGS = ("port", "rest_api_port")
@@ -24,19 +27,32 @@ class PortTakenError(OSError):
 
 def refusal(flag: str, host: str, port: int, error: OSError) -> PortTakenError:
     """What `error` means to the person who asked for `port` on `host`."""
+    if error.errno == errno.EADDRINUSE:
+        return _taken(host, {flag: port}, port_holder(port))
     reason = error.strerror or str(error)
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         remedy = f"--host={host} is no address of this machine; 127.0.0.1 is for it alone, 0.0.0.0 for every interface."
     elif error.errno == errno.EACCES:
         remedy = f"Ports below 1024 are for administrators: choose another, or --{flag}=0 in a notebook for a free one."
     else:
-        reason = "Address already in use" if error.errno == errno.EADDRINUSE else reason
-        remedy = f"Stop what uses port {port} or choose another; in a notebook --{flag}=0 picks a free one."
+        remedy = f"Choose another port, or let --{flag}=-1 pick a free one."
     return PortTakenError(f"--{flag}={port}: cannot listen on {host}:{port} ({reason}). {remedy}")
 
 
+def _taken(host: str, ports: Mapping[str, int], holder: str) -> PortTakenError:
+    """What there is to say of `ports`, by flag, that `holder` has, in one line."""
+    asked = " and ".join(f"--{flag}={port}" for flag, port in ports.items())
+    places = " and ".join(f"{host}:{port}" for port in ports.values())
+    free = " ".join(f"--{flag}=-1" for flag in ports)
+    end = f"{holder} listens there; stop that" if holder else "Stop what listens there"
+    pick = "pick a free one" if len(ports) == 1 else "pick free ones"
+    return PortTakenError(
+        f"{asked}: cannot listen on {places} (Address already in use). {end[0].upper()}{end[1:]}, or let {free} {pick}."
+    )
+
+
 def check_ports(options: Options) -> None:
-    """Raise PortTakenError that names every port of `options` that nobody could listen on now.
+    """Raise PortTakenError that names every port of `options` that nobody could listen on now, and who has it.
 
     Raises ServingError INVALID_ARGUMENT for one port that is to be two.
     """
@@ -45,15 +61,20 @@ def check_ports(options: Options) -> None:
             f"--port and --rest_api_port are both {options.port}: gRPC and REST need a port each, 8500 and 8501 by "
             "default"
         )
-    refusals = []
+    refusals, taken = [], {}
     for flag in FLAGS:
-        try:
-            if (port := getattr(options, flag)) != 0:
-                check_port(flag, options.host, port)
-        except PortTakenError as error:
-            refusals.append(str(error))
+        port = getattr(options, flag)
+        error = _error(flag, options.host, port) if port != 0 else None
+        if error is not None and error.errno == errno.EADDRINUSE:
+            taken[flag] = port
+        elif error is not None:
+            refusals.append(refusal(flag, options.host, port, error))
+    holders = {flag: port_holder(port) for flag, port in taken.items()}
+    for holder in dict.fromkeys(holders.values()):
+        ports = {flag: port for flag, port in taken.items() if holders[flag] == holder}
+        refusals.append(_taken(options.host, ports, holder))
     if refusals:
-        raise PortTakenError(*refusals)
+        raise PortTakenError(*map(str, refusals))
 
 
 def check_port(flag: str, host: str, port: int) -> None:
@@ -61,6 +82,13 @@ def check_port(flag: str, host: str, port: int) -> None:
 
     Raises ServingError INVALID_ARGUMENT for a number that is no port.
     """
+    error = _error(flag, host, port)
+    if error is not None:
+        raise refusal(flag, host, port, error)
+
+
+def _error(flag: str, host: str, port: int) -> OSError | None:
+    """Why nobody could listen on `port` now, None when somebody could."""
     check_number(flag, port)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -68,7 +96,8 @@ def check_port(flag: str, host: str, port: int) -> None:
         try:
             probe.bind((host.strip("[]"), max(port, 0)))
         except OSError as error:
-            raise refusal(flag, host, port, error) from None
+            return error
+    return None
 
 
 def check_number(flag: str, port: int) -> None:

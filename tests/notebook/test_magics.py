@@ -377,7 +377,7 @@ def test_a_taken_port_is_never_another_one(notebook: Notebook, models: Models) -
         for flags in (f"--port={port} --rest_api_port=0", f"--rest_api_port={port} --port=0"):
             refused = notebook.refuse(f"%tfs_serve {path} {flags}")
             assert f"port={port}" in refused
-            assert "=0 picks a free one" in refused
+            assert "=-1 pick a free one" in refused
             until(lambda: not serving_threads())
         server = notebook.run(f"%tfs_serve {path} {ANY}")
         assert f"port={port}" in notebook.refuse(f"%tfs_serve {path} --port={port}")
