@@ -14,6 +14,7 @@ from tfs_notebook.batching_options import batching_parameters, check_batching
 from tfs_notebook.engine.aside import aside
 from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
 from tfs_notebook.engine.config_file import ConfigFile
+from tfs_notebook.engine.events import Kind
 from tfs_notebook.engine.storage import nothing_to_serve
 from tfs_notebook.errors import invalid_argument
 from tfs_notebook.monitoring import metrics_path
@@ -26,6 +27,7 @@ from tfs_notebook.oss.complete import check_marker
 from tfs_notebook.oss.config_object import ConfigObject
 from tfs_notebook.runtime import import_aside, result_of, without_tensorflow_remarks
 from tfs_notebook.sources import open_store
+from tfs_notebook.tensorflow_log import ERRORS_ONLY
 from tfs_notebook.transport import check_listening
 
 if TYPE_CHECKING:
@@ -155,6 +157,8 @@ def serve(
 
     server = Server(deployed.options, oss_credentials=credentials)
     waiting = partial(meanwhile, server) if meanwhile is not None else None
+    speak_up = ERRORS_ONLY.begin()
+    server.events.listen(lambda event: None if event.kind is not Kind.SERVER or server.running else speak_up())
     with without_tensorflow_remarks():
         server.start(deployed.config, file=deployed.file, meanwhile=waiting)
     return server
