@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from pathlib import Path
 
 import pytest
 
 from tests.engine.parts import Loads, Part, Recorder, until
+from tfs_notebook.engine import load_places
 from tfs_notebook.engine.events import EventStream, Kind, State
 from tfs_notebook.engine.manager import HISTORY, Manager, RetryPolicy
 from tfs_notebook.engine.storage import Fingerprint
@@ -193,6 +195,76 @@ async def test_loads_of_different_models_and_versions_run_at_the_same_time(event
     for model in "ab":
         await reach(manager, {2: "AVAILABLE", 1: "AVAILABLE"}, model)
     await manager.close()
+
+
+class Gate:
+    """A `load` whose calls wait for `let_one`, and which knows how many there are at a time."""
+
+    def __init__(self) -> None:
+        self.begun: list[Path] = []
+        self.most = 0
+        self._running: set[Path] = set()
+        self._let = threading.Semaphore(0)
+
+    def __call__(self, path: Path) -> Part:
+        self.begun.append(path)
+        self._running.add(path)
+        self.most = max(self.most, len(self._running))
+        assert self._let.acquire(timeout=60)
+        self._running.discard(path)
+        return Part(path)
+
+    def let(self, loads: int) -> None:
+        self._let.release(loads)
+
+
+PLACES = max(os.cpu_count() or 1, 2)
+
+
+async def test_many_versions_are_loaded_once_each_and_as_many_at_a_time_as_there_are_processors(
+    events: EventStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_places, "_LONG_SECONDS", 60.0)
+    load, models = Gate(), [f"m{i}" for i in range(PLACES * 3)]
+    manager = Manager(load, events)
+    for model in models:
+        manager.aspire(model, {1: Path(f"/{model}/1"), 2: Path(f"/{model}/2")})
+    for begun in range(PLACES, 2 * len(models) + 1):
+        await until(lambda begun=begun: len(load.begun) == begun)
+        load.let(1)
+    load.let(PLACES)
+    for model in models:
+        await reach(manager, {2: "AVAILABLE", 1: "AVAILABLE"}, model)
+    assert load.most == PLACES
+    assert len(set(load.begun)) == len(load.begun) == 2 * len(models)
+    await manager.close()
+
+
+async def test_loads_that_take_long_hold_up_no_others(events: EventStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_places, "_LONG_SECONDS", 0.05)
+    load = Gate()
+    manager = Manager(load, events)
+    manager.aspire("m", {number: Path(f"/m/{number}") for number in range(PLACES + 1)})
+    await until(lambda: len(load.begun) == PLACES + 1)
+    load.let(PLACES + 1)
+    await manager.close()
+
+
+async def test_what_nobody_wants_any_more_is_not_loaded_when_its_turn_comes(
+    events: EventStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_places, "_LONG_SECONDS", 60.0)
+    load = Gate()
+    manager = Manager(load, events)
+    numbers = range(PLACES + 5)
+    manager.aspire("m", {number: Path(f"/m/{number}") for number in numbers})
+    await until(lambda: len(load.begun) == PLACES)
+    closing = asyncio.ensure_future(manager.close())
+    await asyncio.sleep(0)
+    load.let(len(numbers))
+    await closing
+    assert len(load.begun) == PLACES
+    assert {(v.state.name, v.error and v.error.code) for v in manager.versions("m")} == {("END", Code.CANCELLED)}
 
 
 @pytest.mark.parametrize("threads", [3, 0, -1])
@@ -462,15 +534,16 @@ async def test_wanted_again_while_a_cancelled_load_is_thrown_away_it_loads_again
             closing.set()
             assert close.wait(10)
 
-    finish = threading.Event()
+    begun, finish = threading.Event(), threading.Event()
 
     def load(path: Path) -> Part:
+        begun.set()
         assert finish.wait(10)
         return Slow(path)
 
     manager.load = load
     manager.aspire("m", {1: V1})
-    await reach(manager, {1: "LOADING"})
+    await until(begun.is_set)
     manager.aspire("m", {})
     finish.set()
     await until(closing.is_set)

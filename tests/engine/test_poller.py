@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,6 @@ from tfs_notebook.engine.manager import Manager, RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from tfs_notebook.engine.events import EventStream
 
@@ -31,7 +31,7 @@ POLL_SECONDS = 0.02
 def listed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The name of each base path that was listed, by whatever look."""
     listed, names_in = [], storage.names_in
-    monkeypatch.setattr(storage, "names_in", lambda base: listed.append(base.name) or names_in(base))
+    monkeypatch.setattr(storage, "names_in", lambda base: listed.append(Path(base).name) or names_in(base))
     return listed
 
 
@@ -148,10 +148,10 @@ async def test_base_paths_that_do_not_answer_hold_up_nobody_else_and_are_polled_
     hung = ["hung0", "hung1"]
     answer, hangs, waiting, names_in = threading.Event(), threading.Event(), [], storage.names_in
 
-    def slow(base: Path) -> frozenset[str]:
-        found = names_in(base)
-        if base.name in hung and hangs.is_set():
-            waiting.append(base.name)
+    def slow(base: Path | str) -> frozenset[str]:
+        found, name = names_in(base), Path(base).name
+        if name in hung and hangs.is_set():
+            waiting.append(name)
             assert answer.wait(60)
         return found
 

@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.engine.events import Event, EventStream, Kind, State
+from tfs_notebook.engine.load_places import LoadPlaces
 from tfs_notebook.engine.registry import Registry
 from tfs_notebook.engine.servable import Loaded, Servable
 from tfs_notebook.engine.storage import Fingerprint
@@ -55,7 +56,7 @@ class Manager:
         load_threads: int = 0,
         unload_threads: int = 0,
     ) -> None:
-        """`load` turns a version directory into a servable; it runs on one of `load_threads` (0: four a processor) and
+        """`load` turns a version directory into a servable; it runs on one of `load_threads` (0: see `LoadPlaces`) and
         may raise anything. `unload_threads` (0: two) close what is not served any more.
 
         `load` and `retry_policy` may be replaced at any time; they hold for the attempts that begin afterwards.
@@ -68,6 +69,7 @@ class Manager:
         self._aspired: dict[str, dict[int, Path]] = {}
         self._held: dict[str, frozenset[int]] = {}
         self._advancing: set[str] = set()
+        self._places = LoadPlaces(load_threads)
         load_threads = load_threads if load_threads > 0 else 4 * (os.cpu_count() or 1)
         self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="tfs-load")
         self._closers = ThreadPoolExecutor(unload_threads if unload_threads > 0 else 2, thread_name_prefix="tfs-unload")
@@ -273,16 +275,20 @@ class Manager:
         """One attempt to load `path` as `version`; raises ServingError."""
         version.wake.clear()
         version.attempts += 1
-        version.load = self.load
-        started = time.monotonic()
         loop = asyncio.get_running_loop()
-        try:
-            version.files = await loop.run_in_executor(self._loaders, Fingerprint.of, path)
-            servable = await loop.run_in_executor(self._loaders, version.load, path)
-        except Exception as cause:
-            error = _as_serving_error(cause)
-            _log.warning("Loading servable: {name: %s version: %d} failed: %s", version.model, version.number, error)
-            raise error from None
+        async with self._places.taken():
+            if not version.aspired:  # not any more
+                raise _cancelled()
+            version.load, started = self.load, time.monotonic()
+            try:
+                version.files = await loop.run_in_executor(self._loaders, Fingerprint.of, path)
+                servable = await loop.run_in_executor(self._loaders, version.load, path)
+            except Exception as cause:
+                error = _as_serving_error(cause)
+                _log.warning(
+                    "Loading servable: {name: %s version: %d} failed: %s", version.model, version.number, error
+                )
+                raise error from None
         version.load_seconds = time.monotonic() - started
         return Loaded(version.model, version.number, servable)
 
@@ -303,7 +309,7 @@ class Manager:
             loaded, version.past_calls, version.loaded = version.loaded, version.loaded.stats, None
             await self._retire(loaded)
         if version.state is State.LOADING and not version.aspired:
-            version.error = ServingError(Code.CANCELLED, "Loading of servable cancelled")
+            version.error = _cancelled()
         self._move(version, State.END)
 
     async def _retire(self, loaded: Loaded) -> None:
@@ -343,6 +349,10 @@ class Manager:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a transition failed", exc_info=error)
+
+
+def _cancelled() -> ServingError:
+    return ServingError(Code.CANCELLED, "Loading of servable cancelled")
 
 
 def _as_serving_error(error: Exception) -> ServingError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine import storage
@@ -107,6 +106,6 @@ def _look(lookout: Lookout) -> None:
 def _holds(base_path: str, names: frozenset[str]) -> bool:
     """Whether the directory `base_path` holds exactly `names`; not when that cannot be told, a look tells why."""
     try:
-        return storage.names_in(Path(base_path)) == names
+        return storage.names_in(base_path or ".") == names
     except Exception:
         return False

@@ -219,7 +219,7 @@ def nothing_to_serve(name: str, base_path: str, policy: VersionPolicy) -> Servin
     return None if candidates(policy, found) else _nothing_found(name, base_path, policy, found)
 
 
-def names_in(base: Path) -> frozenset[str]:
+def names_in(base: Path | str) -> frozenset[str]:
     """What is in the directory `base`. Raises OSError when it cannot be listed."""
     return frozenset(os.listdir(base))  # noqa: PTH208 - a Path for each entry costs more than reading them
 
