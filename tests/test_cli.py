@@ -96,6 +96,25 @@ def test_the_usage(arguments: list[str], told: str, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--rest_api_port", "8501"], "--rest_api_port: a value follows =, without a blank: --rest_api_port=8501\n"),
+        (["-port=8500"], "-port=8500: did you mean --port=8500?\n"),
+        (["--model_basepath=/models"], "--model_basepath=/models: did you mean --model_base_path=/models?\n"),
+    ],
+)
+def test_what_was_meant_by_an_unknown_argument(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert cli.main(arguments) == 255  # for want of a model: TensorFlow Serving goes on without what it does not know
+    out, err = capsys.readouterr()
+    assert out.startswith(f"unknown argument: {arguments[0]}\n")
+    assert told in err
+    assert "--model_base_path=DIRECTORY serves the newest of the versions" in err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (

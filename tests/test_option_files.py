@@ -90,6 +90,13 @@ def test_a_file_that_cannot_be_read(name: str, content: bytes | None, reason: st
     assert caught.value.hint.startswith(f"--{name} names a")
 
 
+def test_a_file_of_another_name(tmp_path: Path) -> None:
+    (tmp_path / "ssl.config").touch()
+    with pytest.raises(ServingError) as caught:
+        with_files(Options(ssl_config_file=str(tmp_path / "ssl.cfg")))
+    assert caught.value.hint.endswith(f"Did you mean {tmp_path}/ssl.config? {tmp_path} exists and holds ssl.config")
+
+
 def test_keys_are_not_shown(tmp_path: Path) -> None:
     file = ssl_config(tmp_path / "ssl", server_key=KEY, server_cert=CERTIFICATE)
     assert "PRIVATE" not in repr(with_files(Options(ssl_config_file=file)))

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.accepted_flags import KNOWN_FLAGS, without_accepted
@@ -95,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if unknown:
         print(*(f"unknown argument: {argument}" for argument in unknown), usage(), sep="\n")
+        for remedy in _remedies(unknown):
+            print(remedy, file=sys.stderr)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s")
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it logs each retry; what comes of them all is told
     stop = _Stop()
@@ -108,6 +111,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_failure(error)
         return _FAILED
     return 0
+
+
+def _remedies(unknown: Sequence[str]) -> list[str]:
+    """What was probably meant by arguments that are no flags."""
+    remedies = []
+    for argument, following in zip(unknown, [*unknown[1:], ""], strict=True):
+        name, equals, _ = argument.lstrip("-").partition("=")
+        if not argument.startswith("-"):
+            continue
+        if name in _FLAGS and not equals:
+            remedies.append(f"{argument}: a value follows =, without a blank: --{name}={following or '…'}")
+        elif near := get_close_matches(name, _FLAGS, n=1):
+            remedies.append(f"{argument}: did you mean --{near[0]}{equals}{argument.partition('=')[2]}?")
+    return remedies
 
 
 class _Stopped(BaseException):  # as KeyboardInterrupt: nothing on the way may take it for an error

@@ -16,7 +16,7 @@ from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
 from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.engine.events import Kind
 from tfs_notebook.engine.storage import nothing_to_serve
-from tfs_notebook.errors import invalid_argument
+from tfs_notebook.errors import Code, ServingError, invalid_argument
 from tfs_notebook.monitoring import metrics_path
 from tfs_notebook.mount import Mount
 from tfs_notebook.option_files import can_be_read_again, with_files
@@ -100,7 +100,12 @@ def _configured(options: Options, text: str, source: str, access: Access) -> Dep
         return Deployment(options, _first_read(file), file)
     if options.model_base_path:
         return Deployment(options, single_model(options.model_name, options.model_base_path))
-    raise invalid_argument("Both server_options.model_base_path and server_options.model_config_file are empty!")
+    raise ServingError(
+        Code.INVALID_ARGUMENT,
+        "Both server_options.model_base_path and server_options.model_config_file are empty!",
+        hint="--model_base_path=DIRECTORY serves the newest of the versions DIRECTORY/1, DIRECTORY/2 and so on; "
+        "--model_config_file=FILE several models.",
+    )
 
 
 def _check_polling(options: Options, path: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tfs_notebook.engine.aside import aside
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.events import Event, EventStream, Kind
+from tfs_notebook.engine.hints import for_missing
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
 
 if TYPE_CHECKING:
@@ -186,7 +187,8 @@ def _read_file(path: str) -> str:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        hint = "--model_config_file names a file in text format."
+        missing = for_missing(Path(path)) if isinstance(error, FileNotFoundError) else ""
+        hint = "\n".join(filter(None, ("--model_config_file names a file in text format.", missing)))
         raise not_found(f"{path}; {error.strerror}", hint=hint) from None
     try:
         return content.decode("utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tfs_notebook.engine.hints import for_missing
 from tfs_notebook.errors import not_found
 
 
@@ -13,4 +14,5 @@ def read_text(path: str, hint: str = "") -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise not_found(f"{path}; {reason}", hint=hint) from None
+        missing = for_missing(Path(path)) if isinstance(error, FileNotFoundError) else ""
+        raise not_found(f"{path}; {reason}", hint="\n".join(filter(None, (hint, missing)))) from None
