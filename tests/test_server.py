@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 import urllib.request
@@ -260,6 +261,16 @@ def test_paths_with_nothing_to_serve(
     assert caught.value.code is Code.NOT_FOUND
     assert message.format(path=path) in caught.value.message
     assert hint.format(path=path) in caught.value.hint
+
+
+def test_the_line_for_a_saved_models_own_directory_serves_it(models: Models, tmp_path: Path) -> None:
+    path = itself_a_model(models, tmp_path)
+    with pytest.raises(ServingError) as caught:
+        tfs_notebook.serve(str(path), **ANY)
+    line, _, base = caught.value.hint.partition("a number: ")[2].partition(", then serve ")
+    subprocess.run(line, shell=True, check=True)
+    with tfs_notebook.serve(base, **ANY) as server:
+        assert predictions(server) == [2.5]
 
 
 def test_what_cannot_be_served_is_told_and_the_others_serve(models: Models, tmp_path: Path) -> None:

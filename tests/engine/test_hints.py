@@ -29,7 +29,10 @@ def made(base: Path, *names: str) -> Path:
             ["model.tflite"],
             "model.tflite belongs in a directory named by a number ({0}/1); --prefer_tflite_model serves it.",
         ),
-        (["saved_model.pb"], "{0} is itself a SavedModel: move it into a directory named by a number ({0}/1)."),
+        (
+            ["saved_model.pb"],
+            "{0} is itself a SavedModel and belongs in a directory named by a number: mkdir {0}-versions && mv {0} ",
+        ),
         (
             ["model_config.pbtxt", "modelA/1/"],
             "model_config.pbtxt in it is a config file: --model_config_file={0}/model",
@@ -43,7 +46,7 @@ def made(base: Path, *names: str) -> Path:
         (["1.0/"], "1.0 is no number: rename it to {0}/1"),
         (
             ["digits.keras"],
-            "digits.keras is a Keras file: load it, and model.export('{0}/1') writes what can be served.",
+            "digits.keras is a Keras file: keras.models.load_model('{0}/digits.keras').export('{0}/1'), then serve {0}",
         ),
         (["weights.h5", "final/"], "weights.h5 is a Keras file"),
         (["final/", "saved_model.pb.old"], "{0} holds final/, saved_model.pb.old."),
@@ -79,13 +82,25 @@ def test_a_missing_path_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("digits.keras", "is a Keras file: load it, and model.export('{0}/digits/1')"),
+        (
+            "digits.keras",
+            "is a Keras file: keras.models.load_model('{0}/digits.keras').export('{0}/digits/1'), then serve {0}/d",
+        ),
+        (
+            "my digits.tflite",
+            "is a TFLite model: mkdir -p '{0}/my digits/1' && cp '{0}/my digits.tflite' '{0}/my digits/1/model.tflite'",
+        ),
         ("models.config", "If it is a config file: --model_config_file={0}/models.config"),
         ("notes.txt", "The base path must be a directory that can be read."),
     ],
 )
 def test_a_file_where_a_directory_was_expected(tmp_path: Path, name: str, said: str) -> None:
     assert said.format(tmp_path) in hints.for_file(tmp_path / name)
+
+
+def test_the_file_of_a_saved_model(tmp_path: Path) -> None:
+    version = made(tmp_path / "digits" / "3", "saved_model.pb")
+    assert hints.for_file(version / "saved_model.pb") == hints.for_no_version(version)
 
 
 def test_what_is_closed_is_no_fault(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 from itertools import islice
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import printable
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KERAS_FILES = (".keras", ".h5", ".hdf5")
+_SAVED_MODEL_FILES = frozenset({"saved_model.pb", "saved_model.pbtxt"})
 _CONFIG_FILES = (".pbtxt", ".config", ".conf", ".textproto")
 _NUMBERED = re.compile(r"[a-zA-Z._ -]*([0-9]+)(?:\.0)*")
 _MOST_LOOKED_AT = 200
@@ -42,8 +44,13 @@ def for_missing(path: Path) -> str:
 def for_file(path: Path) -> str:
     """What to do about `path`, which is a file where a directory was expected."""
     if path.suffix in _KERAS_FILES:
-        version = path.with_suffix("") / "1"
-        return f"{path.name} is a Keras file: load it, and model.export('{version}') writes what can be served."
+        return _from_keras(path, path.with_suffix(""))
+    if path.suffix == ".tflite":
+        base = path.with_suffix("")
+        copy = f"mkdir -p {quote(f'{base}/1')} && cp {quote(str(path))} {quote(f'{base}/1/model.tflite')}"
+        return f"{path.name} is a TFLite model: {copy}, then serve {base} with --prefer_tflite_model"
+    if path.name in _SAVED_MODEL_FILES:
+        return for_no_version(path.parent)
     if path.suffix in _CONFIG_FILES:
         return f"If it is a config file: --model_config_file={path}"
     return "The base path must be a directory that can be read."
@@ -57,10 +64,12 @@ def for_no_version(base: Path) -> str:
 def _guesses(base: Path) -> Iterator[str]:
     children = list(_children(base))
     names = {child.name for child in children}
-    if names & {"saved_model.pb", "saved_model.pbtxt"}:
+    if names & _SAVED_MODEL_FILES:
         if base.name.isdecimal():
             yield f"{base} is version {int(base.name)} itself: serve the directory that it is in, {base.parent}"
-        yield f"{base} is itself a SavedModel: move it into a directory named by a number ({base}/1)."
+        versions = f"{base}-versions"
+        move = f"mkdir {quote(versions)} && mv {quote(str(base))} {quote(f'{versions}/1')}, then serve {versions}"
+        yield f"{base} is itself a SavedModel and belongs in a directory named by a number: {move}"
     if "model.tflite" in names:
         yield f"model.tflite belongs in a directory named by a number ({base}/1); --prefer_tflite_model serves it."
     for child in children:
@@ -76,7 +85,11 @@ def _guesses(base: Path) -> Iterator[str]:
         if is_dir(child) and (match := _NUMBERED.fullmatch(child.name)):
             yield f"{child.name} is no number: rename it to {base / match[1]}"
     if keras := keras_file(base):
-        yield f"{keras} is a Keras file: load it, and model.export('{base}/1') writes what can be served."
+        yield _from_keras(base / keras, base)
+
+
+def _from_keras(path: Path, base: Path) -> str:
+    return f"{path.name} is a Keras file: keras.models.load_model('{path}').export('{base}/1'), then serve {base}"
 
 
 def _mentions_models(path: Path) -> bool:
