@@ -262,7 +262,9 @@ def test_a_socket_is_taken_over_and_not_taken_away_by_who_had_it(path: str, tmp_
     with tfs_notebook.serve(path, **given) as newer:
         with tfs_notebook.serve(path, token="older", **given) as older:
             assert refused(plainly, older.grpc_socket_target) == grpc.StatusCode.UNAUTHENTICATED
+            assert newer.grpc_socket_target is None
             deployment.change(newer, path, "", {})
+            assert older.grpc_socket_target is None
             assert plainly(newer.grpc_socket_target) == [2.5]
         assert plainly(newer.grpc_socket_target) == [2.5]
     assert list(tmp_path.iterdir()) == []
@@ -282,10 +284,12 @@ def test_clients_find_a_socket_at_every_moment_of_a_change(path: str, tls: str, 
 
         connecting = threading.Thread(target=connect)
         connecting.start()
-        for file in (tls, "", tls):
-            deployment.change(server, path, "", {"ssl_config_file": file})
-        ended.set()
-        connecting.join()
+        try:
+            for file in (tls, "", tls):
+                deployment.change(server, path, "", {"ssl_config_file": file})
+        finally:
+            ended.set()
+            connecting.join()
     assert missed == []
 
 

@@ -94,10 +94,9 @@ def _configured(options: Options, text: str, source: str, access: Access) -> Dep
         return Deployment(options, parse_config(text, source))
     if options.model_config_file:
         path = Mount(options.mount, options.model_root).resolve(options.model_config_file)
-        _check_polling(options, path)
         in_oss = ConfigObject(OssAddress.parse(path), access.open_store) if is_oss(path) else None
         file = ConfigFile(path, in_oss.fetch if in_oss is not None else None)
-        return Deployment(options, _first_read(file), file)
+        return Deployment(options, _first_read(file, options), file)
     if options.model_base_path:
         return Deployment(options, single_model(options.model_name, options.model_base_path))
     raise ServingError(
@@ -118,10 +117,15 @@ def _check_polling(options: Options, path: str) -> None:
         )
 
 
-def _first_read(file: ConfigFile) -> ModelServerConfig:
+def _first_read(file: ConfigFile, options: Options) -> ModelServerConfig:
     """The configuration in `file`. Raises ServingError, also UNAVAILABLE for one that does not answer."""
+
+    def read() -> ModelServerConfig:
+        _check_polling(options, file.path)
+        return file.read()
+
     try:
-        return result_of(aside(file.read, "tfs-config-file"), _FIRST_READ_SECONDS)
+        return result_of(aside(read, "tfs-config-file"), _FIRST_READ_SECONDS)
     except futures.TimeoutError:
         raise file.silence(_FIRST_READ_SECONDS) from None
 

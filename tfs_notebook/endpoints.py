@@ -93,8 +93,9 @@ class Endpoints:
 
     @property
     def socket_path(self) -> str:
-        """The path of the socket gRPC listens on, "" when there is none."""
-        return self.transport.socket_path if self._socket.server is not None else ""
+        """The path of the socket gRPC listens on, "" when there is none, or somebody else has taken it over."""
+        server = self._socket.server
+        return self.transport.socket_path if server is not None and server.listening else ""
 
     async def open(self, options: Options) -> None:
         """Listen where `options` say; not to be cancelled on the way.
