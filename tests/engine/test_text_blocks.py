@@ -36,6 +36,12 @@ model_config_list {
 """
 
 
+def test_a_name_in_a_cell_that_is_not_utf_8() -> None:
+    with pytest.raises(ServingError) as caught:
+        parse_config("model_config_list { config { name: 'm\udcf6' } }")
+    assert caught.value.told.encode().count(rb"m\xf6") == 2
+
+
 def hint(text: str) -> str:
     """The last line of what is told of `text`, after the offending line."""
     with pytest.raises(ServingError) as caught:

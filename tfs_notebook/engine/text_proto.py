@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from tfs_notebook.engine.text_blocks import open_blocks, unclosed_at_end, unclosed_before
-from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.errors import Code, ServingError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,14 +27,14 @@ def parse_text(text: str, message: M, source: str) -> M:
         text_format.Parse(text, message)
     except text_format.ParseError as error:
         line, column = error.GetLine(), error.GetColumn()
-        reason = re.sub(r"^\d+:\d+ : ", "", str(error))
+        reason = printable(re.sub(r"^\d+:\d+ : ", "", str(error)))
         position = f"{line or 1}:{column or 1}"
         hint = _point_at(text, line or 1, column or 1) + _remedy(text, line or 1, column or 1, reason, message)
         raise ServingError(
             Code.INVALID_ARGUMENT,
             f"Error parsing text-format {message.DESCRIPTOR.full_name}: {position}: {reason}",
             where=f"{source}:{position}",
-            hint=hint,
+            hint=printable(hint),
         ) from None
     return message
 
