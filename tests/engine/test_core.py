@@ -832,6 +832,39 @@ async def test_another_mount_is_a_change_that_is_awaited(versions: Versions, bas
         assert core.model_status("m").problems == []
 
 
+async def test_a_version_that_is_exchanged_while_it_is_loaded_is_loaded_again(
+    versions: Versions, base: Path, events: EventStream
+) -> None:
+    """What was read before and after may be of two versions."""
+    loaded: list[Servable] = []
+
+    def load(path: Path) -> Servable:
+        loaded.append(load_saved_model(path))
+        if len(loaded) == 1:
+            shutil.rmtree(path)
+            versions.put(base, 1, 2)
+        return loaded[-1]
+
+    versions.put(base, 1)
+    async with serving(events, load=load) as core:
+        await core.apply(config(entry(base)))
+        assert (offset(core), len(loaded)) == (2, 2)
+
+
+async def test_a_version_whose_files_never_rest_is_not_served(
+    versions: Versions, base: Path, events: EventStream
+) -> None:
+    def load(path: Path) -> Servable:
+        (path / "assets.extra").mkdir(exist_ok=True)
+        (path / "assets.extra" / str(len(list((path / "assets.extra").iterdir())))).touch()
+        return load_saved_model(path)
+
+    versions.put(base, 1)
+    async with serving(events, load=load) as core:
+        error = await refusal(core.apply(config(entry(base))))
+        assert "changed while they were loaded" in error.message
+
+
 # Labels
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+_MOST_READINGS = 3
+"""How often a version is loaded whose files change meanwhile, until that is an error."""
 HISTORY = 100
 """Ended versions that a model's status keeps listing (TensorFlow Serving keeps them all, for ever)."""
 
@@ -275,14 +277,12 @@ class Manager:
         """One attempt to load `path` as `version`; raises ServingError."""
         version.wake.clear()
         version.attempts += 1
-        loop = asyncio.get_running_loop()
         async with self._places.taken():
             if not version.aspired:  # not any more
                 raise _cancelled()
             version.load, started = self.load, time.monotonic()
             try:
-                version.files = await loop.run_in_executor(self._loaders, Fingerprint.of, path)
-                servable = await loop.run_in_executor(self._loaders, version.load, path)
+                servable = await self._read_whole(version, version.load, path)
             except Exception as cause:
                 error = _as_serving_error(cause)
                 _log.warning(
@@ -291,6 +291,22 @@ class Manager:
                 raise error from None
         version.load_seconds = time.monotonic() - started
         return Loaded(version.model, version.number, servable)
+
+    async def _read_whole(self, version: Version, load: Callable[[Path], Servable], path: Path) -> Servable:
+        """What `load` makes of files that stayed the same meanwhile: others may be of two versions."""
+        run = partial(asyncio.get_running_loop().run_in_executor, self._loaders)
+        version.files = await run(Fingerprint.of, path)
+        for _ in range(_MOST_READINGS):
+            before, servable = version.files, await run(load, path)
+            version.files = await run(Fingerprint.of, path)
+            if version.files == before:
+                return servable
+            await run(servable.close)
+        raise ServingError(
+            Code.UNAVAILABLE,
+            f"The files of {path} changed while they were loaded",
+            hint="A new version belongs in a new directory, moved into place when it is complete.",
+        )
 
     async def _pause(self, version: Version) -> bool:
         """Wait until the next attempt is due; False when the version is unwanted then."""
