@@ -180,6 +180,7 @@ def _serve(options: Options, *, alts: bool) -> None:
     options = deployed.options
     check_listening(options)  # before TensorFlow is imported, which takes seconds
     batching_parameters(options)
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else each process that is begun makes grpc tell of the fork
     from tfs_notebook.server import Server
 
     with Server(options) as server:

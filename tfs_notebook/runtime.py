@@ -131,7 +131,8 @@ def import_aside(*names: str) -> None:
 
     def load() -> None:
         try:
-            with without_tensorflow_notices():
+            # Else `!command` in a cell prints grpc's notice about forks; it is read when grpc is imported
+            with _environment("GRPC_VERBOSITY", "ERROR"), without_tensorflow_notices():
                 for name in names:
                     importlib.import_module(name)
         except BaseException as error:
@@ -158,14 +159,20 @@ def without_tensorflow_notices() -> Iterator[None]:
         yield
         return
     # Errors only: TensorFlow also warns of every request that a graph refuses, in whatever cell runs then
-    level = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _environment("TF_CPP_MIN_LOG_LEVEL", "2"), _sieved(_NOTICE):
+        yield
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """Let an environment variable have `value`, unless it has one, for as long as it is read."""
+    given = name in os.environ
+    os.environ.setdefault(name, value)
     try:
-        with _sieved(_NOTICE):
-            yield
+        yield
     finally:
-        if level is None:
-            del os.environ["TF_CPP_MIN_LOG_LEVEL"]
+        if not given:
+            os.environ.pop(name, None)
 
 
 def without_tensorflow_remarks() -> AbstractContextManager[None]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,6 +46,15 @@ def test_names(tmp_path: Path, prefix: str, model: str, name: str) -> None:
     stem, time, number = path.stem.rsplit("-", 2)
     assert (stem, number, path.suffix) == (name, "000", ".tfrecord")
     assert len(time) == len("20260102T030405Z")
+
+
+def test_nobody_else_may_read_the_requests(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        written(tmp_path, records=2, max_bytes=150)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()] == [0o600] * 2
 
 
 def test_a_directory_as_prefix_needs_no_slash(tmp_path: Path) -> None:

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else `!command` in a cell prints grpc's notice about forks
-
 import grpc
 
 from tfs_notebook.api.addresses import own_name, second_address

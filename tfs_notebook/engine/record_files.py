@@ -88,7 +88,7 @@ class RecordFiles:
         for number in count():
             path = Path(f"{stem}-{number:03}.tfrecord")
             try:
-                path.touch(exist_ok=False)
+                path.touch(mode=0o600, exist_ok=False)  # requests are nobody else's to read
             except FileExistsError:
                 continue
             break
