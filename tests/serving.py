@@ -86,7 +86,7 @@ def ask_on(
     return Reply(response.status, response.headers, response.read())
 
 
-def until(condition: Callable[[], Any], what: str = "", timeout: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], what: str = "", timeout: float = 60.0) -> Any:
     """Wait until `condition` gives something true, and return that; fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (outcome := condition()):

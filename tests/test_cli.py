@@ -233,7 +233,7 @@ class Process:
         for line in self.popen.stderr or ():
             self._lines.put(line)
 
-    def logged(self, text: str, timeout: float = 60.0) -> str:
+    def logged(self, text: str, timeout: float = 150.0) -> str:
         """Wait for a line with `text`."""
         deadline = time.monotonic() + timeout
         while not (found := [line for line in self.log if text in line]):

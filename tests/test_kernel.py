@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.conftest import Models
 
 pytestmark = [
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
     pytest.mark.filterwarnings("ignore:Kernel is running over TCP without encryption"),
 ]
 
@@ -29,7 +29,7 @@ class Kernel:
         self.manager, self.client = start_new_kernel(kernel_name="python3")
         self.messages: list[dict[str, Any]] = []
 
-    def run(self, code: str, *, timeout: float = 60.0) -> str:
+    def run(self, code: str, *, timeout: float = 150.0) -> str:
         """Run a cell; its streams, results and errors as text. `messages` has all it sent before it ended."""
         self.messages = []
         self.client.execute_interactive(code, output_hook=self.messages.append, timeout=timeout)

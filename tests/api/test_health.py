@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
-from tests.serving import serving_threads, until
+from tests.serving import until
 from tfs_notebook import deployment
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def test_a_probe_is_answered_while_every_thread_is_busy(models: Models) -> None:
     ):
         request = predict_pb2.PredictRequest(model_spec={"name": "model"})
         request.inputs["seconds"].CopyFrom(tf.make_tensor_proto(10.0))
-        busy = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=30)
+        busy = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=100)
         until(lambda: server._core.manager.registry.serving["model"][1]._pins, "its request has not begun")
         assert check(channel) == SERVING
         assert not busy.done()
@@ -143,8 +143,8 @@ def test_watchers_are_told_that_the_server_drains_and_do_not_hold_it_up(models: 
         request.inputs["seconds"].CopyFrom(tf.make_tensor_proto(2.0))
         watch = Watch(channel)
         assert watch.next() == SERVING
-        under_way = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=30)
-        until(lambda: any(name.startswith("tfs-grpc_") for name in serving_threads()))
+        under_way = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=100)
+        until(lambda: server._core.manager.registry.serving["model"][1]._pins, "its request has not begun")
         stopping = threading.Thread(target=server.stop, args=(60,))
         stopping.start()
         assert watch.next() == NOT_SERVING

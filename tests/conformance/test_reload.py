@@ -187,8 +187,14 @@ def test_the_list_is_the_whole_truth(served: Served, models: Models) -> None:
     assert [asked(server, name) for name in ("m", "n", "o")] == [404, 2.5, 2.5]
     reload_config(channel, "model_config_list {}")
     assert [asked(server, name) for name in ("m", "n", "o")] == [404, 404, 404]
-    ended = ask(server, "GET", "/v1/models/n").json["model_version_status"]
-    assert [(item["version"], item["state"], item["status"]["error_code"]) for item in ended] == [("1", "END", "OK")]
+
+    def ended() -> bool:  # the unloading is not waited for
+        statuses = ask(server, "GET", "/v1/models/n").json["model_version_status"]
+        return [(each["version"], each["state"], each["status"]["error_code"]) for each in statuses] == [
+            ("1", "END", "OK")
+        ]
+
+    until(ended)
     reload_config(channel, config_text({"n": path}))
     assert asked(server, "n") == 2.5
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SECONDS = 20.0
+SECONDS = 60.0
+"""Generous: a starved machine is no reason to fail."""
 _NOBODY = 65534
 _TRAVERSE = stat.S_IXGRP | stat.S_IXOTH
 

@@ -55,7 +55,7 @@ def open_impatiently(bucket: str, patience: float = 1.0, provider: Provider | No
     return open_store(bucket, StoreOptions(), provider, timeouts=(5, patience))
 
 
-def _identity(directory: Path) -> tuple[int, int] | None:
+def identity(directory: Path) -> tuple[int, int] | None:
     """What is another pair once another directory stands there, or the same one again; None when none does."""
     try:
         found = directory.stat()
@@ -81,8 +81,8 @@ class Watched:
             return []
         found = sorted(path.name for path in directory.iterdir() if parse_version(path.name) is not None)
         for version in found:
-            while (before := _identity(directory / version)) and (missing := missing_part(directory / version)):
-                assert _identity(directory / version) != before, missing  # else it has changed: look again
+            while (before := identity(directory / version)) and (missing := missing_part(directory / version)):
+                assert identity(directory / version) != before, missing  # else it has changed: look again
         return found
 
     def outlook(self, name: str = "modelA") -> Outlook:

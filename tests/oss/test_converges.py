@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.oss.syncing import FILES, PREFIX, Watched, listings, model, watched
+from tests.oss.syncing import FILES, PREFIX, Watched, identity, listings, model, watched
 from tests.serving import until
 from tfs_notebook.engine.config import AllVersions
 
@@ -40,16 +40,21 @@ def published(seen: Watched) -> dict[str, dict[str, bytes]]:
     found = {}
     for name in NAMES:
         for version in seen.versions(name):
-            directory = seen.directory(name) / version
-            try:
-                before = directory.stat().st_ino
-                files = [path for path in directory.rglob("*") if path.is_file()]
-                content = {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
-                if directory.stat().st_ino == before:
-                    found[f"{name}/{version}"] = content
-            except FileNotFoundError:
-                continue  # withdrawn meanwhile
+            content = read(seen.directory(name) / version)
+            if content is not None:
+                found[f"{name}/{version}"] = content
     return found
+
+
+def read(directory: Path) -> dict[str, bytes] | None:
+    """The files of a version, None when it did not stay while they were read."""
+    before = identity(directory)
+    try:
+        files = [path for path in directory.rglob("*") if path.is_file()]
+        content = {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
+    except FileNotFoundError:
+        return None
+    return content if before is not None and identity(directory) == before else None
 
 
 class Bucket:
