@@ -38,8 +38,9 @@ class Loading:
         from tfs_notebook.engine.tflite_model import TFLiteLoader
         from tfs_notebook.engine.warmup import WarmingLoader
 
-        saved_models = Loader(session_options(options))
-        models = TFLiteLoader(saved_models) if options.prefer_tflite_model else saved_models
+        check_shapes = options.enable_input_shape_check
+        saved_models = Loader(session_options(options), check_shapes)
+        models = TFLiteLoader(saved_models, check_shapes) if options.prefer_tflite_model else saved_models
         parameters, per_model = batching_parameters(options), options.enable_per_model_batching_parameters
         warming = WarmingLoader(
             self._batching.around(models, parameters, per_model=per_model),

@@ -121,6 +121,12 @@ class Options:
     allowed_hosts: str = _option(
         "", "Comma-separated names that a REST request's Host header may have besides localhost.", own=True
     )
+    enable_input_shape_check: bool = _option(
+        True,
+        "Refuse tensors whose rank, size or row splits may end the process. With false the model is given any, as by "
+        "TensorFlow Serving, and one wrong request can end the kernel.",
+        own=True,
+    )
     rest_api_max_body_mb: int = _option(256, "Largest body of a REST request, in MiB.", own=True)
     rest_api_body_budget_mb: int = _option(
         1024,

@@ -16,9 +16,10 @@ import tensorflow as tf
 
 from tests import saved_models
 from tfs_notebook.engine.graph_loader import load_into
-from tfs_notebook.engine.savedmodel import MOST_DIMENSIONS, SavedModel
+from tfs_notebook.engine.savedmodel import SavedModel
 from tfs_notebook.engine.savedmodel_loader import SessionOptions, load_saved_model
 from tfs_notebook.engine.session import CALLING_THREAD, Runner, open_session
+from tfs_notebook.engine.shapes import MOST_DIMENSIONS
 from tfs_notebook.engine.signature import together
 from tfs_notebook.errors import Code, ServingError
 
@@ -296,14 +297,9 @@ def test_the_declared_shape_is_not_enforced_as_in_the_cpp_server(load: Load) -> 
     assert call(load("half_plus_two"), {"x": np.float32(1).reshape(())})["y"].shape == ()
 
 
-def test_a_rank_that_would_end_the_process_is_refused(load: Load) -> None:
-    error = refused(load("cnn"), {"keras_tensor": np.ones((28, 28), np.float32)})
-    assert error.code is Code.INVALID_ARGUMENT
-    assert error.message == "keras_tensor must be 4-dimensional, [?,28,28,1], but is [28,28]"
-
-
-def test_sizes_that_do_not_fit_are_the_graphs_error(load: Load) -> None:
-    error = refused(load("cnn"), {"keras_tensor": np.ones((1, 28, 28, 3), np.float32)})
+@pytest.mark.parametrize("shape", [(28, 28), (1, 28, 28, 3)])
+def test_shapes_that_do_not_fit_are_the_graphs_error(load: Load, shape: tuple[int, ...]) -> None:
+    error = refused(load("cnn"), {"keras_tensor": np.ones(shape, np.float32)})
     assert error.code is Code.INVALID_ARGUMENT
     assert "{{node" in error.message
 
@@ -628,6 +624,14 @@ def test_more_dimensions_than_tensorflow_survives(load: Load, name: str) -> None
 def test_a_rank_that_would_end_the_process(load: Load, shape: tuple[int, ...]) -> None:
     error = refused(load("quantised"), {"x": np.ones(shape, np.float32)})
     assert error.message == f"x must be 2-dimensional, [?,3], but is [{','.join(map(str, shape))}]"
+    assert error.hint == (
+        "Of FakeQuantWithMinMaxVarsPerChannel, which the model runs, it is not known that it survives other shapes; "
+        "--enable_input_shape_check=false hands them on."
+    )
+
+
+def test_a_size_that_could_end_the_process(load: Load) -> None:
+    assert refused(load("quantised"), {"x": np.ones((2, 4), np.float32)}).message == "x must be [?,3], but is [2,4]"
 
 
 def test_an_error_that_quotes_bytes_of_the_request(load: Load) -> None:

@@ -199,7 +199,7 @@ def test_shapes_that_do_not_fit_spoil_nothing(linear: bytes) -> None:
     model = TFLiteModel(with_signatures(linear, {"serving_default": definition(*ALL, shape=[None, 2])}))
     ok = [[1.0, 2.0]]
     for _ in range(3):
-        code, message = refusal(model, x=np.ones((3, 5)).astype(np.float32), z=np.ones((2, 2)).astype(np.float32))
+        code, message = refusal(model, x=np.ones((3, 2)).astype(np.float32), z=np.ones((2, 2)).astype(np.float32))
         assert (code, message) == ("INTERNAL", "Failed to allocate tensors")
         assert ask(model, x=ok, z=ok)["y"] == [[3, 6]]
 

@@ -41,6 +41,7 @@ class BatchedModel:
         self.signatures = model.signatures
         self.signature_def = model.signature_def
         self._model = model
+        self._may_be_batched = getattr(model, "may_be_batched", None)
         self._parameters = parameters
         self._scheduler = scheduler
         self._counts = counts
@@ -83,7 +84,10 @@ class BatchedModel:
         """`run` for those who do not wait: `when_over` is given, on any thread, what is returned when its `end` is due.
 
         None for inputs that the model will refuse: they are to be refused alone, by `run`, and not with a whole batch.
+        None also for those that no rows of others may join, like row splits.
         """
+        if self._may_be_batched is not None and not self._may_be_batched(signature, inputs):
+            return None
         rows = count_rows(inputs.values())
         specs = signature.inputs
         for alias, array in inputs.items():

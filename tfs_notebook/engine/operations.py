@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from tfs_notebook.engine.checked_operations import CHECKED
 from tfs_notebook.engine.session import operation_definition
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ _SIZED_BY_VALUES = re.compile(
     "Range|Fill|Tile|BroadcastTo|LinSpace|OneHot|Random|Resize|Sequence|Dataset|SparseToDense"
 )
 """Operations that make as much of a number as it says."""
-_LAYOUTS = re.compile("Conv|Pool|BatchNorm|DepthToSpace|SpaceToDepth|FakeQuant.*PerChannel")
-"""Operations that end the whole process (a failed CHECK) when they are given a tensor of the wrong rank."""
 _READERS = frozenset({
     "StatefulPartitionedCall", "VarHandleOp", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableV2",
     "Variable", "HashTable", "HashTableV2", "LookupTableFindV2", "LookupTableSizeV2", "Assert",
@@ -31,11 +30,13 @@ class Operations:
     """The operations of one GraphDef."""
 
     def __init__(self, graph: Any) -> None:
-        self._inputs = {node.name: node for node in graph.node}
-        self._functions = {function.signature.name: function.node_def for function in graph.library.function}
-        self._all = {node.op for nodes in (graph.node, *self._functions.values()) for node in nodes}
-        self.needs_ranks = any(map(_LAYOUTS.search, self._all))
-        """Whether a tensor of the wrong rank may end the process."""
+        self.nodes = {node.name: node for node in graph.node}
+        self.functions = {function.signature.name: function for function in graph.library.function}
+        self._all = {node.op for node in graph.node}.union(
+            *({node.op for node in function.node_def} for function in self.functions.values())
+        )
+        self._ran: dict[str, frozenset[str]] = {}
+        self._in_function: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 
     def is_bounded(self, signature: Signature) -> bool:
         """Whether the time of a call depends on nothing but the size of its inputs: no loops or branches, and no
@@ -48,38 +49,67 @@ class Operations:
 
     def keeps_state(self, signature: Signature) -> bool:
         """Whether a call may change what later ones answer."""
-        return any(map(_keeps_state, self._of(signature)))
+        return any(map(_keeps_state, self.ran_by(signature)))
 
-    def _of(self, signature: Signature) -> set[str]:
-        """The operations that a call of `signature` runs."""
-        found: set[str] = set()
+    def unchecked(self, signature: Signature) -> list[str]:
+        """Operations that a call of `signature` runs and of which it is not known that they check their tensors."""
+        return sorted(
+            operation
+            for operation in self.ran_by(signature)
+            if operation not in CHECKED and operation not in self.functions
+        )
+
+    def ran_by(self, signature: Signature) -> frozenset[str]:
+        """The operations that a call of `signature` runs, in functions, branches and loops, too."""
+        if signature.name not in self._ran:
+            found: set[str] = set()
+            called: list[str] = []
+            for node in self.reached_nodes(signature):
+                found.add(node.op)
+                called += self.called(node)
+            seen: set[str] = set()
+            while called:
+                name = called.pop()
+                if name not in seen and name in self.functions:
+                    seen.add(name)
+                    inner, more = self._of_function(name)
+                    found |= inner
+                    called += more
+            self._ran[signature.name] = frozenset(found)
+        return self._ran[signature.name]
+
+    def reached_nodes(self, signature: Signature) -> Iterator[Any]:
+        """The nodes of the graph that the outputs of `signature` need."""
         waiting = [spec.name for spec in signature.outputs.values()]
         seen: set[str] = set()
         while waiting:
             name = waiting.pop().lstrip("^").partition(":")[0]
-            if name in seen or name not in self._inputs:
+            if name in seen or name not in self.nodes:
                 continue
             seen.add(name)
-            node = self._inputs[name]
+            node = self.nodes[name]
             waiting += node.input
-            found.add(node.op)
-            called = list(_called(node))
-            while called:
-                function = called.pop()
-                if function not in seen and function in self._functions:
-                    seen.add(function)
-                    for inner in self._functions[function]:
-                        found.add(inner.op)
-                        called += _called(inner)
-        return found
+            yield node
 
+    def called(self, node: Any) -> Iterator[str]:
+        """The functions that an operation may call; its own name may be that of one."""
+        if node.op in self.functions:
+            yield node.op
+        for value in node.attr.values():
+            kind = value.WhichOneof("value")
+            if kind == "func":
+                yield value.func.name
+            elif kind == "list":
+                for function in value.list.func:
+                    yield function.name
 
-def _called(node: Any) -> Iterator[str]:
-    """The functions that an operation may call."""
-    for value in node.attr.values():
-        for function in (value.func, *value.list.func):
-            if function.name:
-                yield function.name
+    def _of_function(self, name: str) -> tuple[frozenset[str], frozenset[str]]:
+        """The operations in the body of the function `name`, and the functions that they may call."""
+        if name not in self._in_function:
+            nodes = self.functions[name].node_def
+            called = frozenset(function for node in nodes for function in self.called(node))
+            self._in_function[name] = frozenset(node.op for node in nodes), called
+        return self._in_function[name]
 
 
 def _keeps_state(operation: str) -> bool:

@@ -12,6 +12,7 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow.core.protobuf.saved_object_graph_pb2 import SavedObjectGraph
 
 from tfs_notebook.errors import Code, ServingError, not_found
 
@@ -25,10 +26,16 @@ _VARINT, _FIXED64, _MESSAGE, _FIXED32 = 0, 1, 2, 5
 _META_GRAPHS = SavedModel.DESCRIPTOR.fields_by_name["meta_graphs"].number
 _GRAPH = MetaGraphDef.DESCRIPTOR.fields_by_name["graph_def"].number
 _OBJECTS = MetaGraphDef.DESCRIPTOR.fields_by_name["object_graph_def"].number
+_FUNCTION_TYPES = SavedObjectGraph.DESCRIPTOR.fields_by_name["concrete_functions"].number
+_RAGGED = b"RaggedTensorSpec"
 
 
 class MetaGraph(NamedTuple):
-    """A meta graph, and its serialized GraphDef; `message.graph_def` lacks attributes that are large."""
+    """A meta graph, and its serialized GraphDef.
+
+    `message.graph_def` lacks attributes that are large, `message.object_graph_def` all but the types of functions that
+    take or return ragged tensors.
+    """
 
     message: Any
     graph_def: bytes | memoryview
@@ -62,11 +69,14 @@ def _find(content: bytes, tags: Sequence[str]) -> MetaGraph:
     for number, _, start, end in _fields(content, 0, len(content)):
         if number != _META_GRAPHS:
             continue
-        graphs, others = [], []
+        graphs: list[tuple[int, int]] = []
+        others: list[bytes] = []
         for inner, tag, inner_start, inner_end in _fields(content, start, end):
             if inner == _GRAPH:
                 graphs.append((inner_start, inner_end))
-            elif inner != _OBJECTS:
+            elif inner == _OBJECTS:
+                others += _ragged_functions(content, inner_start, inner_end)
+            else:
                 others.append(content[tag:inner_end])
         message = MetaGraphDef.FromString(b"".join(others))
         if set(message.meta_info_def.tags) == set(tags):
@@ -79,6 +89,16 @@ def _find(content: bytes, tags: Sequence[str]) -> MetaGraph:
         "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
         hint=f"it has the tags {' or '.join(found) or 'of no meta graph'}: --saved_model_tags names those to serve",
     )
+
+
+def _ragged_functions(content: bytes, start: int, end: int) -> Iterator[bytes]:
+    """The parts of an object graph that type functions with ragged tensors, each as part of a meta graph."""
+    if content.find(_RAGGED, start, end) < 0:
+        return
+    for number, tag, value, stop in _fields(content, start, end):
+        if number == _FUNCTION_TYPES and content.find(_RAGGED, value, stop) >= 0:
+            objects = SavedObjectGraph.FromString(content[tag:stop])
+            yield MetaGraphDef(object_graph_def=objects).SerializeToString()
 
 
 def _joined(parts: list[memoryview]) -> bytes | memoryview:

@@ -13,15 +13,15 @@ import tensorflow as tf
 from tfs_notebook.engine.compilation import Compilation
 from tfs_notebook.engine.operations import Operations
 from tfs_notebook.engine.pace import Pace
+from tfs_notebook.engine.ragged_inputs import ragged_inputs
 from tfs_notebook.engine.session import CALLING_THREAD, Runner
+from tfs_notebook.engine.shapes import ModelShapes, ShapeChecks
 from tfs_notebook.engine.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-MOST_DIMENSIONS = 30
-"""TensorFlow's exchange of string tensors with numpy ends the process beyond 32; some graphs add one or two."""
 SMALL_GRAPH = 300
 """A graph of up to so many operations is compiled as a callable, too: that takes little, and saves 2 µs a call."""
 _DTYPE_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
@@ -31,17 +31,28 @@ _DTYPE_NAMES = {"float32": "float", "float64": "double", "float16": "half"}
 class SavedModel:
     """A loaded SavedModel. `run` may be called from any number of threads."""
 
-    def __init__(self, session: Any, meta_graph: Any) -> None:
+    def __init__(self, session: Any, meta_graph: Any, *, check_shapes: bool = True) -> None:
         self._runner = Runner(session)
         self._compilation = Compilation()
         self._is_small = _count_operations(meta_graph.graph_def) <= SMALL_GRAPH
         self.signature_def: Mapping[str, Any] = MappingProxyType(dict(meta_graph.signature_def))
         operations = Operations(meta_graph.graph_def)
-        self._needs_ranks = operations.needs_ranks
         callables = dict(self._make_callables(operations))
         self._callables = callables
         self.signatures: Mapping[str, Signature] = MappingProxyType(
             {name: callable_.signature for name, callable_ in callables.items()}
+        )
+        self._shapes = ModelShapes(
+            {
+                name: ShapeChecks(
+                    signature,
+                    unchecked=operations.unchecked(signature),
+                    ragged=ragged_inputs(meta_graph, operations, signature),
+                )
+                if check_shapes
+                else ShapeChecks(signature)
+                for name, signature in self.signatures.items()
+            }
         )
 
     def _make_callables(self, operations: Operations) -> Iterator[tuple[str, _Callable]]:
@@ -50,7 +61,7 @@ class SavedModel:
             try:
                 callable_ = self._make_callable(signature, bounded=operations.is_bounded(signature))
             except (KeyError, ValueError):
-                continue  # names an operation (`__saved_model_init_op`) or a composite: nothing that can be called
+                continue  # names an operation, as `__saved_model_init_op` does: nothing that can be called
             yield name, callable_
 
     def _make_callable(self, signature: Signature, *, bounded: bool) -> _Callable:
@@ -59,12 +70,16 @@ class SavedModel:
         for alias, spec in signature.outputs.items():
             try:
                 fetches[alias] = self._runner.tensor(spec.name)
-            except (KeyError, ValueError):  # a composite, like a sparse tensor: the others can be had
-                if len(signature.outputs) == 1:
+            except (KeyError, ValueError):  # a ragged or sparse tensor, which has no name: the others can be had
+                if spec.name and len(signature.outputs) == 1:
                     raise
         return _Callable(
             self._runner, self._compilation, signature, feeds, fetches, bounded=bounded, is_small=self._is_small
         )
+
+    def may_be_batched(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> bool:
+        """Whether rows of other calls may join `inputs`: not when `run` refuses them, or when they are row splits."""
+        return self._shapes.may_be_batched(signature, inputs)
 
     def expected_seconds(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> float | None:
         """How long a call with `inputs` takes on the calling thread, None when that cannot be told.
@@ -88,7 +103,7 @@ class SavedModel:
     ) -> dict[str, np.ndarray]:
         """The outputs by alias, all of them for None, for inputs by alias; `timeout` in seconds.
 
-        Neither dtype nor shape is checked beforehand, but the rank where a wrong one would end the process; raises
+        Neither dtype nor shape is checked beforehand, but a shape that may end the process (`shapes`); raises
         ServingError with the code and text of the graph's error, DEADLINE_EXCEEDED after `timeout`.
         """
         try:
@@ -96,12 +111,9 @@ class SavedModel:
         except KeyError:  # several together; not kept, as clients choose which
             callable_ = self._make_callable(signature, bounded=False)
         size = 0
-        for alias, array in inputs.items():
+        for array in inputs.values():
             size += array.nbytes
-            if array.ndim > MOST_DIMENSIONS:
-                raise _bad_shape(alias, f"may have at most {MOST_DIMENSIONS} dimensions", array)
-        if self._needs_ranks:
-            _check_ranks(signature, inputs)
+        self._shapes.check(signature, inputs)
         pace = callable_.pace
         pool = pace.begin(size)
         on_processor = time.thread_time() if pace.is_in_doubt else None
@@ -181,8 +193,12 @@ class _Callable:
         for alias in outputs:
             if alias not in self.fetches:
                 name = self.signature.outputs[alias].name or ":0"
-                raise invalid_argument(
-                    f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph"
+                raise ServingError(
+                    Code.INVALID_ARGUMENT,
+                    f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph",
+                    where=alias,
+                    hint=f"{alias} is a ragged or sparse tensor, which cannot be sent. Export it as tensors: "
+                    "ragged.to_tensor() or its flat_values and row_splits, tf.sparse.to_dense(sparse).",
                 )
 
     def _compile(self, feeds: Mapping[Any, np.ndarray], fetches: list[Any]) -> bool:
@@ -204,20 +220,6 @@ def _as_array(value: Any) -> np.ndarray:
 def _fed_twice(signature: Signature, inputs: Mapping[str, np.ndarray]) -> str:
     names = [signature.inputs[alias].name for alias in inputs]
     return f'Endpoint "{next(name for name in names if names.count(name) > 1)}" fed more than once.'
-
-
-def _check_ranks(signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:
-    for alias, array in inputs.items():
-        shape = signature.inputs[alias].shape
-        if shape is not None and len(shape) != array.ndim:
-            declared = ",".join("?" if size is None else str(size) for size in shape)
-            raise _bad_shape(alias, f"must be {len(shape)}-dimensional, [{declared}]", array)
-        if shape is None and not array.ndim and signature.inputs[alias].dtype != "bool":
-            raise _bad_shape(alias, "must have dimensions", array)
-
-
-def _bad_shape(alias: str, expected: str, array: np.ndarray) -> ServingError:
-    return invalid_argument(f"{alias} {expected}, but is [{','.join(map(str, array.shape))}]", where=alias)
 
 
 def signature_from(name: str, definition: Any) -> Signature:

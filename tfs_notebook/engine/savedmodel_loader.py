@@ -57,8 +57,13 @@ DEVICES = _devices()
 """The devices that models run on: the GPUs if there are any, else the CPU. Asking takes the driver's start-up."""
 
 
-def load_saved_model(directory: Path, options: SessionOptions | None = None) -> SavedModel:
-    """Load the SavedModel in `directory`. Raises ServingError with the code and text of TensorFlow Serving's loader."""
+def load_saved_model(
+    directory: Path, options: SessionOptions | None = None, *, check_shapes: bool = True
+) -> SavedModel:
+    """Load the SavedModel in `directory`; without `check_shapes` it is given tensors of any shape.
+
+    Raises ServingError with the code and text of TensorFlow Serving's loader.
+    """
     if not any((directory / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
         raise not_found(
             "Specified file path does not appear to contain a SavedModel bundle "
@@ -70,7 +75,7 @@ def load_saved_model(directory: Path, options: SessionOptions | None = None) -> 
     session = None
     try:
         session = open_session(config)
-        return SavedModel(session, load_into(session, options.tags, str(directory)))
+        return SavedModel(session, load_into(session, options.tags, str(directory)), check_shapes=check_shapes)
     except Exception as error:
         if session is not None:
             session.close()
@@ -82,10 +87,11 @@ class Loader:
     """`load_saved_model` with options; equal ones load a version in the same way."""
 
     options: SessionOptions = SessionOptions()
+    check_shapes: bool = True
 
     def __call__(self, directory: Path) -> SavedModel:
         """Load the SavedModel in `directory`."""
-        return load_saved_model(directory, self.options)
+        return load_saved_model(directory, self.options, check_shapes=self.check_shapes)
 
 
 def _load_error(error: Exception, directory: Path, tags: Iterable[str]) -> ServingError:

@@ -58,7 +58,7 @@ class Interpreter:
             self._interpreter.set_tensor(index, array)
         with _told("Failed to invoke TfLite interpreter"):
             self._interpreter.invoke()
-        return [self._interpreter.get_tensor(index) for index in fetches]
+            return [self._interpreter.get_tensor(index) for index in fetches]
 
     def _resize(self, feeds: Mapping[int, np.ndarray]) -> None:
         """Give the inputs the shapes of `feeds`; one without a feed is not to be what an earlier request made of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import tensorflow as tf
 from tfs_notebook.engine.completeness import TFLITE_FILE
 from tfs_notebook.engine.savedmodel import dtype_name, signature_from
 from tfs_notebook.engine.tflite_interpreter import Interpreter, InterpreterPool, Tensor
+from tfs_notebook.engine.tflite_shapes import TFLiteShapes
 from tfs_notebook.engine.tflite_signatures import made_up_signature, stored_signatures, tensors_of
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
@@ -29,18 +31,22 @@ class TFLiteLoader:
     """Loads a directory's `model.tflite`; one without is loaded by `otherwise`."""
 
     otherwise: Callable[[Path], Servable]
+    check_shapes: bool = True
 
     def __call__(self, directory: Path) -> Servable:
         """Load what is in `directory`. Raises ServingError."""
         path = directory / TFLITE_FILE
-        return load_tflite_model(path) if path.is_file() else self.otherwise(directory)
+        return load_tflite_model(path, check_shapes=self.check_shapes) if path.is_file() else self.otherwise(directory)
 
 
-def load_tflite_model(path: Path) -> TFLiteModel:
-    """Load the TFLite model in the file `path`. Raises ServingError with TensorFlow Serving's code and text."""
+def load_tflite_model(path: Path, *, check_shapes: bool = True) -> TFLiteModel:
+    """Load the TFLite model in the file `path`; without `check_shapes` it is given tensors of any shape.
+
+    Raises ServingError with TensorFlow Serving's code and text.
+    """
     try:
         # Not mapped into memory: a file that is written again would end the process
-        return TFLiteModel(path.read_bytes())
+        return TFLiteModel(path.read_bytes(), check_shapes=check_shapes)
     except ServingError as error:
         raise ServingError(error.code, error.message, where=str(path), hint=error.hint) from None
     except OSError as error:
@@ -50,10 +56,13 @@ def load_tflite_model(path: Path) -> TFLiteModel:
 class TFLiteModel:
     """A loaded TFLite model. `run` may be called from any number of threads."""
 
-    def __init__(self, content: bytes) -> None:
-        """Raises ServingError for `content` that is no model, or whose signatures name what it does not have."""
+    def __init__(self, content: bytes, *, check_shapes: bool = True) -> None:
+        """Raises ServingError for `content` that is no model, that cannot be prepared, or whose signatures name what it
+        does not have.
+        """
         first = Interpreter(content)
         _check_operations(first)
+        self._shapes = TFLiteShapes(content) if check_shapes else None
         definitions = stored_signatures(content) or made_up_signature(first.inputs, first.outputs)
         self.signature_def: Mapping[str, Any] = MappingProxyType(definitions)
         self.signatures: Mapping[str, Signature] = MappingProxyType(
@@ -89,7 +98,9 @@ class TFLiteModel:
         feeds = {}
         for position, (alias, array) in enumerate(inputs.items()):
             tensor = self._inputs[signature.inputs[alias].name]
-            _check(position, alias, array, tensor)
+            _check_dtype(position, alias, array, tensor)
+            if self._shapes is not None:
+                self._shapes.check(alias, tensor, array.shape)
             feeds[tensor.index] = array
         asked = list(signature.outputs) if outputs is None else outputs
         fetches = [self._outputs[signature.outputs[alias].name].index for alias in asked]
@@ -103,21 +114,24 @@ class TFLiteModel:
 
 
 def _check_operations(interpreter: Interpreter) -> None:
-    """Raise ServingError when TFLite lacks an operation; whether shapes fit is seen with those of a request."""
+    """Raise ServingError INTERNAL, with TFLite's words as its hint, for a model that no request can be answered by.
+
+    One that lacks an operation, or cannot be prepared for the only shape that it takes. Whether other shapes fit is
+    seen with those of a request.
+    """
     try:
         interpreter.allocate()
     except ServingError as error:
-        if "unresolved custom op" in error.hint:
+        if _MISSING.search(error.hint):
             raise ServingError(Code.INTERNAL, "Cannot build Interpreter from buffer.", hint=error.hint) from None
+        if not any(None in tensor.shape for tensor in interpreter.inputs):
+            raise
 
 
-def _check(position: int, alias: str, array: np.ndarray, tensor: Tensor) -> None:
+_MISSING = re.compile("unresolved custom op|Select TensorFlow op|Flex delegate|Didn't find op", re.IGNORECASE)
+
+
+def _check_dtype(position: int, alias: str, array: np.ndarray, tensor: Tensor) -> None:
     if array.dtype != tensor.dtype:
         expected, given = (dtype_name(tf.as_dtype(dtype)) for dtype in (tensor.dtype, array.dtype))
         raise invalid_argument(f"Expects arg[{position}] to be {expected} but {given} is provided", where=alias)
-    if array.ndim != len(tensor.shape):  # TFLite's kernels rely on the rank that they were converted for
-        declared = ",".join("?" if size is None else str(size) for size in tensor.shape)
-        given = ",".join(map(str, array.shape))
-        raise invalid_argument(
-            f"{alias} must be {len(tensor.shape)}-dimensional, [{declared}], but is [{given}]", where=alias
-        )

@@ -15,7 +15,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "models and versions": (
         "model_name", "model_base_path", "model_config_file", "model_config_file_poll_wait_seconds", "mount",
         "model_root", "file_system_poll_wait_seconds", "allow_version_labels_for_unavailable_models",
-        "saved_model_tags", "prefer_tflite_model",
+        "saved_model_tags", "prefer_tflite_model", "enable_input_shape_check",
     ),
     "models in OSS": (
         "oss_endpoint", "oss_region", "oss_cname", "oss_poll_wait_seconds", "oss_cache_dir", "oss_marker",

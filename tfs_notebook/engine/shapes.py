@@ -1,0 +1,128 @@
+"""What shapes a signature takes, so that no request ends the process.
+
+TensorFlow's kernels are given any shape here, as by TensorFlow Serving: the session checks none. Most of them say what
+is wrong with it. Some end the process instead (a failed CHECK, memory that is not theirs). A signature that runs one
+of which it is not known that it checks its tensors takes only what it declares: its rank and its fixed sizes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tfs_notebook.errors import Code, ServingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from tfs_notebook.engine.row_splits import RaggedInput
+    from tfs_notebook.engine.signature import Signature, TensorSpec
+
+MOST_DIMENSIONS = 30
+"""TensorFlow's exchange of string tensors with numpy ends the process beyond 32; some graphs add one or two."""
+OPTION = "--enable_input_shape_check=false"
+
+
+class ShapeChecks:
+    """The shapes that one signature takes. Any thread may ask."""
+
+    def __init__(
+        self, signature: Signature, *, unchecked: Sequence[str] = (), ragged: Sequence[RaggedInput] = ()
+    ) -> None:
+        """`unchecked` are the operations because of which only declared shapes are taken, `ragged` the inputs that are
+        parts of ragged tensors.
+        """
+        self._signature = signature
+        self._declared = dict(signature.inputs) if unchecked else {}
+        self._ragged = tuple(ragged)
+        self._unchecked = ", ".join(unchecked[:3])
+        self._passed: dict[str, tuple[int, ...]] = {}
+        """The shape of each input that passed last: the next one mostly has the same."""
+        fixed = any(spec.shape and spec.shape[0] is not None for spec in self._declared.values())
+        self.joins = not ragged and not fixed
+        """Whether rows of several calls may be put together: row splits would be wrong then, and a number of rows that
+        is declared not be kept.
+        """
+
+    def check(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Raise ServingError INVALID_ARGUMENT, with the input, for a shape that may end the process."""
+        passed = self._passed
+        for alias, array in inputs.items():
+            shape = array.shape
+            if passed.get(alias) != shape:
+                self._check_shape(alias, shape)
+                passed[alias] = shape
+        for ragged in self._ragged:
+            ragged.check(inputs)
+
+    def check_tensors(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """`check` for inputs by the names of their tensors, some of which may be left out or be those of others."""
+        specs = self._signature.inputs
+        self.check({alias: inputs[spec.name] for alias, spec in specs.items() if spec.name in inputs})
+
+    def _check_shape(self, alias: str, shape: tuple[int, ...]) -> None:
+        if len(shape) > MOST_DIMENSIONS:
+            raise bad_shape(alias, f"may have at most {MOST_DIMENSIONS} dimensions", shape)
+        spec = self._declared.get(alias)
+        if spec is not None and (expected := wanted(spec, shape)):
+            hint = (
+                f"Of {self._unchecked}, which the model runs, it is not known that it survives other shapes; "
+                f"{OPTION} hands them on."
+            )
+            raise bad_shape(alias, expected, shape, hint=hint)
+
+
+class ModelShapes:
+    """The shapes that all signatures of a model take."""
+
+    def __init__(self, checks: Mapping[str, ShapeChecks]) -> None:
+        self._checks = checks
+
+    def check(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:
+        """Raise ServingError INVALID_ARGUMENT for a shape that may end the process.
+
+        `signature` may be several of the model's `together`, whose aliases are the names of the tensors.
+        """
+        checks = self._checks.get(signature.name)
+        if checks is not None:
+            checks.check(inputs)
+            return
+        for name in signature.name.splitlines():
+            self._checks[name].check_tensors(inputs)
+
+    def may_be_batched(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> bool:
+        """Whether rows of other calls may join `inputs`: neither are they refused, nor do rows depend on others."""
+        try:
+            self.check(signature, inputs)
+        except ServingError:
+            return False
+        checks = self._checks.get(signature.name)
+        names = signature.name.splitlines() if checks is None else (signature.name,)
+        return all(self._checks[name].joins for name in names)
+
+
+def wanted(spec: TensorSpec, shape: tuple[int, ...]) -> str:
+    """What an input that `spec` declares must be; empty when `shape` is it.
+
+    Without a declared rank only a scalar is told to be none, which some of TensorFlow's kernels do not expect.
+    """
+    declared = spec.shape
+    if declared is None:
+        return "" if shape or spec.dtype == "bool" else "must have dimensions"
+    if len(shape) != len(declared):
+        return f"must be {len(declared)}-dimensional, {shape_text(declared)}"
+    if any(size not in {None, given} for size, given in zip(declared, shape, strict=True)):
+        return f"must be {shape_text(declared)}"
+    return ""
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """A shape as messages print it: `[?,28,28,1]`."""
+    return f"[{','.join('?' if size is None else str(size) for size in shape)}]"
+
+
+def bad_shape(alias: str, expected: str, shape: Sequence[int], *, hint: str = "") -> ServingError:
+    """The refusal of an input with a shape that is not as `expected`."""
+    message = f"{alias} {expected}, but is {shape_text(shape)}"
+    return ServingError(Code.INVALID_ARGUMENT, message, where=alias, hint=hint)
