@@ -21,7 +21,7 @@ import numpy as np
 import orjson
 
 from tests import saved_models
-from tests.benchmarks import bucket, inside, load
+from tests.benchmarks import bucket, inside, load, loading
 from tests.benchmarks.measure import Measure, at_least, at_most, below, in_turn, told
 from tests.benchmarks.processes import running
 
@@ -199,7 +199,7 @@ def in_process(root: Path) -> Iterator[Measure]:
 GROUPS: dict[str, Callable[[Path], Iterator[Measure]]] = {
     "rest": rest_small, "cnn": rest_cnn, "grpc": grpc_small, "batching": batching, "inside": in_process,
     "busy": busy_cell, "watched": watched, "oss": bucket.large_files, "network": bucket.over_a_network,
-    "meanwhile": bucket.meanwhile,
+    "meanwhile": bucket.meanwhile, "loading": loading.loading,
 }  # fmt: skip
 
 
