@@ -52,7 +52,8 @@ def _disown() -> None:
         server.disown()
 
 
-os.register_at_fork(after_in_child=_disown)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_disown)
 
 
 class Server:

@@ -1185,6 +1185,28 @@ async def test_close_while_models_load_and_configurations_wait(
         assert core.manager.registry.serving == {}
 
 
+async def test_a_configuration_that_waits_for_its_labels_hears_of_the_end(
+    versions: Versions, base: Path, events: EventStream
+) -> None:
+    finish = threading.Event()
+
+    def load(path: Path) -> Servable:
+        assert path.name == "1" or finish.wait(20)
+        return load_saved_model(path)
+
+    for number in (1, 2):
+        versions.put(base, number)
+    async with serving(events, load=load) as core:
+        await core.apply(config(entry(base, "specific { versions: 1 }")))
+        waiting = asyncio.ensure_future(core.apply(config(entry(base, ALL, {"x": 2}))))
+        await until(lambda: states(core) == {2: "LOADING", 1: "AVAILABLE"})
+        closing = asyncio.ensure_future(core.close())
+        assert (await refusal(waiting)).message == "The server has been stopped"
+        finish.set()
+        await closing
+        assert states(core) == {2: "END", 1: "END"}
+
+
 async def test_after_close_nothing_is_polled(versions: Versions, base: Path, events: EventStream) -> None:
     versions.put(base, 1)
     async with serving(events) as core:

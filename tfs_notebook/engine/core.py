@@ -280,7 +280,8 @@ class ServerCore:
         """End a trial, and let its models be as before, but for those that were `adopted` since."""
         if trial is None:
             return
-        trial.close()
+        message = "Another configuration came before the versions that labels name had settled"
+        trial.close(ServingError(Code.ABORTED, message))
         if not adopted and self._trial is None:
             self._want_brought(self.configs.values())
         for name in trial.names - set(adopted):
@@ -467,8 +468,9 @@ class ServerCore:
         try:
             for lookout in self._lookouts.values():
                 lookout.close()
-            if self._trial is not None:
-                self._trial.close()
+            trial, self._trial = self._trial, None
+            if trial is not None:
+                trial.close(ServingError(Code.UNAVAILABLE, "The server has been stopped"))
             await self.manager.close()
         finally:
             self._end_listening()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.events import State
 from tfs_notebook.engine.settling import labelled_have_settled
-from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.config import ModelConfig
     from tfs_notebook.engine.lookout import Lookout
     from tfs_notebook.engine.manager import Manager
+    from tfs_notebook.errors import ServingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +123,9 @@ class Trial:
             if lookout.base_path == directory:
                 lookout.begin_look()
 
-    def close(self) -> None:
-        """Look no more; when nothing has been decided yet, nothing will be."""
+    def close(self, why: ServingError) -> None:
+        """Look no more; when nothing has been decided yet, nothing will be, and `why` is told."""
         for lookout in self.lookouts.values():
             lookout.close()
         if not self.outcome.done():
-            message = "Another configuration came before the versions that labels name had settled"
-            self.outcome.set_exception(ServingError(Code.ABORTED, message))
+            self.outcome.set_exception(why)
