@@ -39,7 +39,8 @@ class Labelling:
         for name in names:
             assigned = self._assigned(name)
             labels[name], self._given[name] = assigned.in_force, assigned.given
-        registry.set_labels(labels)
+        if any(labels[name] != before.get(name, {}) for name in names):
+            registry.set_labels(labels)
         for name in names:
             wanted, in_force = self._wanted.get(name, {}), registry.labels.get(name, {})
             self._manager.hold(name, {number for label, number in in_force.items() if wanted.get(label) != number})

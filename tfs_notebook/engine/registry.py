@@ -21,7 +21,7 @@ class Registry:
     """Looks versions up for requests."""
 
     def __init__(self) -> None:
-        self._serving: Mapping[str, Mapping[int, Loaded]] = MappingProxyType({})
+        self._serving: MappingProxyType[str, Mapping[int, Loaded]] = MappingProxyType({})
         self._labels: Mapping[str, Mapping[str, int]] = MappingProxyType({})
 
     @property
@@ -50,9 +50,9 @@ class Registry:
         self._replace(model, {n: loaded for n, loaded in self._serving.get(model, {}).items() if n != version})
 
     def _replace(self, model: str, versions: Mapping[int, Loaded]) -> None:
-        serving = {name: others for name, others in self._serving.items() if name != model}
-        if versions:
-            serving[model] = MappingProxyType(dict(sorted(versions.items(), reverse=True)))
+        serving = self._serving | {model: MappingProxyType(dict(sorted(versions.items(), reverse=True)))}
+        if not versions:
+            del serving[model]
         self._serving = MappingProxyType(serving)
 
     def set_labels(self, labels: Mapping[str, Mapping[str, int]]) -> None:

@@ -1,0 +1,44 @@
+"""What many versions cost the process that serves them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+
+import tfs_notebook
+from tests.serving import ALL, config_text
+from tfs_notebook.engine.config import parse_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Models
+    from tfs_notebook.server import Server
+
+MODELS, VERSIONS = 5, 4
+
+
+def ask_all(server: Server) -> int:
+    """Ask every version until its calls have found their way; how many there are."""
+    serving = [(model.name, version.number) for model in server.status().models for version in model.versions]
+    for name, number in serving:
+        for _ in range(20):
+            server.predict(name, np.ones(1, np.float32), version=number)
+    return len(serving)
+
+
+def test_versions_share_their_threads(models: Models, tmp_path: Path) -> None:
+    bases = {f"m{number}": tmp_path / f"m{number}" for number in range(MODELS)}
+    for base in bases.values():
+        for number in range(1, VERSIONS + 1):
+            models.copy("half_plus_two", base, number)
+    one, process = {"m0": bases["m0"]}, psutil.Process()
+    with tfs_notebook.serve(config=config_text(one), num_load_threads=2, rest_api_port=0, port=0) as server:
+        assert ask_all(server) == 1
+        before = process.num_threads()
+        server.reload(parse_config(config_text(bases, dict.fromkeys(bases, ALL))))
+        assert ask_all(server) == MODELS * VERSIONS
+        # A thread for each base path that is looked at, and for each load, at a time
+        assert process.num_threads() - before < MODELS * VERSIONS / 2
