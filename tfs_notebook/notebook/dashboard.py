@@ -1,13 +1,14 @@
 """The live table: a widget that the serving thread keeps up to date while cells run.
 
-Only that thread writes the widget's value, at most ten times a second; a trait that is set there reaches the page even
-while the kernel's main thread is busy. Once a second it looks whether requests were counted.
+Only that thread writes the widget's value, at most ten times a second, a long table less often; a trait that is set
+there reaches the page even while the main thread is busy. Once a second it looks for requests that were counted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.notebook.table import as_html, as_text
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _UPDATE_SECONDS = 0.1
 _COUNT_SECONDS = 1.0
+_SHARE_OF_CHANGES, _SHARE_OF_COUNTS = 0.05, 0.01
+"""The most of the serving thread's time that the table may take while something changes, and while nothing does."""
 
 
 class Dashboard:
@@ -54,10 +57,13 @@ class Dashboard:
     async def _keep_up(self) -> None:
         while True:
             self._changed.clear()
+            began = time.thread_time()
             self._render()
-            await asyncio.sleep(_UPDATE_SECONDS)
+            # A table of a thousand versions takes 50 ms: not to be taken from the requests ten times a second
+            took = time.thread_time() - began
+            await asyncio.sleep(max(_UPDATE_SECONDS, took / _SHARE_OF_CHANGES))
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), _COUNT_SECONDS)
+                await asyncio.wait_for(self._changed.wait(), max(_COUNT_SECONDS, took / _SHARE_OF_COUNTS))
 
     def _render(self) -> None:
         html = as_html(self._server.status())
