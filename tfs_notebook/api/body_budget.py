@@ -25,10 +25,10 @@ class BodyBudget:
         """Bytes that are in memory."""
         return self._came + self._inflated
 
-    def take(self, request: Request, size: int) -> bool:
-        """Count `size` more bytes that came for `request`; False when they are too many, and it is to be refused."""
-        self._came += size
-        request.held += size
+    def take(self, request: Request) -> bool:
+        """Count what has come for `request`; False when it is too much, and the request is to be refused."""
+        self._came += request.size - request.held
+        request.held = request.size
         return self._came + self._inflated <= self.most or request.held <= SMALL_BODY
 
     def inflate(self, request: Request, size: int) -> bool:

@@ -109,10 +109,10 @@ class Connection(asyncio.Protocol):
         """Read, and answer what has become whole."""
         self._patience.heard = now = self._loop.time()
         self._server.heard(self, now)
-        reader = self._reader
-        if reader.deaf and self._ended:
+        if self._ended:
             return
-        if not self._unread and len(data) <= reader.share:
+        reader = self._reader
+        if not self._unread and len(data) <= reader.share and not reader.deaf:
             reader.feed(data)
         else:
             self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
@@ -219,7 +219,8 @@ class Connection(asyncio.Protocol):
 
     def _write(self, request: Request, reply: Reply) -> None:
         self._waiting.popleft()
-        self._reader.let_go(request)
+        if request.size:
+            self._reader.let_go(request)
         self._server.answered += 1
         transport = self._transport
         if transport is None:

@@ -27,6 +27,8 @@ LONGEST_HEAD = 512 << 10
 """Bytes of a request that are no body."""
 _FRAMING = 16
 """Bytes that may stand around a chunk beside those."""
+_UNCOUNTED = 4 << 10
+"""Bytes up to which a body is not worth to be counted: those of all connections are less than one large body."""
 _LONGEST_LENGTH = 19
 """Digits of a body's length; the parser takes any number of zeros before them."""
 _HEAD_SHARE = 4 << 10
@@ -62,8 +64,9 @@ class RequestReader:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Read `data`."""
-        while data and not self.deaf:
-            data = self._feed(data)
+        left = self._feed(data)
+        while left and not self.deaf:
+            left = self._feed(left)
         if self._surplus > LONGEST_HEAD:
             place = "chunks and trailer" if self._coming.headed else "head"
             self.give_up(400, f"The {place} of the request are longer than {LONGEST_HEAD >> 10} KiB")
@@ -76,7 +79,8 @@ class RequestReader:
     def let_go(self, request: Request) -> None:
         """`request` is over: its body is no longer in memory."""
         request.drop_body()
-        self._handler.bodies.give_back(request)
+        if request.held or request.compressed:
+            self._handler.bodies.give_back(request)
 
     def _feed(self, data: bytes | memoryview) -> bytes | memoryview:
         """Let the parser read `data`; returns what is left for the next one."""
@@ -158,9 +162,10 @@ class RequestReader:
         if request.refusal is not None or self.deaf:
             return
         request.add_body(piece)
-        if request.size > handler.longest_body:
+        size = request.size
+        if size > handler.longest_body:
             self._refuse(request, handler.refuse_size(request))
-        elif request.keeps_body and not handler.bodies.take(request, len(piece)):
+        elif size > _UNCOUNTED and request.keeps_body and not handler.bodies.take(request):
             self._refuse(request, handler.refuse_sum(request))
 
     def on_message_complete(self) -> None:
