@@ -1,0 +1,80 @@
+"""A client beside an attack: asks a server again and again, and tells how long it waited, and how large the server was.
+
+Run as a program, so that nothing the attack costs its own process counts. Beside the server it asks a control, which
+only echoes: on a machine that is busy with other things that one waits, too. It is asked several times, as a server's
+threads hand a request on to each other.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PAUSE_SECONDS = 0.01
+LONGEST_SECONDS = 60
+ECHOES = 4
+ECHO = """
+import socket
+with socket.create_server(("127.0.0.1", 0)) as server:
+    print(server.getsockname()[1], flush=True)
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(connection.recv(65536))
+"""
+
+
+def seconds_to_answer(port: int, sent: bytes, wanted: bytes) -> float:
+    """How long one exchange on a connection of its own takes."""
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), LONGEST_SECONDS) as connection:
+        connection.sendall(sent)
+        reply = connection.recv(65536)
+    if not reply.startswith(wanted):
+        raise ValueError(f"answered {reply[:200]!r}")
+    return time.monotonic() - began
+
+
+def resident_bytes(process: int) -> int:
+    """How much memory a process has."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) << 10
+
+
+def watch(port: int, process: int, request: bytes) -> None:
+    """Print, for each line on standard input, what was seen since the last one."""
+    with subprocess.Popen([sys.executable, "-c", ECHO], stdout=subprocess.PIPE, text=True) as control:
+        assert control.stdout is not None
+        control_port = int(control.stdout.readline())
+        try:
+            while _look(port, process, request, control_port):
+                pass
+        finally:
+            control.kill()
+
+
+def _look(port: int, process: int, request: bytes, control_port: int) -> bool:
+    """Ask until somebody wants to know, and tell; False when nobody will want to know any more."""
+    seen = {"worst": 0.0, "control": 0.0, "bytes": 0, "asked": 0, "error": ""}
+    while not select.select([sys.stdin], [], [], PAUSE_SECONDS)[0] or not seen["asked"]:
+        echoes = sum(seconds_to_answer(control_port, b"echo", b"echo") for _ in range(ECHOES))
+        seen["control"] = max(seen["control"], echoes)
+        try:
+            seen["worst"] = max(seen["worst"], seconds_to_answer(port, request, b"HTTP/1.1 200"))
+        except (OSError, ValueError) as error:
+            seen["error"] = str(error)
+        seen["bytes"] = max(seen["bytes"], resident_bytes(process))
+        seen["asked"] += 1
+    if not sys.stdin.readline():
+        return False
+    print(json.dumps(seen), flush=True)
+    return True
+
+
+if __name__ == "__main__":
+    watch(int(sys.argv[1]), int(sys.argv[2]), bytes.fromhex(sys.argv[3]))
