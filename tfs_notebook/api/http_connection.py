@@ -112,7 +112,7 @@ class Connection(asyncio.Protocol):
         if self._ended:
             return
         reader = self._reader
-        if not self._unread and len(data) <= reader.share and not reader.deaf:
+        if not self._unread and not reader.deaf and len(data) <= reader.share(data):
             reader.feed(data)
         else:
             self._unread = memoryview(bytes(self._unread) + data if self._unread else data)
@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
         if self._reader.deaf:
             self._unread = b""
             return False
-        share = self._reader.share
+        share = self._reader.share(self._unread)
         data, self._unread = self._unread[:share], self._unread[share:]
         self._reader.feed(data)
         return True

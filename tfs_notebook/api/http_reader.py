@@ -33,6 +33,8 @@ _LONGEST_LENGTH = 19
 """Digits of a body's length; the parser takes any number of zeros before them."""
 _HEAD_SHARE = 4 << 10
 _CHUNKS_SHARE = 16 << 10
+_WHOLE_SHARE = 64 << 10
+_END_OF_HEAD = b"\r\n\r\n"
 
 
 class RequestReader:
@@ -53,11 +55,18 @@ class RequestReader:
         self._surplus = 0
         """Bytes of the request that is being read that are no body."""
 
-    @property
-    def share(self) -> int:
-        """How many bytes are to be fed at once."""
+    def share(self, data: bytes | memoryview) -> int:
+        """How many bytes of `data` are to be fed at once."""
         coming = self._coming
         if not coming.headed or coming.whole:
+            size = len(data)
+            if size <= _HEAD_SHARE:
+                return size
+            if size <= _WHOLE_SHARE and isinstance(data, bytes):
+                # In one piece a body need not be joined. No line ends in it, so no further request begins there
+                end = data.find(_END_OF_HEAD)
+                if end > 0 and data.find(b"\r", end + len(_END_OF_HEAD)) < 0:
+                    return size
             return _HEAD_SHARE
         left = coming.announced - coming.size
         return left if left > 0 else _CHUNKS_SHARE
