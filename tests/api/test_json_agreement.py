@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfs_notebook.api import json_fast
 from tfs_notebook.api.json_codec import parse_predict
 from tfs_notebook.api.json_request import ExactBody
 from tfs_notebook.engine.signature import Signature, TensorSpec
@@ -133,6 +134,28 @@ def test_sound_bodies(signature: Signature, body: bytes) -> None:
 @given(body=damaged())
 def test_damaged_bodies(signature: Signature, body: bytes) -> None:
     assert outcome(parse_predict, body, signature) == outcome(ExactBody, body, signature)
+
+
+@pytest.mark.parametrize("signature", SIGNATURES[:6:2], ids=str)
+@settings(max_examples=80, deadline=None)
+@given(body=st.one_of(bodies(), damaged()))
+def test_numbers_that_are_read_in_pieces(signature: Signature, body: bytes) -> None:
+    """As those of long bodies are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_fast, "_LONG", 4)
+        patch.setattr(json_fast, "_PIECE", 3)
+        assert outcome(parse_predict, body, signature) == outcome(ExactBody, body, signature)
+
+
+@pytest.mark.parametrize(
+    "numbers", ["[[1,]2]", "[1[,2]]", "[1 2,3]", "[[1,2],[3,4]5]", "[[1,2] 6,[3,4]]", "[[1,2],6[3,4]]"]
+)
+def test_a_number_beside_a_list_is_no_json_in_pieces_either(numbers: str) -> None:
+    body = f'{{"instances":{numbers}}}'.encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_fast, "_LONG", 4)
+        patch.setattr(json_fast, "_PIECE", 3)
+        assert json_fast.read_numeric(body + b" " * 256) is None
 
 
 @pytest.mark.parametrize("signature", SIGNATURES[:5], ids=str)

@@ -106,6 +106,27 @@ def test_accepted(body: bytes, value: object) -> None:
     assert repr(parse_json(body)) == repr(value)
 
 
+@pytest.mark.parametrize("between", [b"", b"a", "é".encode(), b"\xff"], ids=["nothing", "text", "UTF-8", "no UTF-8"])
+@pytest.mark.parametrize(
+    ("escape", "value"),
+    [
+        (rb"\n", b"\n"),
+        (rb"\\", b"\\"),
+        (rb"\"", b'"'),
+        (rb"\u00e9", "é".encode()),
+        (rb"\n\ud83d\ude00", "\n\U0001f600".encode()),
+        (rb"\udc80", b"\xed\xb2\x80"),
+    ],
+)
+def test_thousands_of_escapes_in_one_string(between: bytes, escape: bytes, value: bytes) -> None:
+    body = b'["' + (escape + between) * 2500 + b'"]'
+    assert parse_json(body) == [(value + between) * 2500]
+    assert (
+        refusal(body[:-2] + rb'\x"]')
+        == f"JSON Parse error: Invalid escape character in string. at offset: {len(body) - 2}"
+    )
+
+
 def test_an_object_keeps_order_and_duplicates_and_finds_the_first() -> None:
     document = parse_json(b'{"b": 1, "a": 2, "b": 3}')
     assert isinstance(document, JsonObject)

@@ -4,6 +4,7 @@
 * Its bytes without digits, signs, dots, `e` and blanks must equal the brackets and commas of the shape that its first
   lists have. This one comparison proves it free of anything but numbers, and not ragged.
 * simdjson proves it JSON and hands the numbers over in one buffer; no Python number or list is ever made.
+* Long texts are read in pieces: whatever holds the interpreter's lock for longer keeps all other requests waiting.
 
 A body that is anything else is declined: `json_loose` and `json_request` then decide.
 """
@@ -27,6 +28,8 @@ except ImportError:  # no wheel for this platform: json_loose serves
     Parser = None  # type: ignore[assignment,misc]
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tfs_notebook.engine.signature import Signature
 
 _B = rb"[ \t\n\r]*"
@@ -51,9 +54,18 @@ _LENGTH_OF_HUGE = 309
 _HUGE = 1.79e308
 _USUAL = 8 << 10
 """Bytes of brackets and commas up to which their shape is remembered."""
+_LONGEST_ENDS = 4 << 10
+"""Bytes that may stand before the numbers, and behind them."""
 _SHORT = 256
 """Bytes up to which lists cost less than a parser; a number that long is not too big for a double."""
 _NUMBERS_AND_LISTS = b"0123456789.-,[] \t\n\r"
+_LONG, _PIECE = 8 << 20, 1 << 20
+"""Bytes of numbers up to which they are read at once, in a tenth of a second or two; and of the pieces of longer ones,
+which take half as long again."""
+_NO_BRACKETS = bytes.maketrans(b"[]", b"  ")
+_BLANKS = b" \t\n\r"
+_BEHIND_LIST, _BEFORE_LIST = re.compile(rb"\][^\],]"), re.compile(rb"\[[^\[,]")
+"""A number without a comma behind a list, and backwards before one: both begin with what is found at once."""
 _BARE = {b'{"instances":}': "instances", b'{"inputs":}': "inputs"}
 """What is left of a body with one key and nothing but numbers in lists: it has no exponents either."""
 _READ_AS = frozenset({np.dtype(np.int64), np.dtype(np.float64)})
@@ -89,11 +101,11 @@ def read_numeric(body: bytes) -> NumericBody | None:
     """The body if it is nothing but numbers, else None."""
     if len(body) <= _SHORT and (key := _BARE.get(body.translate(None, _NUMBERS_AND_LISTS))) is not None:
         return _read_short(body, key)
-    head = _HEAD.match(body)
+    head = _HEAD.match(body, 0, _LONGEST_ENDS)
     if head is None or Parser is None:
         return None
     end = body.rfind(b"]")
-    tail = _TAIL.match(body, end) if end >= 0 else None
+    tail = _TAIL.match(body, end) if end >= 0 and len(body) - end <= _LONGEST_ENDS else None
     if tail is None or (head[1] is not None and tail[1] is not None):
         return None
     values = _read_numbers(body[head.end() : end + 1])
@@ -117,7 +129,8 @@ def _read_short(body: bytes, key: str) -> NumericBody | None:
 
 
 def _read_numbers(text: bytes) -> np.ndarray | None:
-    marks = text.translate(None, _DIGITS_AND_BLANKS)
+    pieces = [text] if len(text) <= _LONG else list(_pieces(text))
+    marks = b"".join([piece.translate(None, _DIGITS_AND_BLANKS) for piece in pieces])
     exponents = b"e" in marks or b"E" in marks
     signed = exponents or b"-" in marks or b"+" in marks
     skeleton = marks.translate(None, _SIGNS_AND_EXPONENTS) if signed else marks
@@ -126,17 +139,43 @@ def _read_numbers(text: bytes) -> np.ndarray | None:
         return None
     integers = not exponents and b"." not in text
     try:
-        # A parser of its own: its buffers must not outlive a large body, nor be shared between threads.
-        numbers = cast("Any", Parser().parse(text)).as_buffer(of_type="i" if integers else "d")
+        values = _read_pieces(pieces, np.dtype(np.int64 if integers else np.float64))
     except (ValueError, RuntimeError, TypeError):
         return None
-    values = np.frombuffer(numbers, np.int64 if integers else np.float64)
     # An empty list looks like one with a single number; the count tells them apart.
     if values.size != prod(shape) or (exponents and _zero_too_big(values, text, marks)):
         return None
     if not integers and len(text) >= _LENGTH_OF_HUGE and np.maximum.reduce(np.abs(values)) > _HUGE:
         return None
     return values.reshape(shape)
+
+
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """`text`, cut behind commas."""
+    start = 0
+    while start < len(text):
+        end = text.find(b",", start + _PIECE) + 1 or len(text)
+        yield text[start:end]
+        start = end
+
+
+def _read_pieces(pieces: list[bytes], dtype: np.dtype) -> np.ndarray:
+    """The numbers in the pieces of a text with the right brackets; raises ValueError and others for what is no JSON."""
+    if len(pieces) == 1:
+        return _numbers(pieces[0], dtype)
+    arrays = []
+    for piece in pieces:
+        dense = piece.translate(None, _BLANKS)
+        if _BEHIND_LIST.search(dense) or _BEFORE_LIST.search(dense[::-1]):
+            raise ValueError
+        arrays.append(_numbers(b"[%b]" % piece.translate(_NO_BRACKETS).removesuffix(b","), dtype))
+    return np.concatenate(arrays)
+
+
+def _numbers(text: bytes, dtype: np.dtype) -> np.ndarray:
+    # A parser of its own: its buffers must not outlive a large body, nor be shared between threads.
+    numbers = cast("Any", Parser().parse(text)).as_buffer(of_type="i" if dtype == np.int64 else "d")
+    return np.frombuffer(numbers, dtype)
 
 
 def _zero_too_big(values: np.ndarray, text: bytes, marks: bytes) -> bool:

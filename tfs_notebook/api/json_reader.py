@@ -37,11 +37,13 @@ class JsonObject:
 
 _Container: TypeAlias = "list[JsonValue] | JsonObject"
 
+_BLANKS = rb"[ \t\n\r]{0,256}"
+"""Longer ones are passed over by themselves: where what follows does not match, each would be tried again."""
 _VALUE = (
-    rb"[ \t\n\r]*(?:(-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?))"
-    rb'|"([^"\\\x00-\x1f]*)"|(true|false|null))[ \t\n\r]*'
+    _BLANKS + rb"(?:(-?(?:0|[1-9][0-9]*)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?))"
+    rb'|"([^"\\\x00-\x1f]*)"|(true|false|null))' + _BLANKS
 )
-_KEY = rb'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:'
+_KEY = _BLANKS + rb'"([^"\\\x00-\x1f]*)"' + _BLANKS + rb":"
 _PLAIN_ELEMENT = re.compile(_VALUE + rb"([,\]])")
 _PLAIN_KEY = re.compile(_KEY)
 _PLAIN_MEMBER = re.compile(_KEY + _VALUE + rb"([,}])")

@@ -5,6 +5,7 @@ The fast patterns of `json_reader` take the usual spellings; what they leave com
 
 from __future__ import annotations
 
+import json
 import re
 from math import inf, nan
 
@@ -18,6 +19,9 @@ _NON_FINITE = re.compile(rb"(-?)(?:NaN|(?:Na?)?(Inf(?:inity)?))")
 _NON_FINITE_START = re.compile(rb"-?(?:Na?)?(?:I(?:n(?:f(?:i(?:n(?:it?)?)?)?)?)?)?")
 _BROKEN_EXPONENT = re.compile(rb"[eE][+-]?")
 _STRING_STOP = re.compile(rb'["\\\x00-\x1f]')
+_ESCAPES_AND_TEXT = re.compile(rb'(?:\\[^\x00-\x1f][^"\\\x00-\x1f]*){1,1000}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?')
+"""Not more, as the search takes memory for each; a pair of surrogates stays together."""
+_HIGH_SURROGATE = re.compile("[\ud800-\udbff]")
 _HEX4 = re.compile(rb"[0-9A-Fa-f]{4}")
 
 _ESCAPES = {b'"': b'"', b"\\": b"\\", b"/": b"/", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
@@ -150,8 +154,33 @@ def read_string(body: bytes, position: int) -> tuple[bytes, int]:
             raise syntax_error("Missing a closing quotation mark in string.", position)
         if stop[0] != b"\\":
             raise syntax_error(_ESCAPE, position)
-        piece, position = _read_escape(body, position)
+        position = _read_escapes(body, position, parts)
+
+
+def _read_escapes(body: bytes, position: int, parts: list[bytes]) -> int:
+    """Append what many escapes, and the text between them, stand for; returns where they end."""
+    many = _ESCAPES_AND_TEXT.match(body, position)
+    piece = None if many is None else _unescaped(many[0])
+    if many is not None and piece is not None:
         parts.append(piece)
+        return many.end()
+    end = position + 1 if many is None else many.end()
+    while position < end:
+        piece, position = _read_escape(body, position)
+        stop = body.find(b"\\", position, end)
+        plain, position = position, stop if stop >= 0 else max(position, end)
+        parts += piece, body[plain:position]
+    return position
+
+
+def _unescaped(escapes: bytes) -> bytes | None:
+    """What the inside of a string stands for, read at once; None when it has to be looked at one by one."""
+    encoding, errors = ("utf-8", "surrogatepass") if b"\\u" in escapes else ("latin-1", "strict")
+    try:
+        text: str = json.loads(f'"{escapes.decode(encoding)}"')
+    except ValueError:
+        return None
+    return None if _HIGH_SURROGATE.search(text) else text.encode(encoding, errors)
 
 
 def _read_escape(body: bytes, position: int) -> tuple[bytes, int]:
