@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MOST = 4096
 _FALLBACK_MOST = 512
 _LOOK_SECONDS = 1.0
-_BACKLOG = 1024
+_BACKLOG = 4096
 _CROWD_SECONDS = 0.002
 """Who sends within that time of each other wait for each other. The event loop's clock ticks in milliseconds."""
 
