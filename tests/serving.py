@@ -26,6 +26,9 @@ def config_text(models: Mapping[str, Path], extra: Mapping[str, str] | None = No
     return f"model_config_list {{ {' '.join(configs)} }}"
 
 
+PATIENCE = 240.0
+"""Seconds to wait for what must come: on a starved machine the import of TensorFlow alone has taken 100 of them."""
+
 ALL = "model_version_policy { all {} }"
 
 
@@ -86,7 +89,7 @@ def ask_on(
     return Reply(response.status, response.headers, response.read())
 
 
-def until(condition: Callable[[], Any], what: str = "", timeout: float = 60.0) -> Any:
+def until(condition: Callable[[], Any], what: str = "", timeout: float = PATIENCE) -> Any:
     """Wait until `condition` gives something true, and return that; fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (outcome := condition()):

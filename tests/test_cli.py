@@ -22,7 +22,7 @@ import pytest
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 import tfs_notebook
-from tests.serving import config_text, until
+from tests.serving import PATIENCE, config_text, until
 from tfs_notebook import cli
 from tfs_notebook.accepted_flags import KNOWN_FLAGS
 from tfs_notebook.cli import FlagError, parse_flags
@@ -233,7 +233,7 @@ class Process:
         for line in self.popen.stderr or ():
             self._lines.put(line)
 
-    def logged(self, text: str, timeout: float = 150.0) -> str:
+    def logged(self, text: str, timeout: float = PATIENCE) -> str:
         """Wait for a line with `text`."""
         deadline = time.monotonic() + timeout
         while not (found := [line for line in self.log if text in line]):
@@ -250,7 +250,7 @@ class Process:
         """The exit status, and everything that was written to stdout."""
         assert self.popen.stdout
         out = self.popen.stdout.read()
-        status = self.popen.wait(30)
+        status = self.popen.wait(PATIENCE)
         self._reader.join()
         while not self._lines.empty():
             self.log.append(self._lines.get())
@@ -308,7 +308,7 @@ def test_it_serves_and_ends_on_sigterm_when_everybody_has_been_answered(models: 
         process.logged(f"Running gRPC ModelServer at 127.0.0.1:{grpc_port} ...")
         process.logged(f"Exporting HTTP/REST API at:localhost:{rest_port} ...")
 
-        with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as connection:
+        with closing(http.client.HTTPConnection("localhost", rest_port, timeout=PATIENCE)) as connection:
             connection.request("POST", "/v1/models/half:predict", b'{"instances": [1.0]}')
             assert json.load(connection.getresponse()) == {"predictions": [2.5]}
         with grpc.insecure_channel(f"localhost:{grpc_port}") as channel:
@@ -316,9 +316,9 @@ def test_it_serves_and_ends_on_sigterm_when_everybody_has_been_answered(models: 
             request = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "missing"})
             assert stub.GetModelStatus(request).model_version_status[0].state == 30
 
-        with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as connection:
+        with closing(http.client.HTTPConnection("localhost", rest_port, timeout=PATIENCE)) as connection:
             connection.request("POST", "/v1/models/slow:predict", b'{"inputs": 3.0}')
-            with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as other:
+            with closing(http.client.HTTPConnection("localhost", rest_port, timeout=PATIENCE)) as other:
                 other.request("GET", "/v1/models/slow")  # answered, so the slow request has been read as well
                 assert other.getresponse().status == 200
             process.popen.send_signal(signal.SIGTERM)
@@ -334,9 +334,9 @@ def test_it_serves_and_ends_on_sigterm_when_everybody_has_been_answered(models: 
 @contextmanager
 def asked_for(seconds: float, port: int) -> Iterator[http.client.HTTPConnection]:
     """A connection whose request takes so long, and has been read."""
-    with closing(http.client.HTTPConnection("localhost", port, timeout=60)) as connection:
+    with closing(http.client.HTTPConnection("localhost", port, timeout=PATIENCE)) as connection:
         connection.request("POST", "/v1/models/default:predict", b'{"inputs": %f}' % seconds)
-        with closing(http.client.HTTPConnection("localhost", port, timeout=30)) as other:
+        with closing(http.client.HTTPConnection("localhost", port, timeout=PATIENCE)) as other:
             other.request("GET", "/v1/models/default")
             assert other.getresponse().status == 200
         yield connection
@@ -367,7 +367,7 @@ def test_a_token_that_was_made_up_is_told(models: Models) -> None:
         token = process.logged("Requests need the header or metadata authorization: ").split()[-1]
         process.logged("Exporting HTTP/REST API at:")
         for headers, expected in (({}, 401), ({"Authorization": token}, 200)):
-            with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as connection:
+            with closing(http.client.HTTPConnection("localhost", rest_port, timeout=PATIENCE)) as connection:
                 connection.request("GET", "/v1/models/default", headers=headers)
                 assert connection.getresponse().status == expected
 
@@ -380,7 +380,7 @@ def test_metrics_are_on_the_port_of_rest_and_without_one_it_says_so(models: Mode
     arguments = ("--port=-1", f"--model_base_path={models.path('half_plus_two')}")
     with running(*arguments, "--rest_api_port=-1", f"--monitoring_config_file={pipe}") as process:
         rest_port = process.port("Exporting HTTP/REST API at:")
-        with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as connection:
+        with closing(http.client.HTTPConnection("localhost", rest_port, timeout=PATIENCE)) as connection:
             connection.request("GET", "/v1/models/default")
             connection.getresponse().read()
             connection.request("GET", "/monitoring/prometheus/metrics")
@@ -502,5 +502,5 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_script_is_installed() -> None:
     script = shutil.which("tfs-model-server", path=str(Path(sys.executable).parent))
     assert script is not None
-    printed = subprocess.run([script, "--version"], capture_output=True, text=True, check=True, timeout=120)
+    printed = subprocess.run([script, "--version"], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert printed.stdout.startswith(f"TensorFlow ModelServer: tfs-notebook {tfs_notebook.__version__}\n")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.serving import PATIENCE
 from tests.test_cli import free_ports, running
 from tfs_notebook.entrypoint import arguments
 
@@ -84,7 +85,7 @@ def test_it_serves_the_model_of_the_environment_and_later_flags_win(models: Mode
         process.logged("--num_tflite_pools=99 is accepted and has no effect here: ")
         process.logged(f"Running gRPC ModelServer at 127.0.0.1:{grpc_port} ...")
         process.logged(f"Exporting HTTP/REST API at:localhost:{rest_port} ...")
-        with closing(http.client.HTTPConnection("localhost", rest_port, timeout=30)) as connection:
+        with closing(http.client.HTTPConnection("localhost", rest_port, timeout=PATIENCE)) as connection:
             connection.request("POST", "/v1/models/half_plus_two:predict", b'{"instances": [1.0]}')
             assert json.load(connection.getresponse()) == {"predictions": [2.5]}
 

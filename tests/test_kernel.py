@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jupyter_client.manager import start_new_kernel
 
+from tests.serving import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -29,7 +31,7 @@ class Kernel:
         self.manager, self.client = start_new_kernel(kernel_name="python3")
         self.messages: list[dict[str, Any]] = []
 
-    def run(self, code: str, *, timeout: float = 150.0) -> str:
+    def run(self, code: str, *, timeout: float = PATIENCE) -> str:
         """Run a cell; its streams, results and errors as text. `messages` has all it sent before it ended."""
         self.messages = []
         self.client.execute_interactive(code, output_hook=self.messages.append, timeout=timeout)
@@ -141,7 +143,7 @@ def test_a_restart_frees_the_ports_and_the_same_numbers_bind_again(models: Model
     try:
         assert f"localhost:{rest_port}" in kernel.run(serve)
         kernel.manager.restart_kernel(now=True)
-        kernel.client.wait_for_ready(timeout=60)
+        kernel.client.wait_for_ready(timeout=PATIENCE)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", rest_port))
         assert f"localhost:{rest_port}" in kernel.run(serve)

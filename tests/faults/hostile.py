@@ -172,7 +172,7 @@ def wait_until_serving(target: Target) -> None:
             return True
         return False
 
-    until(is_open, "the server does not start", timeout=120)
+    until(is_open, "the server does not start")
 
 
 def send(connection: socket.socket, data: bytes) -> bool:

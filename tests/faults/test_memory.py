@@ -14,7 +14,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
 from tests.faults.parts import ANY, BATCHED
-from tests.serving import ask, until
+from tests.serving import PATIENCE, ask, until
 from tfs_notebook.api.inference import ModelSpec
 from tfs_notebook.api.request_records import log_arrays
 from tfs_notebook.engine.logging_config import LoggingConfig
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-
-SECONDS = 20.0
 
 
 def test_a_request_of_few_bytes_does_not_make_a_batch_of_gigabytes(models: Models, tmp_path: Path) -> None:
@@ -46,9 +44,9 @@ def test_a_request_of_few_bytes_does_not_make_a_batch_of_gigabytes(models: Model
     ):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         queues = server._core.manager.registry.serving["model"][1].servable._queues
-        first = stub.Predict.future(empty, timeout=SECONDS)
+        first = stub.Predict.future(empty, timeout=PATIENCE)
         until(lambda: any(not queue.is_empty for queue in list(queues.values())))
-        for call in (stub.Predict.future(other, timeout=SECONDS), first):
+        for call in (stub.Predict.future(other, timeout=PATIENCE), first):
             with pytest.raises(grpc.RpcError) as refused:
                 call.result()
             assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -62,14 +60,14 @@ def test_a_record_that_waits_does_not_keep_the_batch_it_was_answered_with(models
 
     def hang() -> bytes:
         begun.set()
-        assert go_on.wait(SECONDS)
+        assert go_on.wait(PATIENCE)
         return b""
 
     log = RequestLog()
     logs = log.update({"model": LoggingConfig(f"{tmp_path}/", 1.0)})
     try:
         logs["model"].submit(hang, 1)  # as on a disk that does not answer
-        assert begun.wait(SECONDS)
+        assert begun.wait(PATIENCE)
         with (
             tfs_notebook.serve(str(models.path("half_plus_two")), **ANY) as server,
             server.open(ModelSpec("model")) as call,
@@ -83,6 +81,6 @@ def test_a_record_that_waits_does_not_keep_the_batch_it_was_answered_with(models
             assert kept() is None
     finally:
         go_on.set()
-        log.close(SECONDS)
+        log.close(PATIENCE)
     records = tf.data.TFRecordDataset(sorted(map(str, tmp_path.glob("*.tfrecord"))))
     assert len([*records]) == 2

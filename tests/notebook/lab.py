@@ -60,7 +60,7 @@ def jupyterlab(root: Path, home: Path) -> Iterator[str]:
     with (home / "lab.log").open("wb") as log:
         lab = subprocess.Popen(command, env=environment, cwd=home, stdout=log, stderr=log, start_new_session=True)
     try:
-        until(lambda: _answers(port), "JupyterLab did not start", timeout=30)
+        until(lambda: _answers(port), "JupyterLab did not start")
         yield f"http://127.0.0.1:{port}/lab"
     finally:
         lab.send_signal(signal.SIGTERM)

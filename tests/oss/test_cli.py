@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.oss.guide import CONFIG, ROOT, Guide
-from tests.serving import until
+from tests.serving import PATIENCE, until
 from tests.test_cli import free_ports, running
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ MOUNTED = ("--mount=/models", f"--model_root={ROOT}", "--oss_poll_wait_seconds=1
 
 def answer(port: int, path: str) -> Any:
     """What 0 is answered: the number of the version that answers."""
-    with closing(http.client.HTTPConnection("localhost", port, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection("localhost", port, timeout=PATIENCE)) as connection:
         connection.request("POST", f"/v1/models/{path}:predict", b'{"instances": [0.0]}')
         reply = json.load(connection.getresponse())
     return reply["predictions"][0] if "predictions" in reply else reply["error"]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.oss import follower
 from tests.oss.syncing import FILES, PREFIX, Watched, listings, model, upload, watched
-from tests.serving import until
+from tests.serving import PATIENCE, until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
 from tfs_notebook.engine.supply import Outlook
 from tfs_notebook.errors import not_found
@@ -84,7 +84,7 @@ os.kill(os.getpid(), 9)
 def test_a_fork_that_outlives_the_writer_holds_nothing(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", FORK, str(private(tmp_path))], stdin=subprocess.PIPE) as writer:
         try:
-            assert writer.wait(60) == -9
+            assert writer.wait(PATIENCE) == -9
             second = Crew(tmp_path)
             until(second.try_to_write)
             second.leave()
@@ -224,7 +224,7 @@ def test_a_disk_that_is_full_does_not_keep_the_writer_from_telling(tmp_path: Pat
 def test_what_a_dead_writer_said_is_not_believed(tmp_path: Path) -> None:
     follower = Crew(private(tmp_path))
     with subprocess.Popen([sys.executable, "-c", SAY, str(tmp_path)]) as writer:
-        assert writer.wait(60) == -9
+        assert writer.wait(PATIENCE) == -9
     assert follower.hear().last_look == 1000.0
     successor = Crew(tmp_path)
     assert successor.try_to_write()
@@ -303,7 +303,7 @@ def following(oss: OssServer, tmp_path: Path, uses: set[int], **options: Any) ->
     `uses` are the versions that are loaded here.
     """
     with process(tmp_path, "modelA", keep_versions=0, **options):
-        until(lambda: listings(oss) > 1, timeout=60)
+        until(lambda: listings(oss) > 1)
         with watched(tmp_path, in_use=lambda _, number: number in uses, **options) as seen:
             until(lambda: seen.versions() == ["1"])
             until(lambda: seen.status.state == "following" and not seen.outlook().coming)
@@ -353,7 +353,7 @@ def test_the_writer_keeps_what_a_paused_process_has_loaded(oss: OssServer, model
         seen.mirror.pause()
         with process(tmp_path, "modelA", keep_versions=0):
             upload(oss, models, "modelA/2")
-            until(lambda: "2" in seen.versions(), timeout=60)
+            until(lambda: "2" in seen.versions())
             looked(oss)
             assert seen.versions() == ["1", "2"]
             uses.clear()
@@ -389,7 +389,7 @@ def test_a_look_that_is_asked_for_during_another_is_made_after_it(
     with following(oss, tmp_path, set(), poll_seconds=60) as seen:
         stalled = oss.fail("stall", method="LIST", times=1)
         seen.mirror.sync_now()
-        assert stalled.reached.wait(20)
+        assert stalled.reached.wait(PATIENCE)
         before = listings(oss)
         (report,) = tmp_path.rglob("followers/*.json")
         reported = report.read_bytes()
@@ -403,11 +403,11 @@ def test_what_a_killed_writer_said_is_not_believed_by_those_that_follow_the_next
     oss: OssServer, models: Models, tmp_path: Path
 ) -> None:
     with process(tmp_path, "modelA"):
-        until(lambda: list((tmp_path / "cache").glob("*/*/*/.tfs-sync/outlook.json")), timeout=60)
+        until(lambda: list((tmp_path / "cache").glob("*/*/*/.tfs-sync/outlook.json")))
     upload(oss, models, "modelA/1")
     stalled = oss.fail("stall", method="LIST", times=None)
     with process(tmp_path, "modelA", patience=60):
-        assert stalled.reached.wait(60)
+        assert stalled.reached.wait(PATIENCE)
         with watched(tmp_path, patience=60) as seen:
             until(lambda: seen.status.state == "following")
             assert seen.outlook().coming
@@ -434,13 +434,13 @@ def test_a_killed_writer_is_replaced_and_its_download_continued(oss: OssServer, 
     oss.put(f"{PREFIX}/modelA/1/first", b"first")
     stalled = oss.fail("stall", key="tflite", at=100_000, times=None)
     with process(tmp_path, "modelA") as other:
-        assert stalled.reached.wait(60)
+        assert stalled.reached.wait(PATIENCE)
         with watched(tmp_path) as seen:
             until(lambda: seen.status.state == "following")
             assert not seen.directory().exists()
             other.kill()
             oss.heal()
-            until((seen.directory() / "1").is_dir, timeout=60)
+            until((seen.directory() / "1").is_dir)
             assert (seen.directory() / "1" / "model.tflite").read_bytes() == large
             read = [request.key for request in oss.requests if request.operation == "GET"]
             assert read.count(f"{PREFIX}/modelA/1/first") == 1
@@ -452,7 +452,7 @@ def test_a_process_killed_during_a_download_goes_on_when_it_starts_again(
     upload(oss, models, "modelA/1")
     stalled = oss.fail("stall", key="saved_model.pb", at=10, times=None)
     with process(tmp_path, "modelA"):
-        assert stalled.reached.wait(60)
+        assert stalled.reached.wait(PATIENCE)
     oss.heal()
     with watched(tmp_path) as seen:
         until(lambda: seen.versions() == ["1"])
