@@ -142,7 +142,7 @@ class Changes:
                 self._arranged = arrangement
                 try:
                     outcome = self._core.begin(config, patient=False, afresh=True)
-                except ServingError:
+                except Exception:
                     await self._go_back(arrangement)
                     raise
             adoption = await self._adopted(arrangement, outcome)

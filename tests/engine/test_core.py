@@ -20,12 +20,14 @@ from tfs_notebook.engine.core import CoreOptions, ServerCore
 from tfs_notebook.engine.events import EventStream, Kind
 from tfs_notebook.engine.manager import Manager, RetryPolicy
 from tfs_notebook.engine.savedmodel_loader import load_saved_model
+from tfs_notebook.engine.supply import Directories
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
     from pathlib import Path
 
+    from tfs_notebook.engine.config import ModelConfig
     from tfs_notebook.engine.registry import Registry
     from tfs_notebook.engine.servable import Servable
 
@@ -955,6 +957,115 @@ async def test_until_the_versions_of_labels_serve_the_configuration_before_is_in
         await until(lambda: offset(core, label="x") == 2)
         await until(lambda: (states(core), states(core, "n")) == ({2: "AVAILABLE", 1: "END"}, {1: "END"}))
         assert core.config_problem is None
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+@pytest.mark.parametrize(("policy", "meanwhile"), [("specific { versions: 1 }", None), (ALL, 2)])
+async def test_what_is_loaded_for_labels_answers_nobody_before_the_configuration_is_in_force(
+    versions: Versions, base: Path, events: EventStream, policy: str, meanwhile: int | None, is_broken: bool
+) -> None:
+    finish = threading.Event()
+
+    def load(path: Path) -> Servable:
+        assert path.name != "3" or finish.wait(20)
+        return load_saved_model(path)
+
+    versions.put(base, 1)
+    async with serving(events, load=load) as core:
+        await core.apply(config(entry(base, policy, {"x": 1})))
+        for number in (2, 3):
+            versions.put(base, number)
+        if is_broken:
+            saved_models.truncated_pb(base / "3")
+        applying = asyncio.ensure_future(core.apply(config(entry(base, ALL, {"x": 2, "z": 3}))))
+        await until(lambda: core.manager.waiting("m") == {2} or offset(core, version=2) == 2)
+        assert (offset(core, version=2), offset(core)) == (meanwhile, meanwhile or 1), "only what is in force counts"
+        assert offset(core, label="x") == 1
+        assert states(core)[3] == "LOADING"
+        finish.set()
+        if is_broken:
+            assert (await refusal(applying)).message == UNAVAILABLE.format(3)
+            await until(lambda: states(core)[2] == ("AVAILABLE" if meanwhile else "END"))
+            assert (offset(core, version=2), offset(core, label="x")) == (meanwhile, 1)
+        else:
+            await applying
+            assert (offset(core, version=2), offset(core), offset(core, label="x")) == (2, 3, 2)
+
+
+async def test_versions_on_trial_answer_nobody_when_another_configuration_comes(
+    versions: Versions, base: Path, events: EventStream
+) -> None:
+    """Those of the one that was given up go, also beside those of the next."""
+    finish = threading.Event()
+
+    def load(path: Path) -> Servable:
+        assert path.name not in {"3", "4"} or finish.wait(20)
+        return load_saved_model(path)
+
+    for number in (1, 2, 3, 4):
+        versions.put(base, number)
+    async with serving(events, load=load) as core:
+        await core.apply(config(entry(base, "specific { versions: 1 }")))
+        waiting = asyncio.ensure_future(core.apply(config(entry(base, ALL, {"x": 2, "z": 3}))))
+        await until(lambda: core.manager.waiting("m") == {2})
+        last = "specific { versions: 1 versions: 4 }"
+        applying = asyncio.ensure_future(core.apply(config(entry(base, last, {"x": 4}))))
+        assert (await refusal(waiting)).code is Code.ABORTED
+        await until(lambda: states(core)[2] == "END")
+        assert (offset(core, version=2), offset(core)) == (None, 1)
+        finish.set()
+        await applying
+        assert (offset(core, version=2), offset(core)) == (None, 4)
+
+
+class Failing(Directories):
+    """A supply with a fault that nobody has thought of."""
+
+    fails = False
+
+    def want(self, models: Iterable[ModelConfig]) -> None:
+        if self.fails:
+            self.fails = False
+            raise RuntimeError("a fault")
+
+
+async def test_whoever_waits_for_labels_is_answered_though_something_unforeseen_goes_wrong(
+    versions: Versions, base: Path, events: EventStream, caplog: pytest.LogCaptureFixture
+) -> None:
+    supply, finish = Failing(), threading.Event()
+
+    def load(path: Path) -> Servable:
+        assert path.name != "2" or finish.wait(20)
+        return load_saved_model(path)
+
+    for number in (1, 2):
+        versions.put(base, number)
+    async with serving(events, load=load) as core:
+        core.supply = supply
+        before = config(entry(base, "specific { versions: 1 }", {"x": 1}))
+        await core.apply(before)
+        configs = core.configs
+        applying = asyncio.ensure_future(core.apply(config(entry(base, ALL, {"x": 2})), timeout=None))
+        await until(lambda: states(core) == {2: "LOADING", 1: "AVAILABLE"})
+        supply.fails = True
+        finish.set()
+        error = await refusal(applying)
+        assert (error.code, error.message) == (
+            Code.INTERNAL,
+            "The configuration could not be applied: RuntimeError('a fault')",
+        )
+        assert "Traceback" in caplog.text
+        await until(lambda: states(core) == {2: "END", 1: "AVAILABLE"})
+        assert (core.configs, core.config_problem, offset(core, label="x")) == (configs, error, 1)
+
+        waiting = asyncio.ensure_future(core.apply(config(entry(base, ALL, {"x": 7})), timeout=None))
+        await asyncio.sleep(0)  # it has begun
+        supply.fails = True
+        with pytest.raises(RuntimeError):
+            await core.apply(before)
+        assert (await refusal(waiting)).code is Code.ABORTED
+        await core.apply(config(entry(base, ALL, {"x": 2})))
+        assert offset(core, label="x") == 2
 
 
 @pytest.mark.parametrize("later", ["of-labels-that-wait-too", "that-comes-into-force-at-once"])

@@ -130,16 +130,20 @@ class ServerCore:
             _log.info("Taking no action for empty config.")
             outcome.set_result(Adoption(asyncio.gather()))
             return outcome
-        earlier, self._trial = self._trial, None
-        lacking = self._labelling.lacking({name: model.labels for name, model in models.items()})
+        earlier, self._trial, adopted = self._trial, None, frozenset[str]()
         adopt = partial(self._adopt, models, patient=patient, afresh=afresh)
-        if lacking and self._has_config:  # without one there is nothing that a refusal could leave as it is
-            self._trial = self._trial_of(models, lacking, outcome, patient=patient)
-            self._deciding = loop.create_task(self._decide(self._trial, adopt))
-            self._end(earlier)
-        else:
-            outcome.set_result(adopt())
-            self._end(earlier, models)
+        try:
+            lacking = self._labelling.lacking({name: model.labels for name, model in models.items()})
+            if lacking and self._has_config:  # without one there is nothing that a refusal could leave as it is
+                self._trial = self._trial_of(models, lacking, outcome, patient=patient)
+                self._deciding = loop.create_task(self._decide(self._trial, adopt))
+                for name in lacking:
+                    self._aspire(name)  # what serves stays
+            else:
+                outcome.set_result(adopt())
+                adopted = frozenset(models)
+        finally:
+            self._end(earlier, adopted)
         return outcome
 
     async def wait(self, outcome: asyncio.Future[Adoption], timeout: float | None) -> None:
@@ -206,9 +210,9 @@ class ServerCore:
 
     def _turn_to(self, models: Mapping[str, ModelConfig]) -> set[str]:
         """Make `models` the configuration in force; the names of those that are not as they were, or lack a label."""
-        before, self.configs, self._has_config = self.configs, models, True
         places = {name: self.resolve(model.base_path) for name, model in models.items()}
         self._want_brought(models.values())
+        before, self.configs, self._has_config = self.configs, models, True
         for name in models.keys() - before.keys():
             _log.info("(Re-)adding model: %s", name)
         self._labelling.turn_to({name: model.labels for name, model in models.items()})
@@ -249,32 +253,42 @@ class ServerCore:
             base_path, name, outlook = self.supply.directory(place), model.name, partial(self.supply.outlook, place)
             lookouts[name] = self._lookout(model, base_path, partial(self._take_up_tried, name), outlook)
             lookouts[name].turn_to(model, base_path, name=place, prefer_tflite=self.options.prefer_tflite)
-        trial = Trial(models, lacking, lookouts, self.manager, outcome, patient=patient)
-        self._trial = trial
-        for name in lacking:
-            self._aspire(name)  # what serves stays
-        return trial
+        return Trial(models, lacking, lookouts, self.manager, outcome, patient=patient)
 
     def _take_up_tried(self, name: str, _scan: Scan) -> None:
         if self._trial is not None:
-            self._aspire(name)
-            self._trial.wake(name)
+            try:
+                self._aspire(name)
+            finally:
+                self._trial.wake(name)
 
     async def _decide(self, trial: Trial, adopt: Callable[[], Adoption]) -> None:
-        """Let the configuration on `trial` come into force or refuse it, once that is known."""
-        await trial.run(self._aspire)
-        if self._trial is not trial:  # given up for another
-            return
-        self._trial = None
-        labels = {name: model.labels for name, model in trial.models.items()}
-        refusal = self._labelling.refusal(labels, trial.loadable)
-        if refusal is None:
-            trial.outcome.set_result(adopt())
-            self._end(trial, trial.models)
-        else:
-            self.events.publish(Event(Kind.CONFIG, error=refusal))
+        """Let the configuration on `trial` come into force or refuse it, once that is known. Whatever goes wrong, it
+        is refused: somebody waits for an answer.
+        """
+        try:
+            await trial.run(self._aspire)
+            if self._trial is not trial:  # given up for another
+                return
+            labels = {name: model.labels for name, model in trial.models.items()}
+            refusal = self._labelling.refusal(labels, trial.loadable)
+            if refusal is None:
+                self._adopt_tried(trial, adopt)
+        except Exception as error:
+            _log.exception("a configuration whose labels name versions that do not serve yet could not be tried")
+            refusal = ServingError(Code.INTERNAL, f"The configuration could not be applied: {error!r}")
+        if refusal is not None and not trial.outcome.done():
             trial.outcome.set_exception(refusal)
+            self._trial = None
+            self.events.publish(Event(Kind.CONFIG, error=refusal))
             self._end(trial)
+
+    def _adopt_tried(self, trial: Trial, adopt: Callable[[], Adoption]) -> None:
+        for name in trial.names:  # before the labels, which are only given to what serves
+            self.manager.aspire(name, self._wanted(name))
+        self._trial = None
+        trial.outcome.set_result(adopt())
+        self._end(trial, trial.models)
 
     def _end(self, trial: Trial | None, adopted: Collection[str] = ()) -> None:
         """End a trial, and let its models be as before, but for those that were `adopted` since."""
@@ -282,15 +296,20 @@ class ServerCore:
             return
         message = "Another configuration came before the versions that labels name had settled"
         trial.close(ServingError(Code.ABORTED, message))
-        if not adopted and self._trial is None:
-            self._want_brought(self.configs.values())
         for name in trial.names - set(adopted):
             self._aspire(name)
+        if not adopted and self._trial is None:
+            self._want_brought(self.configs.values())
 
     def _aspire(self, name: str) -> None:
-        """Let serve what the last look found, and what is tried beside it."""
-        tried = self._trial.aspired(name) if self._trial is not None else {}
-        self.manager.aspire(name, {**self._aspired.get(name, {}), **tried})
+        """Let serve what the last look found, and load what is tried beside it."""
+        found, tried = self._aspired.get(name, {}), self._trial.tried(name) if self._trial is not None else {}
+        withheld = {number for number, path in tried.items() if found.get(number) != path}
+        self.manager.aspire(name, self._wanted(name), withheld=withheld)
+
+    def _wanted(self, name: str) -> Mapping[int, Path]:
+        found, trial = self._aspired.get(name, {}), self._trial
+        return {**found, **trial.serving(name), **trial.tried(name)} if trial is not None else found
 
     def _all_lookouts(self) -> list[Lookout]:
         tried = self._trial.lookouts.values() if self._trial is not None else ()

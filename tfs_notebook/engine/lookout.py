@@ -103,11 +103,13 @@ class Lookout:
         if other is not None:
             await asyncio.wait([other])
         self._under_way, self._following = self._following, None
-        config, base_path, known_before = self.config, self.base_path, self._known()
-        known, failed = known_before
-        outlook, name = self._outlook(), "" if self.name == base_path else self.name
+        config, base_path, outlook = self.config, self.base_path, Outlook()
+        known_before: object = None
+        name = "" if self.name == base_path else self.name
         loop = asyncio.get_running_loop()
         try:
+            known_before = known, failed = self._known()
+            outlook = self._outlook()
             scan = await loop.run_in_executor(
                 self._disk, self._storage.scan, config.name, base_path, config.policy, known, failed, name
             )

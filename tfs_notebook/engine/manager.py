@@ -69,6 +69,7 @@ class Manager:
         self._events = events
         self._models: dict[str, dict[int, Version]] = {}
         self._aspired: dict[str, dict[int, Path]] = {}
+        self._withheld: dict[str, frozenset[int]] = {}
         self._held: dict[str, frozenset[int]] = {}
         self._advancing: set[str] = set()
         self._places = LoadPlaces(load_threads)
@@ -106,6 +107,10 @@ class Manager:
         """The versions that are wanted but could not be loaded, whether they will be tried again or not."""
         return [v for v in self._models.get(model, {}).values() if v.aspired and v.error is not None]
 
+    def waiting(self, model: str) -> set[int]:
+        """The numbers of the versions that are loaded, and withheld from requests."""
+        return {version.number for version in self._models.get(model, {}).values() if version.waits}
+
     def states(self, model: str, numbers: Collection[int]) -> Iterator[tuple[int, State, ServingError | None]]:
         """State and load error of each of the versions `numbers` that is known."""
         versions = self._models.get(model, {})
@@ -113,11 +118,15 @@ class Manager:
 
     # What others want
 
-    def aspire(self, model: str, versions: Mapping[int, Path]) -> None:
-        """Make exactly `versions` (number → directory) the ones that `model` is to serve."""
+    def aspire(self, model: str, versions: Mapping[int, Path], *, withheld: Collection[int] = ()) -> None:
+        """Make exactly `versions` (number → directory) the ones that `model` is to serve.
+
+        Those `withheld` that do not serve yet are loaded, but answer no request until a later call lets them; meanwhile
+        they are LOADING, and `waiting` tells when they are loaded.
+        """
         if self._closed:
             return
-        self._aspired[model] = dict(versions)
+        self._aspired[model], self._withheld[model] = dict(versions), frozenset(withheld)
         known = self._models.setdefault(model, {})
         for version in list(known.values()):
             path = versions.get(version.number)
@@ -222,6 +231,8 @@ class Manager:
                 self._publish(versions[number])
         for version in [v for v in versions.values() if v.state is State.START and not v.aspired]:
             self._move(version, State.END)
+        for version in [v for v in versions.values() if v.waits]:
+            self._let_serve(version)
         held = self._held.get(model, frozenset())
         views = [VersionView(v.number, v.state, v.aspired, v.number in held) for v in versions.values()]
         for action in next_actions(views):
@@ -265,13 +276,21 @@ class Manager:
         self._move(version, State.END)
 
     def _loaded(self, version: Version, loaded: Loaded) -> None:
-        version.loaded, version.error = loaded, None
-        if version.aspired:
-            self.registry.publish(loaded)
-            _log.info("Successfully loaded servable version {name: %s version: %d}", version.model, version.number)
-            self._move(version, State.AVAILABLE)
-        else:
+        version.loaded, version.error, version.waits = loaded, None, True
+        _log.info("Successfully loaded servable version {name: %s version: %d}", version.model, version.number)
+        self._let_serve(version)
+        if version.waits:
+            self._publish(version)
+
+    def _let_serve(self, version: Version) -> None:
+        """Let a version that is loaded serve unless it is withheld, and unload it when nobody wants it any more."""
+        if not version.aspired or self._aspired[version.model].get(version.number) != version.path:
+            version.waits = False
             self._spawn(self._unload(version))
+        elif version.loaded is not None and version.number not in self._withheld[version.model]:
+            version.waits = False
+            self.registry.publish(version.loaded)
+            self._move(version, State.AVAILABLE)
 
     async def _attempt(self, version: Version, path: Path) -> Loaded:
         """One attempt to load `path` as `version`; raises ServingError."""

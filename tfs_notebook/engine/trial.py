@@ -1,7 +1,7 @@
 """A configuration with labels for versions that do not serve yet, tried beside the configuration in force.
 
 Refused means that nothing has changed: until it is known whether those versions come up, everything that serves goes
-on, and only they are loaded beside it.
+on, and they are loaded beside it, but answer no requests.
 """
 
 from __future__ import annotations
@@ -59,9 +59,7 @@ class Trial:
         self.lookouts = lookouts
         self._manager = manager
         self._patient = patient
-        self._serving = {
-            name: {v.number: v.path for v in manager.versions(name) if v.state is State.AVAILABLE} for name in lacking
-        }
+        self._serving = {name: self._served(name) for name in lacking}
         self._loads = False
 
     @property
@@ -69,21 +67,28 @@ class Trial:
         """The models with a label that lacks its version."""
         return frozenset(self._lacking)
 
-    def aspired(self, name: str) -> Mapping[int, Path]:
-        """What is to serve of a model beside what the configuration in force asks for."""
+    def _served(self, name: str) -> dict[int, Path]:
+        serving, versions = self._manager.registry.serving.get(name, {}), self._manager.versions(name)
+        return {v.number: v.path for v in versions if v.state is State.AVAILABLE and v.number in serving}
+
+    def serving(self, name: str) -> Mapping[int, Path]:
+        """What served of a model when this began, and is to go on."""
+        return self._serving.get(name, {})
+
+    def tried(self, name: str) -> Mapping[int, Path]:
+        """What is to be loaded of a model, and not to serve unless the configuration in force asks for it, too."""
         found = self.lookouts[name].scan.aspired if self._loads and name in self.lookouts else {}
-        tried = {number: path for number, path in found.items() if number in self._lacking[name]}
-        return {**self._serving.get(name, {}), **tried}
+        return {number: path for number, path in found.items() if number in self._lacking[name]}
 
     @property
     def loadable(self) -> Mapping[str, frozenset[int]]:
-        """The versions, by model, that could be loaded and were not, as others are not there."""
+        """The versions, by model, that were loaded, or could be and were not, as others are not there."""
         if self._loads:
-            return {}
+            return {name: self._lacking[name] & self._manager.waiting(name) for name in self.lookouts}
         return {name: self._lacking[name] & lookout.scan.aspired.keys() for name, lookout in self.lookouts.items()}
 
     async def run(self, aspire: Callable[[str], None]) -> None:
-        """Return once those versions serve or cannot; `aspire` is called with each model whose `aspired` changed.
+        """Return once those versions serve or cannot; `aspire` is called with each model of which more is `tried`.
 
         Nothing is loaded when one of them is not there to be loaded.
         """
@@ -110,7 +115,8 @@ class Trial:
         return not is_coming or self._lacking[name] <= lookout.scan.aspired.keys()
 
     def _has_settled(self, name: str, lookout: Lookout) -> bool:
-        return labelled_have_settled(lookout, self._manager, self._lacking[name], patient=self._patient)
+        open_ = self._lacking[name] - self._manager.waiting(name)
+        return labelled_have_settled(lookout, self._manager, open_, patient=self._patient)
 
     def wake(self, model: str) -> None:
         """Something about a model has changed."""

@@ -68,6 +68,8 @@ class Version:
     """What was on disk when it was last loaded, or failed to."""
     load: Callable[[Path], Servable] | None = None
     """What it was last loaded by, or failed to."""
+    waits: bool = False
+    """Whether it is loaded, and withheld from requests."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set to end the pause before the next attempt: nobody wants the version any more, or there is something new."""
 
