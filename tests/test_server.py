@@ -562,7 +562,7 @@ def test_control_c_during_a_change_ends_the_wait_but_not_the_change(models: Mode
     loading = threading.Event()
     try:
         with tfs_notebook.serve(str(path), **ANY) as server:
-            server._core._bring_up_afresh = hanging(loading)  # type: ignore[method-assign]
+            server._core.arrivals.bring_up_afresh = hanging(loading)  # type: ignore[method-assign]
             rest_port, grpc_port = free_port(), free_port()
             options = {"rest_api_port": rest_port, "port": grpc_port}
             interrupt_soon()

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.completeness import missing_part
+from tfs_notebook.engine.arrivals import Arrivals
 from tfs_notebook.engine.config import ModelConfig, validate_config
 from tfs_notebook.engine.events import Event, EventStream, Kind, State
 from tfs_notebook.engine.labelling import Labelling
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    from tfs_notebook.engine.version import Version
 
 _log = logging.getLogger(__name__)
 _DISK_THREADS = 16
@@ -89,6 +88,7 @@ class ServerCore:
             manager, events, allow_unavailable=lambda: self.options.allow_labels_for_unavailable
         )
         self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="tfs-disk")
+        self.arrivals = Arrivals(manager, self._disk, lambda: self.options.prefer_tflite)
         self._closed = False
         self._end_listening = events.listen(self._on_event)
 
@@ -199,9 +199,9 @@ class ServerCore:
         for name in models.keys() - awaited:
             self._lookouts[name].begin_look()
         coming = [
-            self._bring_up_afresh(self._lookouts[name], failed[name])
+            self.arrivals.bring_up_afresh(self._lookouts[name], failed[name])
             if afresh
-            else self._bring_up(self._lookouts[name], patient=patient, must_serve=name in must_serve)
+            else self.arrivals.bring_up(self._lookouts[name], patient=patient, must_serve=name in must_serve)
             for name in awaited
         ]
         all_of_them = asyncio.gather(*coming)
@@ -332,44 +332,12 @@ class ServerCore:
             outlook=outlook or partial(self._outlook, config.name),
         )
 
-    async def _bring_up(self, lookout: Lookout, *, patient: bool, must_serve: bool = True) -> None:
-        """Look for one model's versions, and wait until they have settled."""
-        await lookout.look()
-        while not (lookout.closed or self._has_settled(lookout, patient=patient, must_serve=must_serve)):
-            lookout.changed.clear()
-            await lookout.changed.wait()
-
-    async def _bring_up_afresh(self, lookout: Lookout, failed: Iterable[Version]) -> None:
-        """The same, and try again what had `failed`, and load what has been written under served numbers since."""
-        await lookout.look()
-        for version in failed:
-            if version.aspired and version.error is not None:
-                self.manager.retry(version)
-        await self._bring_up(lookout, patient=False)
-        if lookout.closed:
-            return
-        name, aspired, loop = lookout.config.name, lookout.scan.aspired, asyncio.get_running_loop()
-        stale = self.manager.stale(name, await loop.run_in_executor(self._disk, _fingerprints, aspired))
-        for number, path in aspired.items():
-            if number not in stale:
-                self.manager.cannot_replace(name, number, None)
-            elif missing := await loop.run_in_executor(self._disk, self._missing_part, path):
-                self.manager.cannot_replace(name, number, ServingError(Code.UNAVAILABLE, f"{path}: {missing}"))
-            else:
-                await self.manager.replace(name, number, path)
-
     # Disk
-
-    def _missing_part(self, path: Path) -> str:
-        return missing_part(path, prefer_tflite=self.options.prefer_tflite)
 
     async def settle(self) -> None:
         """Wait until everything that is on its way here has come, and serves or cannot."""
         for lookout in list(self._lookouts.values()):
-            await lookout.look()
-            while not lookout.closed and (lookout.outlook.coming or not self._has_settled(lookout, patient=False)):
-                lookout.changed.clear()
-                await lookout.changed.wait()
+            await self.arrivals.settle(lookout)
 
     async def poll(self) -> None:
         """Look at every base path once and aspire what stands there."""
@@ -439,9 +407,6 @@ class ServerCore:
         if self._trial is not None:
             self._trial.wake(event.model)
 
-    def _has_settled(self, lookout: Lookout, *, patient: bool, must_serve: bool = True) -> bool:
-        return has_settled(lookout, self.manager, patient=patient, must_serve=must_serve)
-
     # Outcome
 
     def _raise_problems(self, adoption: Adoption) -> None:
@@ -467,7 +432,7 @@ class ServerCore:
         """What is known about one model; empty for one never heard of. Any thread may ask."""
         lookout, outlook = self._lookouts.get(name), self._outlook(name)
         scan = found(lookout)
-        has_settled = lookout is not None and self._has_settled(lookout, patient=False)
+        is_settled = lookout is not None and has_settled(lookout, self.manager, patient=False)
         return ModelStatus(
             name=name,
             config=self.configs.get(name),
@@ -475,7 +440,7 @@ class ServerCore:
             labels=self.manager.registry.labels.get(name, {}),
             waiting=waiting_of(scan, outlook),
             problem=problem_of(scan, outlook),
-            label_problem=self._labelling.problem(name) if has_settled else None,
+            label_problem=self._labelling.problem(name) if is_settled else None,
             base_path=Path(lookout.base_path) if lookout is not None else None,
             place=lookout.name if lookout is not None else "",
         )
@@ -494,7 +459,3 @@ class ServerCore:
         finally:
             self._end_listening()
             self._disk.shutdown(wait=False)
-
-
-def _fingerprints(paths: Mapping[int, Path]) -> dict[int, Fingerprint]:
-    return {number: Fingerprint.of(path) for number, path in paths.items()}
