@@ -277,7 +277,6 @@ class Manager:
 
     def _loaded(self, version: Version, loaded: Loaded) -> None:
         version.loaded, version.error, version.waits = loaded, None, True
-        _log.info("Successfully loaded servable version {name: %s version: %d}", version.model, version.number)
         self._let_serve(version)
         if version.waits:
             self._publish(version)
@@ -290,6 +289,7 @@ class Manager:
         elif version.loaded is not None and version.number not in self._withheld[version.model]:
             version.waits = False
             self.registry.publish(version.loaded)
+            _log.info("Successfully loaded servable version {name: %s version: %d}", version.model, version.number)
             self._move(version, State.AVAILABLE)
 
     async def _attempt(self, version: Version, path: Path) -> Loaded:
