@@ -123,8 +123,8 @@ class Options:
     )
     enable_input_shape_check: bool = _option(
         True,
-        "Refuse tensors whose rank, size or row splits may end the process. With false the model is given any, as by "
-        "TensorFlow Serving, and one wrong request can end the kernel.",
+        "Refuse tensors whose rank, size, row splits or sparse indices may end the process. With false the model is "
+        "given any, as by TensorFlow Serving, and one wrong request can end the kernel.",
         own=True,
     )
     rest_api_max_body_mb: int = _option(256, "Largest body of a REST request, in MiB.", own=True)

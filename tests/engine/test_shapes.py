@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
 from tfs_notebook.engine.batch_counts import BatchCounts
 from tfs_notebook.engine.batched_model import BatchedModel
 from tfs_notebook.engine.batching import Scheduler
 from tfs_notebook.engine.batching_parameters import BatchingParameters
 from tfs_notebook.engine.checked_operations import CHECKED
+from tfs_notebook.engine.operations import Operations
+from tfs_notebook.engine.savedmodel import signature_from
 from tfs_notebook.engine.savedmodel_loader import load_saved_model
 from tfs_notebook.engine.session import operation_definition
 from tfs_notebook.engine.signature import together
@@ -54,6 +57,12 @@ class Model(tf.Module):
             x = tf.cond(n > 5, lambda x=x: quantised(x), lambda x=x: x + 1.0)
         return {"y": x}
 
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x"), tf.TensorSpec([], tf.int32, name="n")]
+    )
+    def one_of_a_list(self, x: tf.Tensor, n: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.TensorArray(tf.float32, 0, dynamic_size=True).unstack(x).read(n)}
+
     @tf.function(input_signature=[tf.RaggedTensorSpec([None, None, 2], tf.float32, ragged_rank=1)])
     def mean(self, rows: tf.RaggedTensor) -> dict[str, tf.Tensor]:
         return {"y": tf.reduce_mean(rows, 1)}
@@ -71,7 +80,7 @@ class Model(tf.Module):
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("model") / "1"
     model = Model()
-    names = ("checked", "unchecked", "one_row", "in_a_branch_of_a_loop", "mean", "padded", "ragged")
+    names = ("checked", "unchecked", "one_row", "in_a_branch_of_a_loop", "one_of_a_list", "mean", "padded", "ragged")
     tf.saved_model.save(model, str(directory), signatures={name: getattr(model, name) for name in names})
     return directory
 
@@ -116,6 +125,41 @@ def test_another_takes_the_rank_and_the_sizes_that_it_declares(
     assert ask(model, "unchecked", x=ones(2, 3)) == ones(2, 3).tolist()
     assert ask(model, "unchecked", x=ones(0, 3)) == []
     assert ask(model, "in_a_branch_of_a_loop", x=ones(*shape), n=np.int32(1)) == told
+
+
+def test_an_integer_keeps_its_rank_where_an_operation_trusts_it(model: SavedModel) -> None:
+    assert ask(model, "one_of_a_list", x=ones(2, 2), n=np.int32(1)) == [1, 1]
+    assert ask(model, "one_of_a_list", x=ones(2, 2), n=np.int32([])) == "n must be 0-dimensional, [], but is [0]"
+
+
+@pytest.mark.parametrize(("batch_dims", "taken"), [(0, True), (2, False)])
+def test_an_operation_that_is_checked_with_one_value_of_an_attribute(
+    tmp_path: Path, batch_dims: int, taken: bool
+) -> None:
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        table = v1.get_variable("v", initializer=tf.ones([3, 2, 2]), use_resource=True)
+        i = v1.placeholder(tf.int32, [3, 2])
+        y = tf.raw_ops.ResourceGather(resource=table.handle, indices=i, dtype=tf.float32, batch_dims=batch_dims)
+        session.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(session, str(tmp_path / "1"), {"i": i}, {"y": y})
+    model = load_saved_model(tmp_path / "1")
+    given = ask(model, "serving_default", i=np.zeros((3, 3), np.int32))
+    assert (given == np.ones((3, 3, 2, 2)).tolist()) if taken else (given == "i must be [3,2], but is [3,3]")
+
+
+def test_a_rank_that_the_signature_does_not_tell_is_that_of_the_placeholder(tmp_path: Path) -> None:
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph:
+        x = v1.placeholder(tf.float32, [None, 3], name="x")
+        quantised(x)
+        told, untold = (v1.saved_model.utils.build_tensor_info(tensor) for tensor in (x, x))
+        untold.tensor_shape.Clear()
+        untold.tensor_shape.unknown_rank = True
+        operations = Operations(graph.as_graph_def())
+    specs = [signature_from("s", SignatureDef(inputs={"x": info})).inputs["x"] for info in (told, untold)]
+    assert [spec.shape for spec in specs] == [(None, 3), None]
+    assert list(map(operations.declared_shape, specs)) == [(None, 3), (None, 3)]
 
 
 def test_a_run_of_several_signatures_takes_what_each_does(model: SavedModel) -> None:

@@ -3,10 +3,16 @@
 Each was given tensors of every rank from 0 to 7 and of many sizes, of every dtype and with many attributes, by
 `tests/one_operation.py` (TensorFlow 2.21 on a CPU, with oneDNN and without): each said what was wrong, none ended the
 process. What is not listed is not known to, and many are known not to: a signature that runs one takes only shapes
-that it declares. To add one, let that program try it for a minute; a test tries all of them for a moment.
+that it declares. To add one, let that program try a thousand graphs of it; a test tries one of each.
 """
 
 from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HANDING_ON = frozenset({
     "Assert", "Case", "CheckNumerics", "CheckNumericsV2", "Const", "ControlTrigger", "DeepCopy", "Empty",
@@ -119,3 +125,14 @@ LISTS = frozenset({
 CHECKED = frozenset().union(
     HANDING_ON, VALUES, AXES, LAYOUT, LAYERS, LINEAR_ALGEBRA, STRINGS, PARSERS, IMAGES, SPARSE, RANDOM, LISTS
 )
+ON_CONDITION: Mapping[str, tuple[str, int]] = MappingProxyType({"ResourceGather": ("batch_dims", 0)})
+"""Of these one value of an attribute is checked; others end the process."""
+TRUSTING_INTEGERS = frozenset({"TensorListConcatV2", "TensorListGetItem"})
+"""Of these all is checked but that an integer, mostly the counter of a loop, has the rank that it must have."""
+
+
+def operation_of(node: Any) -> str:
+    """The name of a NodeDef's operation, with the attribute that it is not checked with: none of `CHECKED` then."""
+    attribute, value = ON_CONDITION.get(node.op, ("", 0))
+    given: int = node.attr[attribute].i if attribute in node.attr else value
+    return str(node.op) if given == value else f"{node.op} with {attribute}={given}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.engine.checked_operations import CHECKED
+from tfs_notebook.engine.checked_operations import CHECKED, TRUSTING_INTEGERS, operation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.signature import Signature, TensorSpec
 
 _BRANCHES = frozenset({"While", "StatelessWhile", "Enter", "RefEnter", "If", "StatelessIf", "Case", "StatelessCase"})
 _PYTHON = frozenset({"PyFunc", "EagerPyFunc"})
@@ -18,6 +18,8 @@ _SIZED_BY_VALUES = re.compile(
     "Range|Fill|Tile|BroadcastTo|LinSpace|OneHot|Random|Resize|Sequence|Dataset|SparseToDense"
 )
 """Operations that make as much of a number as it says."""
+UNKNOWN_IS_NO_SCALAR = 24
+"""From this version of a GraphDef on the shape of a placeholder tells an unknown rank from a scalar."""
 
 
 class Operations:
@@ -29,6 +31,7 @@ class Operations:
         self._all = {node.op for node in graph.node}.union(
             *({node.op for node in function.node_def} for function in self.functions.values())
         )
+        self._producer = graph.versions.producer
         self._ran: dict[str, frozenset[str]] = {}
         self._in_function: dict[str, tuple[frozenset[str], frozenset[str]]] = {}
 
@@ -49,13 +52,30 @@ class Operations:
             if operation not in CHECKED and operation not in self.functions
         )
 
+    def trusting_integers(self, signature: Signature) -> list[str]:
+        """Operations that a call of `signature` runs and that do not check the rank of their integers."""
+        return sorted(self.ran_by(signature) & TRUSTING_INTEGERS)
+
+    def declared_shape(self, spec: TensorSpec) -> tuple[int | None, ...] | None:
+        """The shape of an input as its signature declares it, else as its placeholder does; None for an unknown rank.
+
+        Graphs of the first TensorFlows declare an unknown rank as a scalar.
+        """
+        node = self.nodes.get(spec.name.removesuffix(":0"))
+        if spec.shape is not None or node is None or "shape" not in node.attr:
+            return spec.shape
+        shape = node.attr["shape"].shape
+        if shape.unknown_rank or (not shape.dim and self._producer < UNKNOWN_IS_NO_SCALAR):
+            return None
+        return tuple(None if dimension.size < 0 else int(dimension.size) for dimension in shape.dim)
+
     def ran_by(self, signature: Signature) -> frozenset[str]:
         """The operations that a call of `signature` runs, in functions, branches and loops, too."""
         if signature.name not in self._ran:
             found: set[str] = set()
             called: list[str] = []
             for node in self.reached_nodes(signature):
-                found.add(node.op)
+                found.add(operation_of(node))
                 called += self.called(node)
             seen: set[str] = set()
             while called:
@@ -98,5 +118,5 @@ class Operations:
         if name not in self._in_function:
             nodes = self.functions[name].node_def
             called = frozenset(function for node in nodes for function in self.called(node))
-            self._in_function[name] = frozenset(node.op for node in nodes), called
+            self._in_function[name] = frozenset(map(operation_of, nodes)), called
         return self._in_function[name]

@@ -25,9 +25,14 @@ class RaggedInput:
     values: str | None
     splits: tuple[str, ...]
 
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The inputs that are its parts."""
+        return self.splits if self.values is None else (self.values, *self.splits)
+
     def check(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Raise ServingError INVALID_ARGUMENT, with the place, for splits that do not split the values into rows."""
-        if any(alias not in inputs for alias in (*self.splits, self.values) if alias):
+        if any(alias not in inputs for alias in self.aliases):
             return  # the graph makes what a run of several signatures leaves out
         for alias in self.splits:
             _check(alias, inputs[alias])

@@ -13,9 +13,8 @@ import tensorflow as tf
 from tfs_notebook.engine.compilation import Compilation
 from tfs_notebook.engine.operations import Operations
 from tfs_notebook.engine.pace import Pace
-from tfs_notebook.engine.ragged_inputs import ragged_inputs
 from tfs_notebook.engine.session import CALLING_THREAD, Runner
-from tfs_notebook.engine.shapes import ModelShapes, ShapeChecks
+from tfs_notebook.engine.shapes import SeveralShapeChecks, ShapeChecks, shape_checks
 from tfs_notebook.engine.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
@@ -42,18 +41,10 @@ class SavedModel:
         self.signatures: Mapping[str, Signature] = MappingProxyType(
             {name: callable_.signature for name, callable_ in callables.items()}
         )
-        self._shapes = ModelShapes(
-            {
-                name: ShapeChecks(
-                    signature,
-                    unchecked=operations.unchecked(signature),
-                    ragged=ragged_inputs(meta_graph, operations, signature),
-                )
-                if check_shapes
-                else ShapeChecks(signature)
-                for name, signature in self.signatures.items()
-            }
-        )
+        self._shapes = {
+            name: shape_checks(meta_graph, operations, signature) if check_shapes else ShapeChecks(signature)
+            for name, signature in self.signatures.items()
+        }
 
     def _make_callables(self, operations: Operations) -> Iterator[tuple[str, _Callable]]:
         for name, definition in sorted(self.signature_def.items()):
@@ -79,7 +70,19 @@ class SavedModel:
 
     def may_be_batched(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> bool:
         """Whether rows of other calls may join `inputs`: not when `run` refuses them, or when they are row splits."""
-        return self._shapes.may_be_batched(signature, inputs)
+        shapes = self._shapes_of(signature)
+        try:
+            shapes.check(inputs)
+        except ServingError:
+            return False
+        return shapes.joins
+
+    def _shapes_of(self, signature: Signature) -> ShapeChecks | SeveralShapeChecks:
+        """What `signature` takes, which may be several of the model's `together`."""
+        try:
+            return self._shapes[signature.name]
+        except KeyError:
+            return SeveralShapeChecks(self._shapes[name] for name in signature.name.splitlines())
 
     def expected_seconds(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> float | None:
         """How long a call with `inputs` takes on the calling thread, None when that cannot be told.
@@ -113,7 +116,7 @@ class SavedModel:
         size = 0
         for array in inputs.values():
             size += array.nbytes
-        self._shapes.check(signature, inputs)
+        self._shapes_of(signature).check(inputs)
         pace = callable_.pace
         pool = pace.begin(size)
         on_processor = time.thread_time() if pace.is_in_doubt else None

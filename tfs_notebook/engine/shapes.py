@@ -7,16 +7,20 @@ of which it is not known that it checks its tensors takes only what it declares:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
+from tfs_notebook.engine.composite_inputs import composite_inputs
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy as np
 
-    from tfs_notebook.engine.row_splits import RaggedInput
+    from tfs_notebook.engine.composite_inputs import Composite
+    from tfs_notebook.engine.operations import Operations
     from tfs_notebook.engine.signature import Signature, TensorSpec
 
 MOST_DIMENSIONS = 30
@@ -28,19 +32,24 @@ class ShapeChecks:
     """The shapes that one signature takes. Any thread may ask."""
 
     def __init__(
-        self, signature: Signature, *, unchecked: Sequence[str] = (), ragged: Sequence[RaggedInput] = ()
+        self,
+        signature: Signature,
+        *,
+        declared: Mapping[str, TensorSpec] = MappingProxyType({}),
+        because: Sequence[str] = (),
+        composites: Sequence[Composite] = (),
     ) -> None:
-        """`unchecked` are the operations because of which only declared shapes are taken, `ragged` the inputs that are
-        parts of ragged tensors.
+        """`declared` are the inputs that are taken as they declare, `because` of these operations; `composites` are
+        ragged and sparse tensors among the inputs.
         """
         self._signature = signature
-        self._declared = dict(signature.inputs) if unchecked else {}
-        self._ragged = tuple(ragged)
-        self._unchecked = ", ".join(unchecked[:3])
-        self._passed: dict[str, tuple[int, ...]] = {}
+        self._declared = declared
+        self._composites = tuple(composites)
+        self._because = ", ".join(because[:3])
+        self._passed: dict[str, tuple[int, ...] | None] = dict.fromkeys(signature.inputs)
         """The shape of each input that passed last: the next one mostly has the same."""
-        fixed = any(spec.shape and spec.shape[0] is not None for spec in self._declared.values())
-        self.joins = not ragged and not fixed
+        fixed = any(spec.shape and spec.shape[0] is not None for spec in declared.values())
+        self.joins = not composites and not fixed
         """Whether rows of several calls may be put together: row splits would be wrong then, and a number of rows that
         is declared not be kept.
         """
@@ -49,12 +58,12 @@ class ShapeChecks:
         """Raise ServingError INVALID_ARGUMENT, with the input, for a shape that may end the process."""
         passed = self._passed
         for alias, array in inputs.items():
-            shape = array.shape
-            if passed.get(alias) != shape:
-                self._check_shape(alias, shape)
-                passed[alias] = shape
-        for ragged in self._ragged:
-            ragged.check(inputs)
+            if passed[alias] != array.shape:
+                self._check_shape(alias, array.shape)
+                passed[alias] = array.shape
+        if self._composites:
+            for composite in self._composites:
+                composite.check(inputs)
 
     def check_tensors(self, inputs: Mapping[str, np.ndarray]) -> None:
         """`check` for inputs by the names of their tensors, some of which may be left out or be those of others."""
@@ -67,39 +76,35 @@ class ShapeChecks:
         spec = self._declared.get(alias)
         if spec is not None and (expected := wanted(spec, shape)):
             hint = (
-                f"Of {self._unchecked}, which the model runs, it is not known that it survives other shapes; "
+                f"Of {self._because}, which the model runs, it is not known that it survives other shapes; "
                 f"{OPTION} hands them on."
             )
             raise bad_shape(alias, expected, shape, hint=hint)
 
 
-class ModelShapes:
-    """The shapes that all signatures of a model take."""
+class SeveralShapeChecks:
+    """The shapes that several signatures take together, whose inputs go by the names of their tensors."""
 
-    def __init__(self, checks: Mapping[str, ShapeChecks]) -> None:
-        self._checks = checks
+    def __init__(self, checks: Iterable[ShapeChecks]) -> None:
+        self._checks = tuple(checks)
+        self.joins = all(one.joins for one in self._checks)
 
-    def check(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> None:
-        """Raise ServingError INVALID_ARGUMENT for a shape that may end the process.
+    def check(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Raise ServingError INVALID_ARGUMENT for a shape that may end the process."""
+        for one in self._checks:
+            one.check_tensors(inputs)
 
-        `signature` may be several of the model's `together`, whose aliases are the names of the tensors.
-        """
-        checks = self._checks.get(signature.name)
-        if checks is not None:
-            checks.check(inputs)
-            return
-        for name in signature.name.splitlines():
-            self._checks[name].check_tensors(inputs)
 
-    def may_be_batched(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> bool:
-        """Whether rows of other calls may join `inputs`: neither are they refused, nor do rows depend on others."""
-        try:
-            self.check(signature, inputs)
-        except ServingError:
-            return False
-        checks = self._checks.get(signature.name)
-        names = signature.name.splitlines() if checks is None else (signature.name,)
-        return all(self._checks[name].joins for name in names)
+def shape_checks(meta_graph: Any, operations: Operations, signature: Signature) -> ShapeChecks:
+    """What `signature` of a graph of these `operations` takes."""
+    unchecked, trusting = operations.unchecked(signature), operations.trusting_integers(signature)
+    declared = {
+        alias: replace(spec, shape=operations.declared_shape(spec))
+        for alias, spec in signature.inputs.items()
+        if unchecked or (trusting and spec.dtype.lstrip("u").startswith("int"))
+    }
+    composites = composite_inputs(meta_graph, operations, signature)
+    return ShapeChecks(signature, declared=declared, because=[*unchecked, *trusting], composites=composites)
 
 
 def wanted(spec: TensorSpec, shape: tuple[int, ...]) -> str:

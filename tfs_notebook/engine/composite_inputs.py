@@ -1,7 +1,8 @@
-"""Which inputs of a signature are the parts of ragged tensors.
+"""Which inputs of a signature are the parts of ragged and sparse tensors.
 
-A SignatureDef does not tell: it lists flat values and row splits as tensors like any other. Two things in the model do:
-the type of a `tf.function`'s argument that the inputs are handed to, and operations that take a ragged tensor apart.
+A SignatureDef does not tell: it lists flat values and row splits, indices and dense shapes as tensors like any other.
+Two things in the model do: the type of a `tf.function`'s argument that the inputs are handed to, and operations that
+take such a tensor apart.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.row_splits import RaggedInput
+from tfs_notebook.engine.sparse_parts import SparseInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,12 +34,27 @@ _PARTS = {
 """Operations that take a ragged tensor apart: which of their inputs are the flat values, and which the row splits."""
 _SKIPPED_INPUTS = {"If": 1, "StatelessIf": 1, "Case": 1, "StatelessCase": 1}
 """How many inputs of an operation are not handed to the function that it calls."""
+_SPARSE_PARTS: dict[str, tuple[tuple[int, int | None, int], ...]] = {
+    **dict.fromkeys(
+        (
+            "SerializeManySparse", "SparseBincount", "SparseCountSparseOutput", "SparseDenseCwiseAdd",
+            "SparseDenseCwiseDiv", "SparseDenseCwiseMul", "SparseFillEmptyRows", "SparseReduceMax",
+            "SparseReduceMaxSparse", "SparseReduceSum", "SparseReduceSumSparse", "SparseReorder", "SparseSlice",
+            "SparseSoftmax", "SparseTensorDenseAdd", "SparseTensorDenseMatMul",
+        ),
+        ((0, 1, 2),),
+    ),
+    **dict.fromkeys(("SparseAdd", "SparseSparseMaximum", "SparseSparseMinimum"), ((0, 1, 2), (3, 4, 5))),
+    "SparseReshape": ((0, None, 1),),
+}  # fmt: skip
+"""Operations that take sparse tensors apart: which of their inputs are the indices, the values and the dense shapes."""
+Composite = RaggedInput | SparseInput
 
 
-def ragged_inputs(meta_graph: Any, operations: Operations, signature: Signature) -> tuple[RaggedInput, ...]:
-    """The ragged tensors that `signature` takes, part by part.
+def composite_inputs(meta_graph: Any, operations: Operations, signature: Signature) -> tuple[Composite, ...]:
+    """The ragged and sparse tensors that `signature` takes, part by part.
 
-    Costs nothing where no input can be row splits: a vector of integers beside another input.
+    Costs nothing where no input can be such a part: a vector of integers beside another input.
     """
     if len(signature.inputs) < 2 or not any(
         spec.dtype in {"int32", "int64"} and (spec.shape is None or len(spec.shape) == 1)
@@ -45,11 +62,10 @@ def ragged_inputs(meta_graph: Any, operations: Operations, signature: Signature)
     ):
         return ()
     found = dict.fromkeys(_found(meta_graph, operations, signature))
-    with_values = {ragged.splits for ragged in found if ragged.values is not None}
-    return tuple(ragged for ragged in found if ragged.values is not None or ragged.splits not in with_values)
+    return tuple(one for one in found if not any(set(one.aliases) < set(other.aliases) for other in found))
 
 
-def _found(meta_graph: Any, operations: Operations, signature: Signature) -> Iterator[RaggedInput]:
+def _found(meta_graph: Any, operations: Operations, signature: Signature) -> Iterator[Composite]:
     """Follow the inputs through the graph and the functions that they are handed to."""
     structures = meta_graph.object_graph_def.concrete_functions
     inputs = {spec.name.removesuffix(":0"): alias for alias, spec in signature.inputs.items()}
@@ -60,6 +76,10 @@ def _found(meta_graph: Any, operations: Operations, signature: Signature) -> Ite
         for node in nodes:
             if node.op in _PARTS:
                 yield from _taken_apart(node, scope)
+            for parts in _SPARSE_PARTS.get(node.op, ()):
+                indices, values, dense_shape = (None if p is None else scope.alias(node.input[p]) for p in parts)
+                if indices and dense_shape:
+                    yield SparseInput(indices, values, dense_shape)
             for name in operations.called(node):
                 aliases = tuple(map(scope.alias, _handed_over(node)))
                 if not any(aliases) or (name, aliases) in seen or name not in operations.functions:
@@ -105,24 +125,23 @@ def _taken_apart(node: Any, scope: _Scope) -> Iterator[RaggedInput]:
         yield RaggedInput(scope.alias(tensors[values]), tuple(alias for alias in aliases if alias))
 
 
-def _declared(structure: Any, aliases: Sequence[str | None]) -> Iterator[RaggedInput]:
-    """The ragged tensors among the arguments of a function whose flat inputs have these `aliases`."""
+def _declared(structure: Any, aliases: Sequence[str | None]) -> Iterator[Composite]:
+    """The ragged and sparse tensors among the arguments of a function whose flat inputs have these `aliases`."""
     start = 0
     for spec in _flat(structure):
-        if spec.WhichOneof("kind") != "type_spec_value":
-            start += 1
-            continue
-        kind = spec.type_spec_value
-        if kind.type_spec_class != kind.RAGGED_TENSOR_SPEC:
-            if not kind.num_flat_components:
-                return  # written by a TensorFlow that does not tell where the next argument begins
-            start += kind.num_flat_components
-            continue
-        rank = kind.type_state.tuple_value.values[2].int64_value
-        values, *splits = aliases[start : start + 1 + rank]
-        if rank and len(splits) == rank and all(splits):
-            yield RaggedInput(values, tuple(alias for alias in splits if alias))
-        start += 1 + rank
+        kind = spec.type_spec_value if spec.WhichOneof("kind") == "type_spec_value" else None
+        is_ragged = kind is not None and kind.type_spec_class == kind.RAGGED_TENSOR_SPEC
+        count = 1 if kind is None else kind.num_flat_components
+        if kind is not None and is_ragged:
+            count = 1 + kind.type_state.tuple_value.values[2].int64_value
+        if not count:
+            return  # written by a TensorFlow that does not tell where the next argument begins
+        values, *rest = aliases[start : start + count]
+        start += count
+        if is_ragged and rest and all(rest):
+            yield RaggedInput(values, tuple(alias for alias in rest if alias))
+        elif kind is not None and kind.type_spec_class == kind.SPARSE_TENSOR_SPEC and values and rest[-1]:
+            yield SparseInput(values, rest[0], rest[-1])
 
 
 def _flat(structure: Any) -> Iterator[Any]:
