@@ -1,7 +1,7 @@
 """Models as people build them, asked with tensors of every rank and many sizes. Run as a program it tells them one by
 one, so that the last line names the model and the call that ended the process:
 
-    python -m tests.faults.shapes_of_models [--seconds=S] [VERSION_DIRECTORY …]
+    python -m tests.faults.shapes_of_models [--calls=N] [VERSION_DIRECTORY …]
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import random
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 from tests import saved_models, tflite_models
-from tests.one_operation import a_shape, an_array
-from tests.one_operation import changed as changed_shape
+from tests.drawn_tensors import a_shape, an_array
+from tests.drawn_tensors import changed as changed_shape
 from tfs_notebook.engine.savedmodel_loader import load_saved_model
 from tfs_notebook.engine.tflite_model import load_tflite_model
 from tfs_notebook.errors import Code, ServingError
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 layers = tf.keras.layers
 FLOATS = tf.float32
-FEWEST_CALLS = 12
+PATIENCE_SECONDS = 300.0
 KERNEL = np.ones((3, 3, 2, 4), np.float32)
 
 
@@ -102,6 +101,14 @@ FUNCTIONS: dict[str, tuple[Callable[[tf.Module], Callable[..., Any]], list[Any]]
     "two factors": (
         lambda _: lambda a, b: {"y": tf.nn.relu(tf.matmul(a, b) + 1.0)},
         [spec([None, 3], name="a"), spec([3, 4], name="b")],
+    ),
+    "sparse": (
+        lambda _: lambda x: {"y": tf.sparse.sparse_dense_matmul(x, tf.ones([3, 2]))},
+        [tf.SparseTensorSpec([None, 3], FLOATS)],
+    ),
+    "sparse words": (
+        lambda _: lambda x: {"y": tf.nn.safe_embedding_lookup_sparse(tf.ones([4, 2]), x, default_id=0)},
+        [tf.SparseTensorSpec([None, None], tf.int64)],
     ),
     "einsum": (
         lambda _: lambda a, b: {"y": tf.einsum("bij,bjk->bik", a, b)},
@@ -181,21 +188,20 @@ def a_call(specs: dict[str, TensorSpec], draw: random.Random) -> dict[str, np.nd
     return arrays
 
 
-def try_model(name: str, directory: Path, seconds: float) -> None:
-    """Ask every signature of the model in `directory` for so long."""
+def try_model(name: str, directory: Path, calls: int) -> None:
+    """Ask every signature of the model in `directory` so many times."""
     lite = directory / "model.tflite"
     model: Any = load_tflite_model(lite) if lite.is_file() else load_saved_model(directory)
     draw = random.Random(name)
     for signature in model.signatures.values():
-        end = time.monotonic() + seconds / len(model.signatures)
         answered = refused = 0
-        while time.monotonic() < end or answered + refused < FEWEST_CALLS:
+        for _ in range(calls):
             inputs = a_call(signature.inputs, draw)
             print(
                 f"{name} {signature.name} { {a: f'{x.dtype}{list(x.shape)}' for a, x in inputs.items()} }", flush=True
             )
             try:
-                model.run(signature, inputs, None, 20.0)
+                model.run(signature, inputs, None, PATIENCE_SECONDS)
                 answered += 1
             except ServingError as error:
                 if error.code not in TOLD:
@@ -208,12 +214,12 @@ def try_model(name: str, directory: Path, seconds: float) -> None:
 def main() -> None:
     """Try the models that the command line names, by default those of this module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--calls", type=int, default=300, help="of each signature")
     parser.add_argument("directories", nargs="*", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         for name, directory in ((str(d), d) for d in given.directories) if given.directories else versions(Path(root)):
-            try_model(name, directory, given.seconds)
+            try_model(name, directory, given.calls)
     sys.stdout.write("no model ended the process\n")
 
 

@@ -21,7 +21,7 @@ def run(module: str, *arguments: str) -> tuple[int, list[str]]:
 
 
 def test_a_graph_of_one_operation_for_each_that_is_let_through() -> None:
-    code, lines = run("tests.one_operation", "--seconds=0.02", "--together")
+    code, lines = run("tests.one_operation", "--graphs=1", "--calls=20", "--together")
     (found,) = map(json.loads, lines)
     assert (code, found["end"]) == (0, ""), found
     assert found["operation"] == max(CHECKED - UNTRIED)
@@ -29,6 +29,6 @@ def test_a_graph_of_one_operation_for_each_that_is_let_through() -> None:
 
 
 def test_models_as_people_build_them() -> None:
-    code, lines = run("tests.faults.shapes_of_models", "--seconds=0.1")
+    code, lines = run("tests.faults.shapes_of_models", "--calls=20")
     assert code == 0, lines[-1:]
     assert lines[-1] == "no model ended the process"
