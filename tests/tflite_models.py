@@ -60,6 +60,15 @@ def of_a_custom_operation() -> bytes:
     return _converted(lambda x: {"y": tf.linalg.cholesky(x)}, {"x": spec}, allow_custom_ops=True)
 
 
+def that_does_not_fit() -> bytes:
+    """A model whose only shape, float[2, 4], its operation can not be prepared for: it makes six values three rows."""
+    content = _converted(lambda x: {"y": tf.reshape(x, [3, 2])}, {"x": tf.TensorSpec([2, 3], tf.float32)})
+    model = schema.ModelT.InitFromPackedBuf(content)
+    graph = model.subgraphs[0]
+    graph.tensors[graph.inputs[0]].shape = [2, 4]
+    return _packed(model)
+
+
 def with_signatures(content: bytes, signatures: Mapping[str, Any]) -> bytes:
     """`content` with SignatureDefs in its metadata, as tensorflow/lite/tools/signature writes them."""
     builder = flexbuffers.Builder()

@@ -273,6 +273,12 @@ def test_an_operation_that_tflite_does_not_have() -> None:
     assert "Cholesky" in error.hint
 
 
+def test_a_model_that_cannot_be_prepared_for_its_only_shape_is_not_loaded() -> None:
+    error = load_error(tflite_models.that_does_not_fit())
+    assert (error.code, error.message) == (Code.INTERNAL, "Failed to allocate tensors")
+    assert "failed to prepare" in error.hint
+
+
 def test_a_tensorflow_without_tflite(linear: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tflite_interpreter, "tf", SimpleNamespace(__version__="9.9"))
     error = load_error(linear)
