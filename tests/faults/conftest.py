@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.certificates import Authority, ssl_config
 from tests.faults.hostile import TOKEN, Target, start, wait_until_serving
 
 if TYPE_CHECKING:
@@ -16,13 +17,18 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def targets(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target, Target]]:
-    """One server that anybody may ask, and one that wants a token and is impatient."""
+    """One server that anybody may ask, and one that wants a token and TLS and is impatient."""
     where = tmp_path_factory.mktemp("hostile")
     paths = {name: models.path(name) for name in ("half_plus_two", "bytes_image", "slow")}
     (where / "monitoring").write_text("prometheus_config { enable: true }")
     monitored = f"--monitoring_config_file={where}/monitoring"
     anybody = start(paths, where / "anybody", "--rest_api_body_budget_mb=160", monitored)
-    guarded = start(paths, where / "guarded", monitored, token=TOKEN, impatient=True)
+    authority = Authority()
+    key, certificate = authority.issue("server")
+    tls = ssl_config(where / "tls", server_key=key, server_cert=certificate)
+    flags = monitored, f"--ssl_config_file={tls}"
+    guarded = start(paths, where / "guarded", *flags, token=TOKEN, impatient=True)
+    guarded.authority = authority.certificate
     try:
         for target in (anybody, guarded):
             wait_until_serving(target)

@@ -82,6 +82,8 @@ class Target:
         self.rest = rest
         self.grpc = grpc
         self.token = token
+        self.authority = ""
+        """Who vouches for its gRPC port."""
         self._log = log
         self._witness: subprocess.Popen[str] | None = None
 

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.faults.hostile import MIB, PATIENCE, TOKEN, read_reply, send
 from tests.serving import until
 
@@ -19,10 +21,45 @@ GZIP = "Content-Encoding: gzip"
 PADDED = b'{"instances": [1.0]' + b" " * (63 * MIB) + b"}"
 
 
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """62 KiB that inflate to 63 MiB."""
+    return gzip.compress(PADDED, mtime=0)
+
+
+def test_small_bodies_that_inflate_to_large_ones(target: Target, bomb: bytes) -> None:
+    for attempt in target.attempts():
+        with attempt as seen, ExitStack() as stack:
+            clients = [stack.enter_context(target.client()) for _ in range(8)]
+            for client in clients:
+                send(client, target.post(bomb, GZIP))
+            replies = [read_reply(client) for client in clients]
+            assert {reply[9:12] for reply in replies} <= {b"200", b"503"}
+            assert any(b"2.5" in reply for reply in replies)
+    assert seen.grown < 300 * MIB, "the budget is 160 MiB, and joining pieces of one body takes its size again"
+
+
 def test_what_inflates_to_more_than_a_body_may_have(target: Target) -> None:
     reply = target.ask(target.post(gzip.compress(bytes(257 * MIB), 1, mtime=0), GZIP))
     assert reply.startswith((b"HTTP/1.1 503 ", b"HTTP/1.1 413 "))
     assert b"--rest_api_" in reply
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"signature_name": "none", "instances": [' + b"0," * (16 * MIB) + b"0]}",
+        b'{"instances": [1.0]' + b" " * (32 * MIB) + b"x",
+        b'{"instances": ["a"' + b" " * (32 * MIB) + b"x",
+        b'{"instances": ' + b"[" * (MIB // 4) + b"x",
+    ],
+    ids=["numbers", "blanks behind numbers", "blanks behind a text", "brackets"],
+)
+def test_a_large_body_that_takes_long_to_read(target: Target, body: bytes) -> None:
+    for attempt in target.attempts():
+        with attempt:
+            reply = target.ask(target.post(body))
+    assert reply.startswith(b"HTTP/1.1 400 ")
 
 
 def test_bodies_that_together_are_too_large(target: Target) -> None:

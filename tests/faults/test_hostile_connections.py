@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import time
 from contextlib import ExitStack, suppress
@@ -12,9 +13,31 @@ import pytest
 from tests.faults.hostile import MIB, count_replies, read_reply, send
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.faults.hostile import Target
 
 IDLE = 5000
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, IDLE + 500), hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_files")
+def test_5000_connections_on_which_nothing_is_asked(target: Target) -> None:
+    """Half of them have begun to ask."""
+    for attempt in target.attempts():
+        with attempt as seen, ExitStack() as stack:
+            for number in range(IDLE):
+                client = stack.enter_context(target.client())
+                send(client, b"POST /v1/models/half_plus_two:predict HTTP/1.1\r\nHost: l" if number % 2 else b"")
+            assert b"2.5" in target.ask(target.post(b'{"instances": [1.0]}'))
+    assert seen.grown < 160 * MIB
 
 
 @pytest.mark.parametrize(

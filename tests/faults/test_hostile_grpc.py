@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import socket
+import ssl
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 import grpc
@@ -19,6 +21,17 @@ if TYPE_CHECKING:
     from tests.faults.hostile import Target
 
 SECONDS = 60
+
+
+def client_hello() -> bytes:
+    """How a client begins TLS."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
+    return outgoing.read()
+
+
+CLIENT_HELLO = client_hello()
 
 
 def large(size: int) -> predict_pb2.PredictRequest:
@@ -55,6 +68,39 @@ def test_large_messages_one_after_the_other(target: Target, channel: grpc.Channe
     assert seen.grown < 200 * MIB
 
 
+@pytest.fixture
+def guarded_channel(guarded: Target) -> Iterator[grpc.Channel]:
+    credentials = grpc.ssl_channel_credentials(guarded.authority.encode())
+    options = [("grpc.max_send_message_length", -1)]
+    with grpc.secure_channel(f"localhost:{guarded.grpc}", credentials, options) as channel:
+        yield channel
+
+
+def test_large_messages_of_one_who_may_not_ask_are_not_read(guarded: Target, guarded_channel: grpc.Channel) -> None:
+    request = large(64 * MIB)
+    for attempt in guarded.attempts():
+        with attempt as seen:
+            for _ in range(4):
+                call = stub(guarded_channel).Predict.future(request, SECONDS)
+                assert refusal(call).code() is grpc.StatusCode.UNAUTHENTICATED
+    assert seen.grown < 64 * MIB
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", CLIENT_HELLO[:3], CLIENT_HELLO, b"GET / HTTP/1.1\r\n\r\n"],
+    ids=["nothing", "a piece", "hello", "HTTP"],
+)
+def test_handshakes_that_stop_half_way(guarded: Target, guarded_channel: grpc.Channel, sent: bytes) -> None:
+    for attempt in guarded.attempts():
+        with attempt as seen, ExitStack() as stack:
+            for _ in range(200):
+                send(stack.enter_context(socket.create_connection(("127.0.0.1", guarded.grpc), SECONDS)), sent)
+            call = stub(guarded_channel).Predict.future(predict_pb2.PredictRequest(), SECONDS)
+            assert refusal(call).code() is grpc.StatusCode.UNAUTHENTICATED
+    assert seen.grown < 64 * MIB
+
+
 def test_a_thousand_calls_that_are_cancelled(target: Target, channel: grpc.Channel) -> None:
     request = predict_pb2.PredictRequest(model_spec={"name": "half_plus_two"})
     request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0]))
@@ -72,8 +118,6 @@ def test_a_thousand_calls_that_are_cancelled(target: Target, channel: grpc.Chann
     "sent", [b"", b"PRI * HTTP/2.0\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/1.1\r\n\r\n"]
 )
 def test_connections_that_stop_half_way_into_their_protocol(target: Target, channel: grpc.Channel, sent: bytes) -> None:
-    import socket
-
     request = predict_pb2.PredictRequest(model_spec={"name": "half_plus_two"})
     request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0]))
     for attempt in target.attempts():
