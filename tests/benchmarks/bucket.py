@@ -20,6 +20,7 @@ from unittest.mock import patch
 import psutil
 import requests
 
+from tests import trees
 from tests.benchmarks import load
 from tests.benchmarks.measure import ROUNDS, Measure, at_least, at_most, below, in_turn, middle
 from tests.benchmarks.processes import running
@@ -184,14 +185,12 @@ def _meanwhile(root: Path, versions: int, size: int, *options: str) -> tuple[flo
                 until(lambda: _has(cache, _COMING), timeout=120)
                 rounds.append((load.rest(port, _ASK).p99 * 1e3, idle * 1e3))
                 assert _has(cache, _COMING), "it came before it could be measured"
-                until(lambda number=number: _has(cache, f"large/{number}"), timeout=120)
+                until(lambda number=number: _has(cache, f"*/large/{number}/saved_model.pb"), timeout=120)
     shutil.rmtree(bucket)
     shutil.rmtree(cache)
     return middle(rounds)
 
 
 def _has(directory: Path, pattern: str) -> bool:
-    """Whether there is such a file; directories that are deleted while it looks are looked at again."""
-    while True:
-        with suppress(FileNotFoundError):
-            return any(directory.rglob(pattern))
+    """Whether there is such a file."""
+    return bool(trees.files(directory, pattern))

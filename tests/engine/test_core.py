@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests import saved_models
+from tests import saved_models, trees
 from tests.engine.parts import Recorder, until
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.core import CoreOptions, ServerCore
@@ -612,7 +612,7 @@ async def test_a_failed_version_is_not_tried_again_while_its_files_are_being_rep
     attempts = []
 
     def load(path: Path) -> Servable:
-        attempts.append(sorted(file.name for file in path.rglob("*") if file.is_file()))
+        attempts.append(sorted(file.name for file in trees.files(path)))
         return load_saved_model(path)
 
     version = versions.put(base, 1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from fastcrc import crc64
 
+from tests import trees
 from tests.oss.errors import RefusalError
 
 if TYPE_CHECKING:
@@ -169,10 +170,10 @@ class Bucket:
         if self.directory is None:
             return
         found: dict[str, tuple[int, int]] = {}
-        for path in self.directory.rglob("*"):
+        for path in trees.files(self.directory):
             key = path.relative_to(self.directory).as_posix()
             with suppress(FileNotFoundError):  # it may vanish while it is looked at
-                if path.is_file() and not path.name.endswith(".writing"):
+                if not path.name.endswith(".writing"):
                     stamp = _stamp(path)
                     if self._files.get(key) != stamp:
                         self._objects[key] = new_object(path, stamp[0] / 1e9)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests import trees
 from tfs_notebook.engine.completeness import missing_part
 from tfs_notebook.engine.config import Latest, ModelConfig, VersionPolicy
 from tfs_notebook.engine.storage import parse_version
@@ -57,11 +58,9 @@ def open_impatiently(bucket: str, patience: float = 1.0, provider: Provider | No
 
 def identity(directory: Path) -> tuple[int, int] | None:
     """What is another pair once another directory stands there, or the same one again; None when none does."""
-    try:
-        found = directory.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_ctime_ns  # a number is used again, and who moves a directory changes its ctime
+    found = trees.status(directory)
+    # A number is used again, and who moves a directory changes its ctime
+    return (found.st_ino, found.st_ctime_ns) if found else None
 
 
 @dataclass
@@ -77,9 +76,7 @@ class Watched:
     def versions(self, name: str = "modelA") -> list[str]:
         """The published versions, each of which is checked to be complete."""
         directory = self.directory(name)
-        if not directory.is_dir():
-            return []
-        found = sorted(path.name for path in directory.iterdir() if parse_version(path.name) is not None)
+        found = [version for version in trees.names(directory) if parse_version(version) is not None]
         for version in found:
             while (before := identity(directory / version)) and (missing := missing_part(directory / version)):
                 assert identity(directory / version) != before, missing  # else it has changed: look again

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import trees
 from tests.oss.syncing import FILES, PREFIX, Watched, identity, listings, model, watched
 from tests.serving import until
 from tfs_notebook.engine.config import AllVersions
@@ -49,11 +50,7 @@ def published(seen: Watched) -> dict[str, dict[str, bytes]]:
 def read(directory: Path) -> dict[str, bytes] | None:
     """The files of a version, None when it did not stay while they were read."""
     before = identity(directory)
-    try:
-        files = [path for path in directory.rglob("*") if path.is_file()]
-        content = {path.relative_to(directory).as_posix(): path.read_bytes() for path in files}
-    except FileNotFoundError:
-        return None
+    content = {path.relative_to(directory).as_posix(): trees.content(path) for path in trees.files(directory)}
     return content if before is not None and identity(directory) == before else None
 
 
@@ -121,5 +118,5 @@ def test_whatever_happens_what_is_published_was_in_the_bucket_and_the_end_is_wha
         expected = {f"{name}/7": files for name, files in zip(NAMES, bucket.variants, strict=True)}
         until(lambda: published(seen) == expected, timeout=30)
         until(lambda: seen.status.state == "in step" and not seen.status.warnings)
-        assert not list((seen.directory().parent / ".tfs-sync" / "staging").iterdir())
+        assert not trees.names(seen.directory().parent / ".tfs-sync" / "staging")
     assert ever

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import trees
 from tests.oss import follower
 from tests.oss.syncing import FILES, PREFIX, Watched, listings, model, upload, watched
 from tests.serving import PATIENCE, until
@@ -118,7 +119,7 @@ def test_the_writer_knows_what_followers_want_as_long_as_they_live(tmp_path: Pat
     assert writer.wants({"b": (AllVersions(),)}) == {"b": (AllVersions(), Latest())}
     one.leave()
     assert wanted(writer) == {}
-    assert not list((tmp_path / "followers").iterdir())
+    assert not trees.names(tmp_path / "followers")
     writer.leave()
 
 
@@ -340,9 +341,9 @@ def test_what_is_gone_from_the_bucket_is_deleted_when_no_process_has_it_loaded(
         until(lambda: seen.versions() == ["2"])
         looked(oss)
         trash = seen.directory().parent / PRIVATE / "trash"
-        assert list(trash.glob("*/saved_model.pb"))
+        assert trees.files(trash, "*/saved_model.pb")
         uses.clear()
-        until(lambda: not list(trash.iterdir()))
+        until(lambda: not trees.names(trash))
 
 
 def test_the_writer_keeps_what_a_paused_process_has_loaded(oss: OssServer, models: Models, tmp_path: Path) -> None:
@@ -391,7 +392,7 @@ def test_a_look_that_is_asked_for_during_another_is_made_after_it(
         seen.mirror.sync_now()
         assert stalled.reached.wait(PATIENCE)
         before = listings(oss)
-        (report,) = tmp_path.rglob("followers/*.json")
+        (report,) = trees.files(tmp_path, "*/followers/*.json")
         reported = report.read_bytes()
         seen.mirror.sync_now()
         until(lambda: report.read_bytes() != reported)
@@ -403,7 +404,7 @@ def test_what_a_killed_writer_said_is_not_believed_by_those_that_follow_the_next
     oss: OssServer, models: Models, tmp_path: Path
 ) -> None:
     with process(tmp_path, "modelA"):
-        until(lambda: list((tmp_path / "cache").glob("*/*/*/.tfs-sync/outlook.json")))
+        until(lambda: trees.files(tmp_path / "cache", "*/.tfs-sync/outlook.json"))
     upload(oss, models, "modelA/1")
     stalled = oss.fail("stall", method="LIST", times=None)
     with process(tmp_path, "modelA", patience=60):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from tests import trees
 from tests.serving import until
 from tfs_notebook.oss import fetcher
 from tfs_notebook.oss.checksum import Crc64
@@ -72,6 +73,11 @@ def bring(store: Oss2Store, directory: Path, stored: StoredObject | None = None)
     told = Told()
     fetch(store, {PATH: stored or listed(store)}, directory, told)
     return told
+
+
+def notes(directory: Path) -> list[bytes]:
+    """What downloads to `directory` have noted on the disk."""
+    return [note for path in trees.files(directory, "*.json") if (note := trees.content(path))]
 
 
 def asked(oss: OssServer) -> list[str]:
@@ -297,7 +303,7 @@ def test_a_cancelled_download_ends_with_its_process_and_keeps_what_came(
     oss.put(KEY, BIG)
     oss.fail("stall", at=1000, after=3, times=None)
     download, ended = started(oss, store, tmp_path)
-    until(lambda: any(len(json.loads(note.read_bytes())["parts"]) == 3 for note in (tmp_path / "parts").glob("*.json")))
+    until(lambda: any(len(json.loads(note)["parts"]) == 3 for note in notes(tmp_path / "parts")))
     download.cancel()
     assert ended.wait(20)
     assert not children()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
+from tests import trees
 from tests.oss.syncing import FILES, PREFIX, model, upload, watched
 from tests.serving import until
 from tfs_notebook.engine.config import AllVersions
@@ -113,12 +114,12 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
 
 def published(seen: Watched) -> list[str]:
     """All that stands where the engine looks."""
-    return sorted(path.name for path in seen.directory().glob("*"))
+    return trees.names(seen.directory())
 
 
 def arrived(directory: Path) -> int:
     """Bytes on the disk of the large file that is on its way."""
-    return sum(part.stat().st_blocks * 512 for part in directory.rglob("*large.part"))
+    return sum(found.st_blocks * 512 for part in trees.files(directory, "*large.part") if (found := trees.status(part)))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_what_has_arrived_before_needs_no_room_once_more(
     oss.fail("stall", key=key, at=600_000)
     with watched(tmp_path, patience=60):
         # What the server has sent is not here yet, and what is not here is lost with its connection
-        until(lambda: [part for part in tmp_path.rglob("*.part") if part.stat().st_size > 500_000])
+        until(lambda: any(size > 500_000 for size in trees.sizes(tmp_path, "*.part").values()))
     oss.heal()
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=SPARE + 600_000))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests import trees
 from tests.oss.syncing import FILES, PREFIX, listings, model, upload, watched
 from tests.serving import until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
@@ -115,7 +116,7 @@ def test_a_version_that_vanishes_while_it_is_brought_leaves_nothing(
         oss.delete(f"{PREFIX}/modelA/2/")
         stalled.release()
         until(lambda: seen.versions() == ["1"])
-        until(lambda: not list((seen.directory().parent / ".tfs-sync" / "staging").iterdir()))
+        until(lambda: not trees.names(seen.directory().parent / ".tfs-sync" / "staging"))
 
 
 # The marker
@@ -203,7 +204,7 @@ def test_a_version_written_again_is_kept_and_replaced_only_when_asked(
         looked(oss)
         assert (seen.directory() / "1" / FILES[3]).read_bytes() != b"another\n"
         seen.mirror.replace("/models/modelA", 1)
-        until(lambda: any(path.read_bytes() == b"another\n" for path in seen.directory().glob("1/assets/*")))
+        until(lambda: trees.content(seen.directory() / "1" / FILES[3]) == b"another\n")
         until(lambda: not seen.warnings)
 
 
@@ -241,9 +242,9 @@ def test_a_version_that_goes_is_withdrawn_after_two_listings_and_deleted_when_it
         oss.delete(f"{PREFIX}/modelA/2/")
         until(lambda: seen.versions() == ["1"])
         until(lambda: seen.changes[-1] == str(seen.directory()))
-        assert list(trash.iterdir())
+        assert trees.names(trash)
         used.clear()
-        until(lambda: not list(trash.iterdir()))
+        until(lambda: not trees.names(trash))
 
 
 def test_versions_stay_when_their_model_lists_none_any_more(oss: OssServer, models: Models, tmp_path: Path) -> None:
@@ -301,7 +302,7 @@ def test_a_directory_in_the_way_is_left_alone(oss: OssServer, models: Models, tm
         (seen.directory() / "1").mkdir(parents=True)
         seen.mirror.want([model()])
         until(lambda: "was not brought by this" in seen.outlook().waiting.get(1, ""))
-        assert not list((seen.directory() / "1").iterdir())
+        assert not trees.names(seen.directory() / "1")
         (seen.directory() / "1").rmdir()
         until(lambda: seen.directory().is_dir() and seen.versions() == ["1"])
 
@@ -505,7 +506,7 @@ def test_keys_that_could_leave_their_directory_never_do(oss: OssServer, models: 
     with watched(tmp_path) as seen:
         until(lambda: seen.versions() == ["1"])
         version = seen.directory() / "1"
-        names = {path.relative_to(version).as_posix() for path in version.rglob("*") if path.is_file()}
+        names = {path.relative_to(version).as_posix() for path in trees.files(version)}
         assert names == {*FILES, "模 型 %2F..%2F", "assets.extra/empty"}
         for reason in ("'..'", "an empty part", "a backslash", "control character", "255 bytes", "is a directory"):
             assert reason in seen.warnings
