@@ -28,7 +28,7 @@ class Models:
         base_path = self.root / name
         if not base_path.exists():
             # Not every test needs TensorFlow, whose import takes seconds.
-            exporters = importlib.import_module("tests.saved_models")
+            exporters = importlib.import_module("tests.support.saved_models")
             getattr(exporters, name)(base_path / "1")
         return base_path
 

@@ -17,8 +17,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
-from tests import saved_models
-from tests.serving import ALL, ask, ask_on, config_text, connect, serving_threads, until
+from tests.support import saved_models
+from tests.support.serving import ALL, ask, ask_on, config_text, connect, serving_threads, until
 from tfs_notebook import ServingError
 from tfs_notebook.notebook.table import as_text
 from tfs_notebook.server import Server

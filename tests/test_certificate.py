@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.certificates import Authority
+from tests.support.certificates import Authority
 from tfs_notebook.certificate import Certificate, read_certificate
 
 KEY = ec.generate_private_key(ec.SECP256R1())

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tfs_notebook
-from tests import saved_models
-from tests.serving import ALL, ask, config_text, label, until
+from tests.support import saved_models
+from tests.support.serving import ALL, ask, config_text, label, until
 from tfs_notebook import deployment, endpoints
 from tfs_notebook.changing import InterruptedChangeError
 from tfs_notebook.errors import ServingError

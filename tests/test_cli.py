@@ -22,7 +22,7 @@ import pytest
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 import tfs_notebook
-from tests.serving import PATIENCE, config_text, until
+from tests.support.serving import PATIENCE, config_text, until
 from tfs_notebook import cli
 from tfs_notebook.accepted_flags import KNOWN_FLAGS
 from tfs_notebook.cli import FlagError, parse_flags

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving import config_text
+from tests.support.serving import config_text
 from tfs_notebook.deployment import notebook_options, plan
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.options import ANY_PORT

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.serving import PATIENCE
+from tests.support.serving import PATIENCE
 from tests.test_cli import free_ports, running
 from tfs_notebook.entrypoint import arguments
 

@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import tfs_notebook
-from tests.certificates import Authority, ssl_config
-from tests.serving import ask, until
+from tests.support.certificates import Authority, ssl_config
+from tests.support.serving import ask, until
 from tests.test_transport import plainly, predict, securely
 from tfs_notebook import ServingError, deployment
 from tfs_notebook.deployment import single_model

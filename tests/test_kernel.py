@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from tests.serving import PATIENCE
+from tests.support.serving import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 
 import tfs_notebook
-from tests.serving import ALL, config_text
+from tests.support.serving import ALL, config_text
 from tfs_notebook.engine.config import parse_config
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tfs_notebook
-from tests.serving import ask
+from tests.support.serving import ask
 from tfs_notebook import cli, deployment
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.monitoring import DEFAULT_PATH, metrics_path

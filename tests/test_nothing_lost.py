@@ -18,8 +18,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
-from tests import saved_models
-from tests.serving import Reply, ask, ask_on, config_text, connect, until
+from tests.support import saved_models
+from tests.support.serving import Reply, ask, ask_on, config_text, connect, until
 from tfs_notebook import deployment
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tfs_notebook
-from tests.certificates import Authority, ssl_config
-from tests.serving import ask, config_text
+from tests.support.certificates import Authority, ssl_config
+from tests.support.serving import ask, config_text
 from tests.test_transport import securely
 from tfs_notebook import deployment
 from tfs_notebook.errors import Code, ServingError

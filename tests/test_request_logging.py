@@ -24,8 +24,8 @@ from tensorflow_serving.apis.inference_pb2 import MultiInferenceRequest
 from tensorflow_serving.apis.regression_pb2 import RegressionRequest
 
 import tfs_notebook
-from tests import example_models, saved_models
-from tests.serving import ALL, ask, config_text, label, serving_threads, until
+from tests.support import example_models, saved_models
+from tests.support.serving import ALL, ask, config_text, label, serving_threads, until
 from tfs_notebook import Code, ServingError
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.warmup import REQUESTS

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import saved_models
-from tests.serving import until
+from tests.support import saved_models
+from tests.support.serving import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

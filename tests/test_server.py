@@ -23,8 +23,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
-from tests import saved_models
-from tests.serving import ALL, ask, config_text, label, serving_threads, until
+from tests.support import saved_models
+from tests.support.serving import ALL, ask, config_text, label, serving_threads, until
 from tfs_notebook import Code, ServingError, deployment
 from tfs_notebook.engine import config_file
 from tfs_notebook.engine.config import parse_config

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tfs_notebook
-from tests.serving import ask
+from tests.support.serving import ask
 from tfs_notebook import ServingError
 from tfs_notebook.options import Options
 from tfs_notebook.session_options import session_options

@@ -14,9 +14,9 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from tensorflow_serving.apis.inference_pb2 import MultiInferenceRequest
 
 import tfs_notebook
-from tests import tflite_models
-from tests.serving import ask, until
-from tests.tflite_models import definition, with_signatures, write
+from tests.support import tflite_models
+from tests.support.serving import ask, until
+from tests.support.tflite_models import definition, with_signatures, write
 from tfs_notebook import deployment
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from tests.certificates import Authority, key_text, ssl_config
+from tests.support.certificates import Authority, key_text, ssl_config
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.tls import Tls, parse_tls
 

@@ -15,8 +15,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
-from tests.certificates import Authority, ssl_config
-from tests.serving import ask, config_text, serving_threads, until
+from tests.support.certificates import Authority, ssl_config
+from tests.support.serving import ask, config_text, serving_threads, until
 from tfs_notebook import ServingError, deployment
 from tfs_notebook.ports import PortTakenError
 

@@ -19,8 +19,8 @@ from tensorflow_serving.apis import (
 )
 
 import tfs_notebook
-from tests import example_models
-from tests.serving import ALL, ask, config_text, label, until
+from tests.support import example_models
+from tests.support.serving import ALL, ask, config_text, label, until
 from tfs_notebook.api.classification import CLASSIFY, REGRESS, classify, regress
 from tfs_notebook.api.examples import example_tensor
 from tfs_notebook.api.inference import Call, ModelSpec

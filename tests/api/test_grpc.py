@@ -24,8 +24,8 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 import tfs_notebook
-from tests import saved_models
-from tests.serving import ALL, ask, config_text, label, until
+from tests.support import saved_models
+from tests.support.serving import ALL, ask, config_text, label, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
 import tfs_notebook
-from tests.serving import config_text, until
+from tests.support.serving import config_text, until
 from tfs_notebook.api import grpc_calls
 
 if TYPE_CHECKING:

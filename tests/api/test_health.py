@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook import deployment
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook.api import http_patience, http_server
 from tfs_notebook.api.addresses import bound_sockets
 from tfs_notebook.api.body_budget import BodyBudget

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
-from tests.serving import ask
+from tests.support.serving import ask
 from tfs_notebook import ServingError, deployment
 
 if TYPE_CHECKING:

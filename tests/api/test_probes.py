@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tfs_notebook
-from tests.serving import ask, config_text, connect, until
+from tests.support.serving import ask, config_text, connect, until
 from tfs_notebook import deployment
 
 if TYPE_CHECKING:

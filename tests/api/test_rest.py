@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tfs_notebook
-from tests.serving import ALL, ask, ask_on, config_text, connect, label, serving_threads, until
+from tests.support.serving import ALL, ask, ask_on, config_text, connect, label, serving_threads, until
 from tfs_notebook.api import http_server
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ SHARED = ("cnn", "multi", "vocabulary", "bytes_image", "no_input", "scalar_outpu
 @pytest.fixture(scope="module")
 def server(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serves the shared models, and `hpt` with the versions 1 (x/2 + 2, stable) and 2 (3x, canary)."""
-    from tests import saved_models
+    from tests.support import saved_models
 
     hpt = tmp_path_factory.mktemp("hpt")
     saved_models.half_plus_two(hpt / "1")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tfs_notebook
-from tests.serving import Reply, ask
+from tests.support.serving import Reply, ask
 from tfs_notebook.api.rest_gzip import accepts_gzip
 
 if TYPE_CHECKING:

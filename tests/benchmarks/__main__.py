@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from tests import saved_models
 from tests.benchmarks import bucket, inside, load, loading, many
 from tests.benchmarks.measure import Measure, at_least, at_most, in_turn, told
 from tests.benchmarks.processes import running
+from tests.support import saved_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,7 +24,7 @@ from tests import trees
 from tests.benchmarks import load
 from tests.benchmarks.measure import ROUNDS, Measure, at_least, at_most, below, in_turn, middle
 from tests.benchmarks.processes import running
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook.oss.download import AT_ONCE
 
 if TYPE_CHECKING:

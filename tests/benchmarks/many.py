@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from tests.benchmarks.measure import at_least, at_most, below, middle
-from tests.serving import ALL, config_text
+from tests.support.serving import ALL, config_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

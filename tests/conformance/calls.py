@@ -13,7 +13,7 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc, predict_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from tests.serving import ask
+from tests.support.serving import ask
 from tfs_notebook.engine.session_overrides import OVERRIDES
 
 if TYPE_CHECKING:

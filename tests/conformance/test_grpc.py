@@ -24,9 +24,9 @@ from tensorflow_serving.apis import (
 )
 
 import tfs_notebook
-from tests import example_models, saved_models
 from tests.conformance.calls import ANY, predict_request, refusal, says
-from tests.serving import ALL, config_text, label
+from tests.support import example_models, saved_models
+from tests.support.serving import ALL, config_text, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

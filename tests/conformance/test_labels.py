@@ -9,9 +9,9 @@ import grpc
 import pytest
 
 import tfs_notebook
-from tests import saved_models
 from tests.conformance.calls import ANY, asked, refused, reload_config
-from tests.serving import ALL, ask, config_text, label, until
+from tests.support import saved_models
+from tests.support.serving import ALL, ask, config_text, label, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,9 +19,9 @@ from tensorflow_serving.apis import (
 from tensorflow_serving.config import model_server_config_pb2
 
 import tfs_notebook
-from tests import saved_models
 from tests.conformance.calls import ANY, hold, let_load, predict_request, refusal
-from tests.serving import ALL, ask, config_text, label, until
+from tests.support import saved_models
+from tests.support.serving import ALL, ask, config_text, label, until
 from tfs_notebook.api.inference import ModelSpec
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from tensorflow_serving.apis import (
 )
 
 import tfs_notebook
-from tests import example_models
 from tests.conformance.calls import ANY, predict_request, refusal
-from tests.serving import ask, config_text
+from tests.support import example_models
+from tests.support.serving import ask, config_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

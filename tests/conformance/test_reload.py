@@ -10,9 +10,9 @@ import grpc
 import pytest
 
 import tfs_notebook
-from tests import saved_models
 from tests.conformance.calls import ANY, asked, hold, let_load, refusal, reload_config
-from tests.serving import ALL, ask, config_text, label, until
+from tests.support import saved_models
+from tests.support.serving import ALL, ask, config_text, label, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

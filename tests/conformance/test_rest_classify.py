@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tfs_notebook
-from tests import example_models
 from tests.conformance.calls import ANY, answered, refused, says
-from tests.serving import ALL, config_text, label
+from tests.support import example_models
+from tests.support.serving import ALL, config_text, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import pytest
 
 import tfs_notebook
 from tests.conformance.calls import ANY, refused
-from tests.serving import ask, config_text
+from tests.support.serving import ask, config_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

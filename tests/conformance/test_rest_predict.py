@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import tfs_notebook
-from tests import saved_models
 from tests.conformance.calls import ANY, answered, refused
-from tests.serving import ask, config_text
+from tests.support import saved_models
+from tests.support.serving import ask, config_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

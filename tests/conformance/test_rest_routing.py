@@ -13,9 +13,9 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import tfs_notebook
-from tests import saved_models
 from tests.conformance.calls import ANY, answered, refused, says
-from tests.serving import ALL, ask, config_text, connect, label
+from tests.support import saved_models
+from tests.support.serving import ALL, ask, config_text, connect, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,9 +10,9 @@ import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 import tfs_notebook
-from tests import saved_models
 from tests.conformance.calls import ANY, asked, predict_request
-from tests.serving import ALL, ask, config_text, until
+from tests.support import saved_models
+from tests.support.serving import ALL, ask, config_text, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

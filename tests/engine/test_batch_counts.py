@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import tfs_notebook
-from tests.serving import ask
+from tests.support.serving import ask
 from tfs_notebook.server import Server
 
 if TYPE_CHECKING:

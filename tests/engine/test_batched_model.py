@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests import saved_models
-from tests.serving import until
+from tests.support import saved_models
+from tests.support.serving import until
 from tfs_notebook.engine.batched_model import BatchedModel, BatchingLoader
 from tfs_notebook.engine.batching import Scheduler
 from tfs_notebook.engine.batching_parameters import BatchingParameters

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook.engine.batching import Scheduler
 from tfs_notebook.engine.batching_parameters import BatchingParameters
 from tfs_notebook.engine.batching_request import Part, Request

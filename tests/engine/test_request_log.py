@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tensorflow as tf
 
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook.engine.logging_config import LoggingConfig
 from tfs_notebook.engine.request_log import RequestLog, log_counter
 from tfs_notebook.errors import Code, ServingError

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import tensorflow as tf
 
-from tests import saved_models
+from tests.support import saved_models
 from tfs_notebook.engine.graph_loader import load_into
 from tfs_notebook.engine.savedmodel import SavedModel
 from tfs_notebook.engine.savedmodel_loader import SessionOptions, load_saved_model

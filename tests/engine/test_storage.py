@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests import saved_models
 from tests.engine.parts import without_privileges
-from tests.serving import until
+from tests.support import saved_models
+from tests.support.serving import until
 from tfs_notebook.engine import storage
 from tfs_notebook.engine.config import AllVersions, Latest, Specific, VersionPolicy
 from tfs_notebook.engine.storage import Fingerprint, Scan, Storage, list_versions, parse_version

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests import tflite_models
-from tests.tflite_models import definition, renamed, with_metadata, with_signatures, write
+from tests.support import tflite_models
+from tests.support.tflite_models import definition, renamed, with_metadata, with_signatures, write
 from tfs_notebook.engine import tflite_interpreter
 from tfs_notebook.engine.savedmodel_loader import Loader
 from tfs_notebook.engine.tflite_interpreter import Interpreter, InterpreterPool

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tests.engine.parts import Recorder, until
-from tests.example_models import heads
+from tests.support.example_models import heads
 from tfs_notebook.api.classification import CLASSIFY
 from tfs_notebook.api.request_records import replay
 from tfs_notebook.engine.events import EventStream, State

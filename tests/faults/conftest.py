@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.certificates import Authority, ssl_config
 from tests.faults.hostile import TOKEN, Target, start, wait_until_serving
+from tests.support.certificates import Authority, ssl_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

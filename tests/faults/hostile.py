@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from tests.faults import witness
-from tests.serving import config_text, until
+from tests.support.serving import config_text, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

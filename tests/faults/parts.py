@@ -9,7 +9,7 @@ from hypothesis import settings
 from prometheus_client.parser import text_string_to_metric_families
 
 import tfs_notebook
-from tests.serving import ask, config_text, until
+from tests.support.serving import ask, config_text, until
 from tfs_notebook.monitoring import DEFAULT_PATH
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from tests import saved_models, tflite_models
-from tests.drawn_tensors import a_shape, an_array
-from tests.drawn_tensors import changed as changed_shape
+from tests.support import saved_models, tflite_models
+from tests.support.drawn_tensors import a_shape, an_array
+from tests.support.drawn_tensors import changed as changed_shape
 from tfs_notebook.engine.savedmodel_loader import load_saved_model
 from tfs_notebook.engine.tflite_model import load_tflite_model
 from tfs_notebook.errors import Code, ServingError

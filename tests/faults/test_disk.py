@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tfs_notebook
-from tests import saved_models
 from tests.faults.parts import ANY, assert_answers
-from tests.serving import ask, config_text, until
+from tests.support import saved_models
+from tests.support.serving import ask, config_text, until
 from tests.test_nothing_lost import CONSTANTS, under_load
 from tfs_notebook import deployment
 

@@ -25,7 +25,7 @@ from tensorflow_serving.apis import (
 
 import tfs_notebook
 from tests.faults.parts import ANY, FIXED, FUZZED, WAYS, assert_answers, serving_as
-from tests.serving import config_text
+from tests.support.serving import config_text
 from tfs_notebook import deployment
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.faults.parts import FIXED, FUZZED, WAYS, assert_answers, serving_as
-from tests.serving import ask, connect
+from tests.support.serving import ask, connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

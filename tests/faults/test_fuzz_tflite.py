@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tensorflow_serving.apis import predict_pb2
 
 import tfs_notebook
-from tests import tflite_models
 from tests.faults.parts import ANY, FIXED, assert_nothing_pinned
 from tests.faults.test_fuzz_grpc import NEVER, PREDICTION, floats, integers, sizes
-from tests.serving import ask, config_text
+from tests.support import tflite_models
+from tests.support.serving import ask, config_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.hostile import MIB, PATIENCE, TOKEN, read_reply, send
-from tests.serving import until
+from tests.support.serving import until
 
 if TYPE_CHECKING:
     import socket

@@ -14,7 +14,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
 from tests.faults.parts import ANY, BATCHED
-from tests.serving import PATIENCE, ask, until
+from tests.support.serving import PATIENCE, ask, until
 from tfs_notebook.api.inference import ModelSpec
 from tfs_notebook.api.request_records import log_arrays
 from tfs_notebook.engine.logging_config import LoggingConfig

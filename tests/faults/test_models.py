@@ -14,14 +14,14 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
 from tests.faults.parts import ANY, BATCHED, assert_answers, assert_nothing_pinned
-from tests.serving import ask, config_text, until
+from tests.support.serving import ask, config_text, until
 from tfs_notebook import Code, ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import Models
-    from tests.serving import Reply
+    from tests.support.serving import Reply
     from tfs_notebook.server import Server
 
 MINUTE = [60.0]

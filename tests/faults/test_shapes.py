@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.one_operation import UNTRIED
+from tests.support.one_operation import UNTRIED
 from tfs_notebook.engine.checked_operations import CHECKED
 
 ROOT = Path(__file__).parents[2]
@@ -21,7 +21,7 @@ def run(module: str, *arguments: str) -> tuple[int, list[str]]:
 
 
 def test_a_graph_of_one_operation_for_each_that_is_let_through() -> None:
-    code, lines = run("tests.one_operation", "--graphs=1", "--calls=20", "--together")
+    code, lines = run("tests.support.one_operation", "--graphs=1", "--calls=20", "--together")
     (found,) = map(json.loads, lines)
     assert (code, found["end"]) == (0, ""), found
     assert found["operation"] == max(CHECKED - UNTRIED)

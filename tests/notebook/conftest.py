@@ -11,7 +11,7 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
-from tests.serving import BEFORE, config_text, label
+from tests.support.serving import BEFORE, config_text, label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

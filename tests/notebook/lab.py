@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 
-from tests.serving import until
+from tests.support.serving import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

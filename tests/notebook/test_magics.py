@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from tests.certificates import Authority, ssl_config
 from tests.notebook.conftest import ANY, Notebook
-from tests.saved_models import truncated_pb
-from tests.serving import ask, config_text, label, serving_threads, until
+from tests.support.certificates import Authority, ssl_config
+from tests.support.saved_models import truncated_pb
+from tests.support.serving import ask, config_text, label, serving_threads, until
 from tfs_notebook.notebook.option_groups import GROUPS
 from tfs_notebook.options import FLAGS
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.oss.server import BUCKET
 from tests.oss.signature import SignedRequest, authorization
-from tests.serving import Reply
+from tests.support.serving import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tests import saved_models
+from tests.support import saved_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

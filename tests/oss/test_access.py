@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tfs_notebook
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook.deployment import plan
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.options import Options

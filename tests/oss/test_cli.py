@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.oss.guide import CONFIG, ROOT, Guide
-from tests.serving import PATIENCE, until
+from tests.support.serving import PATIENCE, until
 from tests.test_cli import free_ports, running
 
 if TYPE_CHECKING:

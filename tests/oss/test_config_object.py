@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.serving import config_text, until
+from tests.support.serving import config_text, until
 from tfs_notebook.deployment import plan
 from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.errors import Code, ServingError

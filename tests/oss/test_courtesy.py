@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.oss.test_download import BIG, KEY, children, started
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook.oss.courtesy import NICENESS, Courtesy
 from tfs_notebook.oss.endpoint import StoreOptions
 from tfs_notebook.oss.oss2_store import open_store

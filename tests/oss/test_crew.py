@@ -14,7 +14,7 @@ import pytest
 from tests import trees
 from tests.oss import follower
 from tests.oss.syncing import FILES, PREFIX, Watched, listings, model, upload, watched
-from tests.serving import PATIENCE, until
+from tests.support.serving import PATIENCE, until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
 from tfs_notebook.engine.supply import Outlook
 from tfs_notebook.errors import not_found

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests import trees
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook.oss import fetcher
 from tfs_notebook.oss.checksum import Crc64
 from tfs_notebook.oss.download import PART, fetch

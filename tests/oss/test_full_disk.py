@@ -18,7 +18,7 @@ import pytest
 
 from tests import trees
 from tests.oss.syncing import FILES, PREFIX, model, upload, watched
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook.engine.config import AllVersions
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tests.oss.server import BUCKET
 
 if TYPE_CHECKING:
     from tests.oss.server import OssServer
-    from tests.serving import Reply
+    from tests.support.serving import Reply
 
 CONTENT = bytes(range(100))
 

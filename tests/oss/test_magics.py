@@ -12,7 +12,7 @@ from IPython.core.completer import provisionalcompleter
 import tfs_notebook
 from tests.notebook.conftest import ANY, Notebook
 from tests.oss.guide import CONFIG, KEY, ROOT, Guide
-from tests.serving import ask
+from tests.support.serving import ask
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.oss.syncing import PREFIX, ROOT, listings, model, open_impatiently, upload, watched
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook.engine.config import AllVersions, Specific
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.address import OssAddress

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.oss.canned import canned
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.endpoint import StoreOptions
 from tfs_notebook.oss.oss2_store import Oss2Store, open_store

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.saved_models import half_plus_two, vocabulary, without_index
-from tests.serving import until
+from tests.support.saved_models import half_plus_two, vocabulary, without_index
+from tests.support.serving import until
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.endpoint import StoreOptions

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.oss.syncing import POLL, Watched, listings, upload, watched
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook.oss.credentials import Keys
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.certificates import Authority
 from tests.oss.canned import canned, error_xml
+from tests.support.certificates import Authority
 from tfs_notebook.oss.endpoint import StoreOptions
 from tfs_notebook.oss.oss2_store import Oss2Store, open_store
 from tfs_notebook.oss.store import Fault, StoreError

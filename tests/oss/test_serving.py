@@ -11,7 +11,7 @@ import pytest
 
 import tfs_notebook
 from tests.oss.guide import CONFIG, KEY, ROOT, Guide, asking
-from tests.serving import ask, until
+from tests.support.serving import ask, until
 from tfs_notebook import deployment
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.events import Kind

@@ -11,7 +11,7 @@ import pytest
 
 from tests import trees
 from tests.oss.syncing import FILES, PREFIX, listings, model, upload, watched
-from tests.serving import until
+from tests.support.serving import until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
 from tfs_notebook.oss.cache import PRIVATE
 from tfs_notebook.oss.checksum import Crc64

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tests.saved_models import _definition, _save, _save_graph, v1
+from tests.support.saved_models import _definition, _save, _save_graph, v1
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 from tensorflow.python.ops import cond_v2, while_v2
 
-from tests.list_recipes import LIST_RECIPES, Made, a_placeholder
+from tests.support.list_recipes import LIST_RECIPES, Made, a_placeholder
 
 if TYPE_CHECKING:
     import random

@@ -3,7 +3,7 @@
 Run as a program it tells, for the operations that are named (default: all that let a tensor through), how many calls
 were answered, how many refused, and what ended the process:
 
-    python -m tests.one_operation [--graphs=N] [--calls=N] [--seed=N] [OPERATION …]
+    python -m tests.support.one_operation [--graphs=N] [--calls=N] [--seed=N] [OPERATION …]
 
 Each operation is tried in a forked process of its own. Its inputs are placeholders of unknown shape; types and other
 attributes are drawn anew for every graph. Half of the calls change the shape of one input of a call that was answered
@@ -26,9 +26,9 @@ import tensorflow as tf
 from tensorflow.python.client.pywrap_tf_session import TF_SessionRun_wrapper
 from tensorflow.python.framework import op_def_registry
 
-from tests.drawn_tensors import FITTING, an_array, shapes_of_a_call, texts
-from tests.operation_graphs import build
-from tests.operation_recipes import RECIPES
+from tests.support.drawn_tensors import FITTING, an_array, shapes_of_a_call, texts
+from tests.support.operation_graphs import build
+from tests.support.operation_recipes import RECIPES
 from tfs_notebook.engine.checked_operations import CHECKED
 
 if TYPE_CHECKING:
