@@ -359,7 +359,7 @@ def test_the_threads_are_one_pool_and_end_with_the_server(models: Models, parame
 
 
 def test_batching_is_changed_while_it_serves(models: Models, parameters: Callable[[str], str]) -> None:
-    from tfs_notebook import deployment
+    from tfs_notebook.settings import deployment
 
     text = config_text({"m": models.path("together")})
     with serving({"m": models.path("together")}, enable_batching=False) as server:

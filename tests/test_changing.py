@@ -14,9 +14,10 @@ import pytest
 import tfs_notebook
 from tests.support import saved_models
 from tests.support.serving import ALL, ask, config_text, label, until
-from tfs_notebook import deployment, endpoints
+from tfs_notebook import endpoints
 from tfs_notebook.changing import InterruptedChangeError
 from tfs_notebook.errors import ServingError
+from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,8 +24,8 @@ from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 import tfs_notebook
 from tests.support.serving import PATIENCE, config_text, until
 from tfs_notebook import cli
-from tfs_notebook.accepted_flags import KNOWN_FLAGS
 from tfs_notebook.cli import FlagError, parse_flags
+from tfs_notebook.settings.ignored_flags import KNOWN_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tfs_notebook.accepted_flags import ACCEPTED_FLAGS
 from tfs_notebook.options import FLAGS
+from tfs_notebook.settings.ignored_flags import ACCEPTED_FLAGS
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "COMPATIBILITY.md").read_text()

@@ -12,15 +12,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import tfs_notebook
+from tests.settings.test_grpc import plainly, predict, securely
 from tests.support.certificates import Authority, ssl_config
 from tests.support.serving import ask, until
-from tests.test_transport import plainly, predict, securely
-from tfs_notebook import ServingError, deployment
-from tfs_notebook.deployment import single_model
+from tfs_notebook import ServingError
 from tfs_notebook.engine.events import Kind
 from tfs_notebook.options import Options
-from tfs_notebook.ports import PortTakenError
 from tfs_notebook.server import Server
+from tfs_notebook.settings import deployment
+from tfs_notebook.settings.deployment import single_model
+from tfs_notebook.settings.ports import PortTakenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

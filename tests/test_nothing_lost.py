@@ -20,7 +20,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 import tfs_notebook
 from tests.support import saved_models
 from tests.support.serving import Reply, ask, ask_on, config_text, connect, until
-from tfs_notebook import deployment
+from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

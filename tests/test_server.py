@@ -25,11 +25,12 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 import tfs_notebook
 from tests.support import saved_models
 from tests.support.serving import ALL, ask, config_text, label, serving_threads, until
-from tfs_notebook import Code, ServingError, deployment
+from tfs_notebook import Code, ServingError
 from tfs_notebook.engine import config_file
 from tfs_notebook.engine.config import parse_config
-from tfs_notebook.ports import PortTakenError
 from tfs_notebook.server import Server
+from tfs_notebook.settings import deployment
+from tfs_notebook.settings.ports import PortTakenError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

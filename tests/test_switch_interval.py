@@ -16,7 +16,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 import tfs_notebook
 from tests.conformance.calls import predict_request
 from tests.support.serving import ask, until
-from tfs_notebook import deployment
+from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ import tfs_notebook
 from tests.support import tflite_models
 from tests.support.serving import ask, until
 from tests.support.tflite_models import definition, with_signatures, write
-from tfs_notebook import deployment
+from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -49,8 +49,8 @@ def serve(
     Raises ServingError for a configuration that is invalid and OSError for a taken port; models that could not be
     loaded are told by `Server.problems` while the others serve.
     """
-    from tfs_notebook import deployment
-    from tfs_notebook.arguments import as_path
+    from tfs_notebook.settings import deployment
+    from tfs_notebook.settings.arguments import as_path
 
     return deployment.serve(as_path(path), config, options, credentials=oss_credentials)
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.accepted_flags import KNOWN_FLAGS, without_accepted
-from tfs_notebook.batching_options import batching_parameters, check_batching
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 from tfs_notebook.options import Flag, Options
+from tfs_notebook.settings.batching import batching_parameters, check_batching
+from tfs_notebook.settings.ignored_flags import KNOWN_FLAGS, without_accepted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,7 +167,7 @@ def _print_failure(error: ServingError | OSError) -> None:
 
 def _serve(options: Options, *, alts: bool) -> None:
     options = _without_conflicts(options, alts=alts)
-    from tfs_notebook.deployment import deployment
+    from tfs_notebook.settings.deployment import deployment
 
     deployed = deployment(options)
     if deployed.file is None:
@@ -175,7 +175,7 @@ def _serve(options: Options, *, alts: bool) -> None:
             "Building single TensorFlow model file config:  model_name: %s model_base_path: %s",
             options.model_name, options.model_base_path,
         )  # fmt: skip
-    from tfs_notebook.transport import check_listening
+    from tfs_notebook.settings.grpc import check_listening
 
     options = deployed.options
     check_listening(options)  # before TensorFlow is imported, which takes seconds
@@ -232,7 +232,7 @@ def _without_conflicts(options: Options, *, alts: bool) -> Options:
             "Skipped exporting HTTP/REST API."
         )
         return replace(options, rest_api_port=0)
-    from tfs_notebook.ports import PortTakenError, check_port
+    from tfs_notebook.settings.ports import PortTakenError, check_port
 
     try:
         check_port("rest_api_port", options.host, options.rest_api_port)

@@ -15,12 +15,12 @@ from tfs_notebook.api.grpc_server import GrpcOptions, GrpcServer
 from tfs_notebook.api.inference import Call
 from tfs_notebook.api.method_names import CheckedCall
 from tfs_notebook.api.rest import RestOptions, RestServer
-from tfs_notebook.batching_options import waiting_threads
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.grpc_place import GrpcPlace
-from tfs_notebook.monitoring import metrics_path
-from tfs_notebook.ports import PortTakenError, check_number, refusal
-from tfs_notebook.transport import Transport, read_transport
+from tfs_notebook.settings.batching import waiting_threads
+from tfs_notebook.settings.grpc import Transport, read_transport
+from tfs_notebook.settings.monitoring import metrics_path
+from tfs_notebook.settings.ports import PortTakenError, check_number, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.api.grpc_tls import check_tls
 from tfs_notebook.errors import ServingError
-from tfs_notebook.ports import PortTakenError, check_port, refusal
-from tfs_notebook.socket_path import check_socket_path
+from tfs_notebook.settings.ports import PortTakenError, check_port, refusal
+from tfs_notebook.settings.sockets import check_socket_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

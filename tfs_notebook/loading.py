@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfs_notebook.batching_options import Batching, batching_parameters
-from tfs_notebook.session_options import session_options
+from tfs_notebook.settings.batching import Batching, batching_parameters
+from tfs_notebook.settings.session import session_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable

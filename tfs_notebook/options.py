@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 from tfs_notebook.errors import invalid_argument, printable
-from tfs_notebook.option_files import OptionFile
+from tfs_notebook.settings.files import OptionFile
 
 ANY_PORT = -1
 """As a port: pick a free one. (0 switches a protocol off, as in TensorFlow Serving.)"""

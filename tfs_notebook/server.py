@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from weakref import WeakSet
 
-from tfs_notebook.arguments import as_version
 from tfs_notebook.changing import Arrangement, Asked, Changes, InterruptedChangeError
 from tfs_notebook.endpoints import Endpoints, with_token
 from tfs_notebook.engine.events import Event, EventStream, Kind
@@ -19,12 +18,13 @@ from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.following import Following
 from tfs_notebook.loading import Loading
-from tfs_notebook.mount import Mount
 from tfs_notebook.runtime import Runtime
 from tfs_notebook.server_status import ServerStatus
+from tfs_notebook.settings.arguments import as_version
+from tfs_notebook.settings.grpc import check_listening
+from tfs_notebook.settings.mount import Mount
 from tfs_notebook.sources import Sources
 from tfs_notebook.switch_interval import SwitchInterval
-from tfs_notebook.transport import check_listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.supply import SourceStatus
     from tfs_notebook.local import Prediction
     from tfs_notebook.options import Options
-    from tfs_notebook.tls import Tls
+    from tfs_notebook.settings.tls import Tls
 
 
 _SERVERS = WeakSet["Server"]()

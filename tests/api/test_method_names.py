@@ -12,7 +12,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
 from tests.support.serving import ask
-from tfs_notebook import ServingError, deployment
+from tfs_notebook import ServingError
+from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import pytest
 
 import tfs_notebook
 from tests.support.serving import ask, config_text, connect, until
-from tfs_notebook import deployment
+from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

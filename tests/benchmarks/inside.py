@@ -163,8 +163,8 @@ def memory(base_path: Path) -> Measure:
 
 def _load_and_unload(base_path: str) -> None:
     import tfs_notebook
-    from tfs_notebook.deployment import single_model
     from tfs_notebook.engine.config import parse_config
+    from tfs_notebook.settings.deployment import single_model
 
     served, nothing = single_model("model", base_path), parse_config("model_config_list {}")
     x = np.zeros((1, 28, 28, 1), np.float32)

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import tfs_notebook
 from tests.support.serving import ask, config_text, until
-from tfs_notebook.monitoring import DEFAULT_PATH
+from tfs_notebook.settings.monitoring import DEFAULT_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -17,7 +17,7 @@ from tensorflow_serving.apis import predict_pb2
 import tfs_notebook
 from tests.faults.parts import ANY, BATCHED, assert_answers, assert_nothing_pinned
 from tests.support.serving import ask, config_text, until
-from tfs_notebook import deployment
+from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

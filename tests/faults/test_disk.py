@@ -13,7 +13,7 @@ from tests.faults.parts import ANY, assert_answers
 from tests.support import saved_models
 from tests.support.serving import ask, config_text, until
 from tests.test_nothing_lost import CONSTANTS, under_load
-from tfs_notebook import deployment
+from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,7 +26,7 @@ from tensorflow_serving.apis import (
 import tfs_notebook
 from tests.faults.parts import ANY, FIXED, FUZZED, WAYS, assert_answers, serving_as
 from tests.support.serving import config_text
-from tfs_notebook import deployment
+from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

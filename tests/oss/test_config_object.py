@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.serving import config_text, until
-from tfs_notebook.deployment import plan
 from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.options import Options
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.config_object import ConfigObject
+from tfs_notebook.settings.deployment import plan
 from tfs_notebook.sources import open_store
 
 if TYPE_CHECKING:

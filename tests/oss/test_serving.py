@@ -12,11 +12,11 @@ import pytest
 import tfs_notebook
 from tests.oss.guide import CONFIG, KEY, ROOT, Guide, asking
 from tests.support.serving import ask, until
-from tfs_notebook import deployment
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.events import Kind
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.table import as_html, as_text
+from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
     from pathlib import Path

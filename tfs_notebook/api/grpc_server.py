@@ -23,7 +23,7 @@ from tfs_notebook.api.grpc_calls import CallPool
 from tfs_notebook.api.grpc_tls import credentials
 from tfs_notebook.api.health import HEALTH, Health
 from tfs_notebook.api.reflection import Reflection
-from tfs_notebook.socket_path import SocketFile, path_beside, put_on
+from tfs_notebook.settings.sockets import SocketFile, path_beside, put_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from tfs_notebook.api.grpc_api import Reload
     from tfs_notebook.api.inference import Inference
     from tfs_notebook.api.metrics import Metrics
-    from tfs_notebook.channel_arguments import ChannelArguments
-    from tfs_notebook.tls import Tls
+    from tfs_notebook.settings.channel_arguments import ChannelArguments
+    from tfs_notebook.settings.tls import Tls
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import grpc
 from tfs_notebook.errors import invalid_argument
 
 if TYPE_CHECKING:
-    from tfs_notebook.tls import Tls
+    from tfs_notebook.settings.tls import Tls
 
 
 def credentials(tls: Tls) -> grpc.ServerCredentials:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tfs_notebook.local import Prediction
     from tfs_notebook.notebook.question import Question
     from tfs_notebook.server import Server
-    from tfs_notebook.tls import Tls
+    from tfs_notebook.settings.tls import Tls
 
 _CODES = {
     400: Code.INVALID_ARGUMENT, 401: Code.UNAUTHENTICATED, 403: Code.PERMISSION_DENIED, 404: Code.NOT_FOUND,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import SimpleCompletion, context_matcher
 from IPython.core.error import UsageError
 
-from tfs_notebook.accepted_flags import ACCEPTED_FLAGS
 from tfs_notebook.engine.events import State
 from tfs_notebook.errors import printable
 from tfs_notebook.notebook.line import PATHS, SWITCHES, options, split
 from tfs_notebook.oss.address import SCHEME, is_oss
+from tfs_notebook.settings.ignored_flags import ACCEPTED_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from tfs_notebook.accepted_flags import KNOWN_FLAGS
+from tfs_notebook.settings.ignored_flags import KNOWN_FLAGS
 
 if TYPE_CHECKING:
     import argparse

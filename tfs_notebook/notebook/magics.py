@@ -90,9 +90,9 @@ class ServingMagics(Magics):
         given = given_flags(arguments)
         if not (arguments.path or cell.strip() or given.keys() & {"model_base_path", "model_config_file"}):
             raise UsageError(_NOTHING_TO_SERVE)
-        from tfs_notebook import deployment
         from tfs_notebook.exporting import check_path
         from tfs_notebook.notebook.progress import FetchProgress
+        from tfs_notebook.settings import deployment
 
         running = self.server is not None and self.server.running
         try:

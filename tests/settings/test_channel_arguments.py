@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from tfs_notebook.channel_arguments import parse_channel_arguments
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.settings.channel_arguments import parse_channel_arguments
 
 
 @pytest.mark.parametrize(

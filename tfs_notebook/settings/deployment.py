@@ -9,34 +9,34 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.accepted_flags import KNOWN_FLAGS, without_accepted
-from tfs_notebook.batching_options import batching_parameters, check_batching
 from tfs_notebook.engine.aside import aside
 from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
 from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.engine.events import Kind
 from tfs_notebook.engine.storage import nothing_to_serve
 from tfs_notebook.errors import Code, ServingError, invalid_argument
-from tfs_notebook.monitoring import metrics_path
-from tfs_notebook.mount import Mount
-from tfs_notebook.option_files import can_be_read_again, with_files
 from tfs_notebook.options import ANY_PORT, NOTEBOOK_DEFAULTS, Options
 from tfs_notebook.oss.access import Access
 from tfs_notebook.oss.address import OssAddress, check_spelling, is_oss
 from tfs_notebook.oss.complete import check_marker
 from tfs_notebook.oss.config_object import ConfigObject
 from tfs_notebook.runtime import import_aside, result_of, without_tensorflow_remarks
+from tfs_notebook.settings.batching import batching_parameters, check_batching
+from tfs_notebook.settings.files import can_be_read_again, with_files
+from tfs_notebook.settings.grpc import check_listening
+from tfs_notebook.settings.ignored_flags import KNOWN_FLAGS, without_accepted
+from tfs_notebook.settings.monitoring import metrics_path
+from tfs_notebook.settings.mount import Mount
 from tfs_notebook.sources import open_store
 from tfs_notebook.tensorflow_log import ERRORS_ONLY
-from tfs_notebook.transport import check_listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    from tfs_notebook.option_files import OptionFile
     from tfs_notebook.server import Server
+    from tfs_notebook.settings.files import OptionFile
 
 _FIRST_READ_SECONDS = 60.0
 """How long a config file may take to answer at the start."""

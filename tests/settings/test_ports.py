@@ -7,7 +7,7 @@ import pytest
 
 from tfs_notebook.errors import ServingError
 from tfs_notebook.options import Options
-from tfs_notebook.ports import PortTakenError, check_port, check_ports, refusal
+from tfs_notebook.settings.ports import PortTakenError, check_port, check_ports, refusal
 
 
 def test_a_port_that_somebody_has() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfs_notebook.mount import Mount
+from tfs_notebook.settings.mount import Mount
 
 
 @pytest.mark.parametrize(

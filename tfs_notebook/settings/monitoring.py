@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 
 from tfs_notebook.engine.text_proto import parse_text
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.option_files import option_file
+from tfs_notebook.settings.files import option_file
 
 if TYPE_CHECKING:
     from tfs_notebook.options import Options

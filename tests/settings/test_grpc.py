@@ -17,8 +17,9 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 import tfs_notebook
 from tests.support.certificates import Authority, ssl_config
 from tests.support.serving import ask, config_text, serving_threads, until
-from tfs_notebook import ServingError, deployment
-from tfs_notebook.ports import PortTakenError
+from tfs_notebook import ServingError
+from tfs_notebook.settings import deployment
+from tfs_notebook.settings.ports import PortTakenError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

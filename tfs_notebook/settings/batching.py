@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.batching_parameters import WITHOUT_FILE, BatchingParameters, parse_parameters
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.option_files import option_file
+from tfs_notebook.settings.files import option_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,9 +15,9 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from tfs_notebook.certificate import read_certificate
 from tfs_notebook.engine.text_proto import parse_text
 from tfs_notebook.errors import ServingError, invalid_argument
+from tfs_notebook.settings.certificate import read_certificate
 
 _BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(\r?\n)?")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\r?\n.*?-----END CERTIFICATE-----", re.DOTALL)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.text_file import read_text
 from tfs_notebook.errors import invalid_argument
-from tfs_notebook.mount import Mount
 from tfs_notebook.oss.address import is_oss
+from tfs_notebook.settings.mount import Mount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,10 +8,11 @@ import pytest
 
 import tfs_notebook
 from tests.support.serving import ask
-from tfs_notebook import cli, deployment
+from tfs_notebook import cli
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.monitoring import DEFAULT_PATH, metrics_path
 from tfs_notebook.options import Options
+from tfs_notebook.settings import deployment
+from tfs_notebook.settings.monitoring import DEFAULT_PATH, metrics_path
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tfs_notebook.port_holder import port_holder
+from tfs_notebook.settings.port_holder import port_holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tfs_notebook
+from tests.settings.test_grpc import securely
 from tests.support.certificates import Authority, ssl_config
 from tests.support.serving import ask, config_text
-from tests.test_transport import securely
-from tfs_notebook import deployment
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.option_files import FILE_OPTIONS, option_file, with_files
 from tfs_notebook.options import Options
+from tfs_notebook.settings import deployment
+from tfs_notebook.settings.files import FILE_OPTIONS, option_file, with_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable

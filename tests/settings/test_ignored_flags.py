@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tfs_notebook.accepted_flags import ACCEPTED_FLAGS, KNOWN_FLAGS, without_accepted
 from tfs_notebook.options import FLAGS
+from tfs_notebook.settings.ignored_flags import ACCEPTED_FLAGS, KNOWN_FLAGS, without_accepted
 
 # name: (type, default, another value) as in TensorFlow Serving
 TENSORFLOW_SERVINGS: dict[str, tuple[type, Any, str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tfs_notebook.option_files import option_file
+from tfs_notebook.settings.files import option_file
 
 if TYPE_CHECKING:
     from tfs_notebook.engine.savedmodel_loader import SessionOptions

@@ -10,7 +10,7 @@ import tfs_notebook
 from tests.support.serving import ask
 from tfs_notebook import ServingError
 from tfs_notebook.options import Options
-from tfs_notebook.session_options import session_options
+from tfs_notebook.settings.session import session_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +100,7 @@ def test_a_file_that_is_none(file: Path, content: bytes | None, code: str, messa
 
 
 def test_a_server_with_a_file_and_a_change_that_is_refused(file: Path, models: Models) -> None:
-    from tfs_notebook import deployment
+    from tfs_notebook.settings import deployment
 
     file.write_text("allow_soft_placement: true")
     ports = {"port": 0, "rest_api_port": 0}

@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tfs_notebook.certificate import Certificate, read_certificate
-from tfs_notebook.channel_arguments import ChannelArguments, parse_channel_arguments
-from tfs_notebook.option_files import option_file
-from tfs_notebook.ports import check_ports
-from tfs_notebook.socket_path import check_socket_path
-from tfs_notebook.tls import Tls, parse_tls
+from tfs_notebook.settings.certificate import Certificate, read_certificate
+from tfs_notebook.settings.channel_arguments import ChannelArguments, parse_channel_arguments
+from tfs_notebook.settings.files import option_file
+from tfs_notebook.settings.ports import check_ports
+from tfs_notebook.settings.sockets import check_socket_path
+from tfs_notebook.settings.tls import Tls, parse_tls
 
 if TYPE_CHECKING:
     from tfs_notebook.options import Options

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import invalid_argument
 from tfs_notebook.options import ANY_PORT
-from tfs_notebook.port_holder import port_holder
+from tfs_notebook.settings.port_holder import port_holder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tests.support.certificates import Authority
-from tfs_notebook.certificate import Certificate, read_certificate
+from tfs_notebook.settings.certificate import Certificate, read_certificate
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 ORGANISATION = x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "O" * 60)

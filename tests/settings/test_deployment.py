@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.serving import config_text
-from tfs_notebook.deployment import notebook_options, plan
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.options import ANY_PORT
+from tfs_notebook.settings.deployment import notebook_options, plan
 
 
 def served(path: str, text: str = "", **given: Any) -> dict[str, str]:

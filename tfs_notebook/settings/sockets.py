@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfs_notebook.errors import invalid_argument
-from tfs_notebook.ports import PortTakenError
+from tfs_notebook.settings.ports import PortTakenError
 
 _LONGEST = 107
 """Bytes of a path that the kernel takes."""

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.support.certificates import Authority, key_text, ssl_config
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.tls import Tls, parse_tls
+from tfs_notebook.settings.tls import Tls, parse_tls
 
 AUTHORITY = Authority()
 KEY, CERTIFICATE = AUTHORITY.issue("server")

@@ -1,0 +1,1 @@
+"""What was asked for: options, files and paths, checked before anything starts."""
