@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from tfs_notebook.local import Prediction
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 __version__ = "0.1.0"
 __all__ = [
@@ -65,7 +65,7 @@ def push(model: Any, address: str, *, version: int | None = None, oss_credential
 
     Raises ServingError, for a number that is there already, too.
     """
-    from tfs_notebook import pushing
+    from tfs_notebook.server import push as pushing
 
     return str(pushing.push(model, address, version, options, credentials=oss_credentials))
 
@@ -90,7 +90,7 @@ def __getattr__(name: str) -> Any:
 
         return Prediction
     if name == "Server":
-        from tfs_notebook.server import Server
+        from tfs_notebook.server.server import Server
 
         return Server
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,7 +20,7 @@ from tfs_notebook.settings.ignored_flags import KNOWN_FLAGS, without_accepted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 _log = logging.getLogger("tfs_notebook")
 _FAILED = 255
@@ -181,7 +181,7 @@ def _serve(options: Options, *, alts: bool) -> None:
     check_listening(options)  # before TensorFlow is imported, which takes seconds
     batching_parameters(options)
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else each process that is begun makes grpc tell of the fork
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
     with Server(options) as server:
         server.start(deployed.config, file=deployed.file, timeout=None, strict=True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.engine.servable import Loaded
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 Stub = prediction_service_pb2_grpc.PredictionServiceStub
 NO_LABEL = [["", 0.0], ["other", 1.0]]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 SHARED = ("cnn", "multi", "vocabulary", "dtypes", "raising", "slow", "aliased")
 Stub = prediction_service_pb2_grpc.PredictionServiceStub

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 LEARNT = 40

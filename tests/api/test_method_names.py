@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 ANY = {"port": 0, "rest_api_port": 0}
 REFUSED = (

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 PATH = "/monitoring/prometheus/metrics"
 ON = "prometheus_config { enable: true }"

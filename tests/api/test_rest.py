@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 SHARED = ("cnn", "multi", "vocabulary", "bytes_image", "no_input", "scalar_output", "dtypes", "raising", "slow")
 

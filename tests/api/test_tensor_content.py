@@ -18,7 +18,7 @@ from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 DTYPES = (
     np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16,

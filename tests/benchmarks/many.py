@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.benchmarks.measure import Measure
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 MODELS, VERSIONS = 200, 5
 FEW = 40

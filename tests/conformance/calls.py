@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 ANY: dict[str, Any] = {"rest_api_port": 0, "port": 0}
 """Ports that are free."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 Stub = prediction_service_pb2_grpc.PredictionServiceStub
 ModelStub = model_service_pb2_grpc.ModelServiceStub

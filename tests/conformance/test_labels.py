@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 UNAVAILABLE = "Request to assign label to version {} of model m, which is not currently available for inference"
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 ATTEMPTS = "/tensorflow/cc/saved_model/load_attempt_count"
 AVAILABLE, ENDED = ("AVAILABLE", "OK", ""), ("END", "OK", "")

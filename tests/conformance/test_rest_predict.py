@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 SHARED = ("multi", "dtypes", "no_input", "scalar_output", "bytes_image", "counter", "any_width")
 ITEM = "Failed to process element: {} of 'instances' list. Error: INVALID_ARGUMENT: "

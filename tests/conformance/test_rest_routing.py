@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 ONE = {"instances": [1.0]}
 NAMES = ("m", "metadata", "a/b", "c:d", "e+f", "50%", "é")

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import tfs_notebook
 from tests.support.serving import ask
-from tfs_notebook.server import Server
+from tfs_notebook.server.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

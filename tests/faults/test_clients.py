@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 SECONDS = 2.0
 HEAD = b"POST /v1/models/%b:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"

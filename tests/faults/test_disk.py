@@ -10,9 +10,9 @@ import pytest
 
 import tfs_notebook
 from tests.faults.parts import ANY, assert_answers
+from tests.server.test_nothing_lost import CONSTANTS, under_load
 from tests.support import saved_models
 from tests.support.serving import ask, config_text, until
-from tests.test_nothing_lost import CONSTANTS, under_load
 from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 GOOD = b'{"instances": [1.0, 2.0]}'
 

@@ -22,7 +22,7 @@ from tests.support.serving import ask, config_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 MODELS = {
     "linear": (("serving_default_x", "serving_default_z"), 2, 1),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Models
     from tests.support.serving import Reply
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 MINUTE = [60.0]
 

@@ -12,7 +12,7 @@ from tfs_notebook.engine.status import ModelStatus
 from tfs_notebook.engine.version import VersionStatus
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.table import HEADER, as_html, as_text, headline, rows
-from tfs_notebook.server_status import ServerStatus
+from tfs_notebook.server.status import ServerStatus
 
 if TYPE_CHECKING:
     from tfs_notebook.engine.config import VersionPolicy

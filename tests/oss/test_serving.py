@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.oss.server import OssServer
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 QUICK: dict[str, Any] = {"port": 0, "rest_api_port": 0, "oss_poll_wait_seconds": 1}
 WHOLE: dict[str, Any] = {"mount": "/models", "model_config_file": CONFIG, **QUICK}

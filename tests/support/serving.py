@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 
 def config_text(models: Mapping[str, Path], extra: Mapping[str, str] | None = None) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.local import Prediction
     from tfs_notebook.notebook.question import Question
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
     from tfs_notebook.settings.tls import Tls
 
 _CODES = {

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.notebook.magics import ServingMagics
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 _LINE = re.compile(r"\s*(?:[\w, ]+=\s*)?%{1,2}(?P<magic>tfs_\w+)\s+(?P<arguments>.*)")
 _WORD = re.compile(r"""(?:[^\s"']|"[^"]*(?:"|$)|'[^']*(?:'|$))*$""")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tfs_notebook.engine.events import Event
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 _UPDATE_SECONDS = 0.1
 _COUNT_SECONDS = 1.0

@@ -10,7 +10,7 @@ from IPython.core.getipython import get_ipython
 from tfs_notebook.notebook.dashboard import Dashboard, static_mimebundle
 
 if TYPE_CHECKING:
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 _dashboards: WeakKeyDictionary[Server, Dashboard] = WeakKeyDictionary()
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.signature import Signature
     from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.notebook.question import Question
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 
 def explain(error: ServingError, server: Server, question: Question) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.notebook.ask import Answer
     from tfs_notebook.notebook.sync import SyncStatus
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 
 _SYNC_ACTIONS = ("now", "pause", "resume", "status")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tfs_notebook.engine.supply import SourceStatus, Transfer
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 _UPDATE_SECONDS = 0.1
 _PRINT_SECONDS = 5.0

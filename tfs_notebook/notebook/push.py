@@ -16,13 +16,13 @@ from tfs_notebook.notebook.progress import Progress, transfer_text
 from tfs_notebook.notebook.source_table import size_text
 from tfs_notebook.options import PUSH_OPTIONS
 from tfs_notebook.oss.address import OssAddress
-from tfs_notebook.pushing import push
+from tfs_notebook.server.push import push
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tfs_notebook.engine.config import ModelConfig
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 
 def push_model(

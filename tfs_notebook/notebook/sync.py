@@ -9,8 +9,8 @@ from tfs_notebook.notebook.progress import FetchProgress
 from tfs_notebook.notebook.table import problems, sources_as_html, sources_as_text
 
 if TYPE_CHECKING:
-    from tfs_notebook.server import Server
-    from tfs_notebook.server_status import ServerStatus
+    from tfs_notebook.server.server import Server
+    from tfs_notebook.server.status import ServerStatus
 
 
 class SyncStatus:

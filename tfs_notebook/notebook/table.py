@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.batching_status import BatchingStatus
     from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.engine.version import VersionStatus
-    from tfs_notebook.server_status import ServerStatus
+    from tfs_notebook.server.status import ServerStatus
 
 HEADER = ("Model", "Version", "State", "Labels", "Requests", "Errors", "p50", "p99", "Policy")
 _NUMERIC = frozenset({"Requests", "Errors", "p50", "p99", "Files", "Bytes", "Speed"})

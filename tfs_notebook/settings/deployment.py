@@ -21,13 +21,13 @@ from tfs_notebook.oss.address import OssAddress, check_spelling, is_oss
 from tfs_notebook.oss.complete import check_marker
 from tfs_notebook.oss.config_object import ConfigObject
 from tfs_notebook.runtime import import_aside, result_of, without_tensorflow_remarks
+from tfs_notebook.server.sources import open_store
 from tfs_notebook.settings.batching import batching_parameters, check_batching
 from tfs_notebook.settings.files import can_be_read_again, with_files
 from tfs_notebook.settings.grpc import check_listening
 from tfs_notebook.settings.ignored_flags import KNOWN_FLAGS, without_accepted
 from tfs_notebook.settings.monitoring import metrics_path
 from tfs_notebook.settings.mount import Mount
-from tfs_notebook.sources import open_store
 from tfs_notebook.tensorflow_log import ERRORS_ONLY
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
     from tfs_notebook.settings.files import OptionFile
 
 _FIRST_READ_SECONDS = 60.0
@@ -161,8 +161,8 @@ def serve(
     deployed = plan(path, text, given, source=source, credentials=credentials)
     check_listening(deployed.options)  # before TensorFlow is imported, which takes seconds
     batching_parameters(deployed.options)
-    import_aside("tfs_notebook.engine.savedmodel_loader", "tfs_notebook.server")
-    from tfs_notebook.server import Server
+    import_aside("tfs_notebook.engine.savedmodel_loader", "tfs_notebook.server.server")
+    from tfs_notebook.server.server import Server
 
     server = Server(deployed.options, oss_credentials=credentials)
     waiting = partial(meanwhile, server) if meanwhile is not None else None

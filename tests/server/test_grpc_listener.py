@@ -18,7 +18,7 @@ from tests.support.serving import ask, until
 from tfs_notebook import ServingError
 from tfs_notebook.engine.events import Kind
 from tfs_notebook.options import Options
-from tfs_notebook.server import Server
+from tfs_notebook.server.server import Server
 from tfs_notebook.settings import deployment
 from tfs_notebook.settings.deployment import single_model
 from tfs_notebook.settings.ports import PortTakenError

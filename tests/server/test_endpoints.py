@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tfs_notebook.endpoints import with_token
 from tfs_notebook.options import Options
+from tfs_notebook.server.endpoints import with_token
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import pytest
 import tfs_notebook
 from tests.support import saved_models
 from tests.support.serving import ALL, ask, config_text, label, until
-from tfs_notebook import endpoints
-from tfs_notebook.changing import InterruptedChangeError
 from tfs_notebook.errors import ServingError
+from tfs_notebook.server import endpoints
+from tfs_notebook.server.changes import InterruptedChangeError
 from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 ANY: dict[str, Any] = {"rest_api_port": 0, "port": 0}
 

@@ -28,7 +28,7 @@ from tests.support.serving import ALL, ask, config_text, label, serving_threads,
 from tfs_notebook import Code, ServingError
 from tfs_notebook.engine import config_file
 from tfs_notebook.engine.config import parse_config
-from tfs_notebook.server import Server
+from tfs_notebook.server.server import Server
 from tfs_notebook.settings import deployment
 from tfs_notebook.settings.ports import PortTakenError
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.config_file import ConfigFile
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.options import Options
-    from tfs_notebook.sources import Sources
+    from tfs_notebook.server.sources import Sources
 
 
 class Following:

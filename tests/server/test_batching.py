@@ -21,7 +21,7 @@ from tests.support import saved_models
 from tests.support.serving import ALL, ask, ask_on, config_text, connect, serving_threads, until
 from tfs_notebook import ServingError
 from tfs_notebook.notebook.table import as_text
-from tfs_notebook.server import Server
+from tfs_notebook.server.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

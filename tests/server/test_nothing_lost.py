@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 ANY: dict[str, Any] = {"rest_api_port": 0, "port": 0}
 QUESTION = [1.0, 2.0, 3.0, 4.0]

@@ -16,7 +16,7 @@ from tfs_notebook.api.inference import Call
 from tfs_notebook.api.method_names import CheckedCall
 from tfs_notebook.api.rest import RestOptions, RestServer
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.grpc_place import GrpcPlace
+from tfs_notebook.server.grpc_listener import GrpcPlace
 from tfs_notebook.settings.batching import waiting_threads
 from tfs_notebook.settings.grpc import Transport, read_transport
 from tfs_notebook.settings.monitoring import metrics_path

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-    from tfs_notebook.server import Server
+    from tfs_notebook.server.server import Server
 
 PREFERRED: dict[str, Any] = {"port": 0, "rest_api_port": 0, "prefer_tflite_model": True}
 NAMES = {"x": "serving_default_x:0", "z": "serving_default_z:0"}, {"y": "PartitionedCall:0", "sum": "PartitionedCall:1"}

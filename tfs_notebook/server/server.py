@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from weakref import WeakSet
 
-from tfs_notebook.changing import Arrangement, Asked, Changes, InterruptedChangeError
-from tfs_notebook.endpoints import Endpoints, with_token
 from tfs_notebook.engine.events import Event, EventStream, Kind
 from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.following import Following
-from tfs_notebook.loading import Loading
 from tfs_notebook.runtime import Runtime
-from tfs_notebook.server_status import ServerStatus
+from tfs_notebook.server.changes import Arrangement, Asked, Changes, InterruptedChangeError
+from tfs_notebook.server.config_watch import Following
+from tfs_notebook.server.endpoints import Endpoints, with_token
+from tfs_notebook.server.loaders import Loading
+from tfs_notebook.server.sources import Sources
+from tfs_notebook.server.status import ServerStatus
 from tfs_notebook.settings.arguments import as_version
 from tfs_notebook.settings.grpc import check_listening
 from tfs_notebook.settings.mount import Mount
-from tfs_notebook.sources import Sources
 from tfs_notebook.switch_interval import SwitchInterval
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Server:
         """
         from tfs_notebook.api.metrics import Metrics
         from tfs_notebook.engine.savedmodel_loader import DEVICES
-        from tfs_notebook.request_logging import RequestLogging
+        from tfs_notebook.server.request_log import RequestLogging
 
         self.made_up_token = ""
         """The token that was made up because none was given; "" when none was needed."""
