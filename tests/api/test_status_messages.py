@@ -9,7 +9,7 @@ from tensorflow_serving.apis.get_model_status_pb2 import GetModelStatusResponse
 
 from tfs_notebook.api.status_messages import metadata_json, model_spec, status_json, status_message
 from tfs_notebook.engine.events import State
-from tfs_notebook.engine.version import VersionStatus
+from tfs_notebook.engine.lifecycle.version import VersionStatus
 from tfs_notebook.errors import ServingError, not_found
 
 

@@ -19,7 +19,7 @@ from tests.support import saved_models
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.core import CoreOptions, ServerCore
 from tfs_notebook.engine.events import EventStream, Kind
-from tfs_notebook.engine.manager import Manager, RetryPolicy
+from tfs_notebook.engine.lifecycle.manager import Manager, RetryPolicy
 from tfs_notebook.engine.savedmodel_loader import load_saved_model
 from tfs_notebook.engine.supply import Directories
 from tfs_notebook.errors import Code, ServingError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.engine.config import ModelConfig
-    from tfs_notebook.engine.registry import Registry
+    from tfs_notebook.engine.lifecycle.registry import Registry
     from tfs_notebook.engine.servable import Servable
 
 ALL = "all {}"

@@ -16,7 +16,7 @@ from tests.engine.test_core import config, entry, states
 from tests.engine.test_storage import put
 from tfs_notebook.engine import poller, storage
 from tfs_notebook.engine.core import CoreOptions, ServerCore
-from tfs_notebook.engine.manager import Manager, RetryPolicy
+from tfs_notebook.engine.lifecycle.manager import Manager, RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -15,7 +15,7 @@ from tests.support.example_models import heads
 from tfs_notebook.api.classification import CLASSIFY
 from tfs_notebook.api.request_records import replay
 from tfs_notebook.engine.events import EventStream, State
-from tfs_notebook.engine.manager import Manager, RetryPolicy
+from tfs_notebook.engine.lifecycle.manager import Manager, RetryPolicy
 from tfs_notebook.engine.savedmodel_loader import load_saved_model
 from tfs_notebook.engine.warmup import REQUESTS, WarmingLoader
 from tfs_notebook.errors import Code, ServingError

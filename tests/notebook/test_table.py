@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from tfs_notebook.engine.batching_status import BatchingStatus
 from tfs_notebook.engine.config import AllVersions, Latest, ModelConfig, Specific
 from tfs_notebook.engine.events import State
+from tfs_notebook.engine.lifecycle.version import VersionStatus
 from tfs_notebook.engine.stats import CallStats
 from tfs_notebook.engine.status import ModelStatus
-from tfs_notebook.engine.version import VersionStatus
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.table import HEADER, as_html, as_text, headline, rows
 from tfs_notebook.server.status import ServerStatus

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.batched_model import Waiting
     from tfs_notebook.engine.core import ServerCore
+    from tfs_notebook.engine.lifecycle.version import VersionStatus
     from tfs_notebook.engine.request_log import ModelLog
     from tfs_notebook.engine.servable import Loaded
     from tfs_notebook.engine.stats import CallStats
-    from tfs_notebook.engine.version import VersionStatus
 
 
 @dataclass(frozen=True, slots=True)

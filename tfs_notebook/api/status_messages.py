@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from tfs_notebook.engine.version import VersionStatus
+    from tfs_notebook.engine.lifecycle.version import VersionStatus
 
 
 def status_message(versions: Iterable[VersionStatus]) -> GetModelStatusResponse:

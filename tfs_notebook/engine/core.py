@@ -16,19 +16,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.arrivals import Arrivals
 from tfs_notebook.engine.config import ModelConfig, validate_config
 from tfs_notebook.engine.events import Event, EventStream, Kind, State
-from tfs_notebook.engine.labelling import Labelling
+from tfs_notebook.engine.lifecycle.arrivals import Arrivals
+from tfs_notebook.engine.lifecycle.label_keeper import Labelling
+from tfs_notebook.engine.lifecycle.manager import Manager
+from tfs_notebook.engine.lifecycle.outcome import found, problem_of, waiting_of, why_unavailable
+from tfs_notebook.engine.lifecycle.settled import has_settled
+from tfs_notebook.engine.lifecycle.trial import Adoption, Trial
 from tfs_notebook.engine.lookout import Lookout
-from tfs_notebook.engine.manager import Manager
-from tfs_notebook.engine.outcome import found, problem_of, waiting_of, why_unavailable
 from tfs_notebook.engine.poller import Poller
-from tfs_notebook.engine.settling import has_settled
 from tfs_notebook.engine.status import ModelStatus
 from tfs_notebook.engine.storage import SETTLE_SECONDS, Fingerprint, Scan
 from tfs_notebook.engine.supply import Directories, Outlook, Supply
-from tfs_notebook.engine.trial import Adoption, Trial
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.engine.config import ModelConfig
-    from tfs_notebook.engine.version import VersionStatus
+    from tfs_notebook.engine.lifecycle.version import VersionStatus
 
 
 @dataclass(frozen=True, slots=True)

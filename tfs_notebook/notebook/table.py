@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tfs_notebook.engine.batching_status import BatchingStatus
+    from tfs_notebook.engine.lifecycle.version import VersionStatus
     from tfs_notebook.engine.status import ModelStatus
-    from tfs_notebook.engine.version import VersionStatus
     from tfs_notebook.server.status import ServerStatus
 
 HEADER = ("Model", "Version", "State", "Labels", "Requests", "Errors", "p50", "p99", "Policy")

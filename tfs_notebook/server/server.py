@@ -100,7 +100,7 @@ class Server:
     async def _make(self) -> tuple[ServerCore, Inference, Endpoints, Changes]:
         from tfs_notebook.api.inference import Inference
         from tfs_notebook.engine.core import ServerCore
-        from tfs_notebook.engine.manager import Manager
+        from tfs_notebook.engine.lifecycle.manager import Manager
         from tfs_notebook.engine.savedmodel_loader import Loader
 
         manager = Manager(
@@ -214,7 +214,7 @@ class Server:
 
     def _configure(self, load: Callable[[Path], Servable]) -> None:
         from tfs_notebook.engine.core import CoreOptions
-        from tfs_notebook.engine.manager import RetryPolicy
+        from tfs_notebook.engine.lifecycle.manager import RetryPolicy
 
         options, manager = self.options, self._core.manager
         manager.load = load

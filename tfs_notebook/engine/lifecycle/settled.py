@@ -10,8 +10,8 @@ from tfs_notebook.engine.events import State
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from tfs_notebook.engine.lifecycle.manager import Manager
     from tfs_notebook.engine.lookout import Lookout
-    from tfs_notebook.engine.manager import Manager
 
 
 def has_settled(lookout: Lookout, manager: Manager, *, patient: bool, must_serve: bool = True) -> bool:

@@ -8,8 +8,8 @@ from tfs_notebook.engine.events import State
 from tfs_notebook.engine.storage import Scan
 
 if TYPE_CHECKING:
+    from tfs_notebook.engine.lifecycle.manager import Manager
     from tfs_notebook.engine.lookout import Lookout
-    from tfs_notebook.engine.manager import Manager
     from tfs_notebook.engine.supply import Outlook
     from tfs_notebook.errors import ServingError
 

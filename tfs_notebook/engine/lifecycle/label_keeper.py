@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.events import Event, EventStream, Kind
-from tfs_notebook.engine.labels import Assignment, assign
+from tfs_notebook.engine.lifecycle.labels import Assignment, assign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from tfs_notebook.engine.manager import Manager
+    from tfs_notebook.engine.lifecycle.manager import Manager
     from tfs_notebook.errors import ServingError
 
 

@@ -17,12 +17,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.engine.events import Event, EventStream, Kind, State
-from tfs_notebook.engine.load_places import LoadPlaces
-from tfs_notebook.engine.registry import Registry
+from tfs_notebook.engine.lifecycle.load_slots import LoadPlaces
+from tfs_notebook.engine.lifecycle.policy import VersionView, next_actions
+from tfs_notebook.engine.lifecycle.registry import Registry
+from tfs_notebook.engine.lifecycle.version import Version, VersionStatus
 from tfs_notebook.engine.servable import Loaded, Servable
 from tfs_notebook.engine.storage import Fingerprint
-from tfs_notebook.engine.transition import VersionView, next_actions
-from tfs_notebook.engine.version import Version, VersionStatus
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

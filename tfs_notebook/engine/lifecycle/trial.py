@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.events import State
-from tfs_notebook.engine.settling import labelled_have_settled
+from tfs_notebook.engine.lifecycle.settled import labelled_have_settled
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.engine.config import ModelConfig
+    from tfs_notebook.engine.lifecycle.manager import Manager
     from tfs_notebook.engine.lookout import Lookout
-    from tfs_notebook.engine.manager import Manager
     from tfs_notebook.errors import ServingError
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.engine.parts import Loads, Part, Recorder, until
-from tfs_notebook.engine import load_places
 from tfs_notebook.engine.events import EventStream, Kind, State
-from tfs_notebook.engine.manager import HISTORY, Manager, RetryPolicy
+from tfs_notebook.engine.lifecycle import load_slots
+from tfs_notebook.engine.lifecycle.manager import HISTORY, Manager, RetryPolicy
 from tfs_notebook.engine.storage import Fingerprint
 from tfs_notebook.errors import Code, ServingError
 
@@ -224,7 +224,7 @@ PLACES = max(os.cpu_count() or 1, 2)
 async def test_many_versions_are_loaded_once_each_and_as_many_at_a_time_as_there_are_processors(
     events: EventStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_places, "_LONG_SECONDS", 60.0)
+    monkeypatch.setattr(load_slots, "_LONG_SECONDS", 60.0)
     load, models = Gate(), [f"m{i}" for i in range(PLACES * 3)]
     manager = Manager(load, events)
     for model in models:
@@ -241,7 +241,7 @@ async def test_many_versions_are_loaded_once_each_and_as_many_at_a_time_as_there
 
 
 async def test_loads_that_take_long_hold_up_no_others(events: EventStream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load_places, "_LONG_SECONDS", 0.05)
+    monkeypatch.setattr(load_slots, "_LONG_SECONDS", 0.05)
     load = Gate()
     manager = Manager(load, events)
     manager.aspire("m", {number: Path(f"/m/{number}") for number in range(PLACES + 1)})
@@ -253,7 +253,7 @@ async def test_loads_that_take_long_hold_up_no_others(events: EventStream, monke
 async def test_what_nobody_wants_any_more_is_not_loaded_when_its_turn_comes(
     events: EventStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_places, "_LONG_SECONDS", 60.0)
+    monkeypatch.setattr(load_slots, "_LONG_SECONDS", 60.0)
     load = Gate()
     manager = Manager(load, events)
     numbers = range(PLACES + 5)

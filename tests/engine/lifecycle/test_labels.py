@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfs_notebook.engine.labels import Assignment, assign
+from tfs_notebook.engine.lifecycle.labels import Assignment, assign
 from tfs_notebook.errors import Code
 
 

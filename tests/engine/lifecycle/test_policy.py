@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tfs_notebook.engine.events import State
-from tfs_notebook.engine.transition import Action, VersionView, next_actions
+from tfs_notebook.engine.lifecycle.policy import Action, VersionView, next_actions
 
 STATES = {
     "new": State.START,

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.completeness import missing_part
-from tfs_notebook.engine.settling import has_settled
+from tfs_notebook.engine.lifecycle.settled import has_settled
 from tfs_notebook.engine.storage import Fingerprint
 from tfs_notebook.errors import Code, ServingError
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
 
+    from tfs_notebook.engine.lifecycle.manager import Manager
+    from tfs_notebook.engine.lifecycle.version import Version
     from tfs_notebook.engine.lookout import Lookout
-    from tfs_notebook.engine.manager import Manager
-    from tfs_notebook.engine.version import Version
 
 
 class Arrivals:

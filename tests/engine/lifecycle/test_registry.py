@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.engine.parts import Part
-from tfs_notebook.engine.registry import Registry
+from tfs_notebook.engine.lifecycle.registry import Registry
 from tfs_notebook.engine.servable import Loaded
 from tfs_notebook.errors import Code, ServingError
 
