@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 from tests.notebook.lab import LabPage, chromium, jupyterlab, write_notebook
 from tests.notebook.test_table import status
 from tests.support.serving import config_text, label
-from tfs_notebook.engine.supply import SourceStatus, Transfer
+from tfs_notebook.engine.storage.remote import SourceStatus, Transfer
 from tfs_notebook.notebook.table import as_html
 
 if TYPE_CHECKING:

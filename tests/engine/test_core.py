@@ -21,7 +21,7 @@ from tfs_notebook.engine.core import CoreOptions, ServerCore
 from tfs_notebook.engine.events import EventStream, Kind
 from tfs_notebook.engine.lifecycle.manager import Manager, RetryPolicy
 from tfs_notebook.engine.savedmodel_loader import load_saved_model
-from tfs_notebook.engine.supply import Directories
+from tfs_notebook.engine.storage.remote import Directories
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -634,10 +634,10 @@ async def test_a_failed_version_is_not_tried_again_while_its_files_are_being_rep
 async def test_a_disk_that_does_not_answer_holds_back_only_its_own_model(
     versions: Versions, base: Path, events: EventStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tfs_notebook.engine import storage
+    from tfs_notebook.engine.storage import scan
 
-    answer, names_in = threading.Event(), storage.names_in
-    monkeypatch.setattr(storage, "names_in", lambda at: ("hung" not in str(at) or answer.wait(30)) and names_in(at))
+    answer, names_in = threading.Event(), scan.names_in
+    monkeypatch.setattr(scan, "names_in", lambda at: ("hung" not in str(at) or answer.wait(30)) and names_in(at))
     versions.put(base, 1)
     loop = asyncio.get_running_loop()
     async with serving(events) as core:
@@ -676,16 +676,16 @@ async def test_a_retrying_load_delays_no_other_model_and_no_other_version(
 async def test_a_look_at_the_disk_that_goes_wrong_is_told_and_not_the_last(
     versions: Versions, base: Path, events: EventStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tfs_notebook.engine import storage
+    from tfs_notebook.engine.storage import scan
 
-    broken, names_in = False, storage.names_in
+    broken, names_in = False, scan.names_in
 
     def look(path: Path | str) -> frozenset[str]:
         if broken and str(path) == str(base):
             raise RuntimeError("unheard of")
         return names_in(path)
 
-    monkeypatch.setattr(storage, "names_in", look)
+    monkeypatch.setattr(scan, "names_in", look)
     versions.put(base, 1)
     async with serving(events) as core:
         await core.apply(config(entry(base)))

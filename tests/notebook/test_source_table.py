@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.notebook.test_table import Page, status
-from tfs_notebook.engine.supply import SourceStatus, Transfer
+from tfs_notebook.engine.storage.remote import SourceStatus, Transfer
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.progress import FetchProgress, fetching_text
 from tfs_notebook.notebook.source_table import SOURCE_HEADER, size_text

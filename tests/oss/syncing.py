@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests import trees
-from tfs_notebook.engine.completeness import missing_part
 from tfs_notebook.engine.config import Latest, ModelConfig, VersionPolicy
-from tfs_notebook.engine.storage import parse_version
+from tfs_notebook.engine.storage.completeness import missing_part
+from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.endpoint import StoreOptions
 from tfs_notebook.oss.mirror import Mirror, MirrorOptions
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Models
     from tests.oss.server import OssServer
-    from tfs_notebook.engine.supply import Outlook, SourceStatus
+    from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
     from tfs_notebook.oss.credentials import Provider
     from tfs_notebook.oss.store import ObjectStore
 

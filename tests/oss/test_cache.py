@@ -12,7 +12,7 @@ import pytest
 
 from tests.oss import kills
 from tests.oss.kills import FILES, NEW, OLD, PATH, act, prepare, stage
-from tfs_notebook.engine.storage import parse_version
+from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.cache import Cache, cache_directory, root_directory

@@ -16,7 +16,7 @@ from tests.oss import follower
 from tests.oss.syncing import FILES, PREFIX, Watched, listings, model, upload, watched
 from tests.support.serving import PATIENCE, until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
-from tfs_notebook.engine.supply import Outlook
+from tfs_notebook.engine.storage.remote import Outlook
 from tfs_notebook.errors import not_found
 from tfs_notebook.oss.cache import PRIVATE
 from tfs_notebook.oss.crew import Crew

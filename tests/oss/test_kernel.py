@@ -112,7 +112,7 @@ def test_ctrl_c_before_anything_has_changed_says_so(kernel: Kernel, guide: Guide
 def test_a_listing_that_was_waited_for_does_not_stay_in_the_cell(kernel: Kernel) -> None:
     kernel.run(
         "from types import SimpleNamespace\n"
-        "from tfs_notebook.engine.supply import SourceStatus\n"
+        "from tfs_notebook.engine.storage.remote import SourceStatus\n"
         "from tfs_notebook.notebook.progress import FetchProgress\n"
         "with FetchProgress(None) as progress:\n"
         "    progress.update(SimpleNamespace(sources=lambda: [SourceStatus('oss://b/', '', 'starting')]))"

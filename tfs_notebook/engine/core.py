@@ -24,11 +24,11 @@ from tfs_notebook.engine.lifecycle.manager import Manager
 from tfs_notebook.engine.lifecycle.outcome import found, problem_of, waiting_of, why_unavailable
 from tfs_notebook.engine.lifecycle.settled import has_settled
 from tfs_notebook.engine.lifecycle.trial import Adoption, Trial
-from tfs_notebook.engine.lookout import Lookout
-from tfs_notebook.engine.poller import Poller
 from tfs_notebook.engine.status import ModelStatus
-from tfs_notebook.engine.storage import SETTLE_SECONDS, Fingerprint, Scan
-from tfs_notebook.engine.supply import Directories, Outlook, Supply
+from tfs_notebook.engine.storage.poller import Poller
+from tfs_notebook.engine.storage.remote import Directories, Outlook, Supply
+from tfs_notebook.engine.storage.scan import SETTLE_SECONDS, Fingerprint, Scan
+from tfs_notebook.engine.storage.watcher import Lookout
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfs_notebook.engine.hints import for_missing
+from tfs_notebook.engine.storage.hints import for_missing
 from tfs_notebook.errors import not_found
 
 

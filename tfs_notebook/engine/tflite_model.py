@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from tfs_notebook.engine.completeness import TFLITE_FILE
 from tfs_notebook.engine.savedmodel import dtype_name, signature_from
+from tfs_notebook.engine.storage.completeness import TFLITE_FILE
 from tfs_notebook.engine.tflite_interpreter import Interpreter, InterpreterPool, Tensor
 from tfs_notebook.engine.tflite_shapes import TFLiteShapes
 from tfs_notebook.engine.tflite_signatures import made_up_signature, stored_signatures, tensors_of

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from tfs_notebook.engine.supply import SourceStatus, Transfer
+    from tfs_notebook.engine.storage.remote import SourceStatus, Transfer
     from tfs_notebook.server.server import Server
 
 _UPDATE_SECONDS = 0.1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tfs_notebook.engine.supply import SourceStatus, Transfer
+    from tfs_notebook.engine.storage.remote import SourceStatus, Transfer
 
 SOURCE_HEADER = ("Source", "State", "Files", "Bytes", "Speed", "Last look")
 _MARKS = {

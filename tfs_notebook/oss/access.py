@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.storage import parse_version
+from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.errors import ServingError, not_found
 from tfs_notebook.oss.address import OssAddress, check_spelling, is_oss
 from tfs_notebook.oss.store import Fault, StoreError

@@ -14,14 +14,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.completeness import GRAPH_FILES, TFLITE_FILE
+from tfs_notebook.engine.storage.completeness import GRAPH_FILES, TFLITE_FILE
 from tfs_notebook.errors import invalid_argument
 from tfs_notebook.oss.keys import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tfs_notebook.engine.completeness import Parts
+    from tfs_notebook.engine.storage.completeness import Parts
     from tfs_notebook.oss.keys import Content, Tree, Version
     from tfs_notebook.oss.store import StoredObject
 

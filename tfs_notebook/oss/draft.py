@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.completeness import Parts
+from tfs_notebook.engine.storage.completeness import Parts
 from tfs_notebook.oss.complete import Evidence, Look, Marker, Quiet, graph_file
 from tfs_notebook.oss.disk import explained
 from tfs_notebook.oss.store import Fault, StoreError

@@ -10,7 +10,7 @@ from tfs_notebook.oss.messages import as_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tfs_notebook.engine.supply import Outlook
+    from tfs_notebook.engine.storage.remote import Outlook
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.cache import Cache
 

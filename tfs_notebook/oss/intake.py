@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tfs_notebook.engine.config import VersionPolicy
-    from tfs_notebook.engine.supply import Transfer
+    from tfs_notebook.engine.storage.remote import Transfer
     from tfs_notebook.oss.cache import Cache
     from tfs_notebook.oss.complete import Look
     from tfs_notebook.oss.holdings import MirrorOptions

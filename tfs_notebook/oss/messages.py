@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.config import AllVersions, Latest, Specific, VersionPolicy
-from tfs_notebook.engine.supply import Outlook
+from tfs_notebook.engine.storage.remote import Outlook
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

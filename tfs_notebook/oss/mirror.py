@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.supply import Outlook, SourceStatus
+from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
 from tfs_notebook.errors import ServingError, invalid_argument
 from tfs_notebook.oss.address import OssAddress, is_oss
 from tfs_notebook.oss.cache import cache_directory, root_directory

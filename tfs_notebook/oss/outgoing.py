@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.completeness import TFLITE_FILE, has_model, missing_part
-from tfs_notebook.engine.hints import for_file, for_missing, for_no_version
-from tfs_notebook.engine.storage import list_versions
+from tfs_notebook.engine.storage.completeness import TFLITE_FILE, has_model, missing_part
+from tfs_notebook.engine.storage.hints import for_file, for_missing, for_no_version
+from tfs_notebook.engine.storage.scan import list_versions
 from tfs_notebook.errors import Code, ServingError, not_found
 from tfs_notebook.oss.checksum import Crc64
 

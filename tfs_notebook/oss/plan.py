@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.config import Latest, VersionPolicy
-from tfs_notebook.engine.storage import candidates, parse_version
+from tfs_notebook.engine.storage.scan import candidates, parse_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

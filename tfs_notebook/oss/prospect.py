@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.config import Specific
-from tfs_notebook.engine.supply import Outlook
+from tfs_notebook.engine.storage.remote import Outlook
 from tfs_notebook.errors import ServingError, not_found
 from tfs_notebook.oss.plan import base_of, number_of
 

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.storage import parse_version
+from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.errors import invalid_argument
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.outgoing import GRAPHS, OutgoingFile, OutgoingVersion

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.supply import Outlook, SourceStatus
+from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.messages import Bulletin, Wants
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tfs_notebook.engine.supply import Outlook, SourceStatus
+    from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.holdings import MirrorOptions
     from tfs_notebook.oss.store import ObjectStore

@@ -17,7 +17,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.engine.supply import Transfer
+from tfs_notebook.engine.storage.remote import Transfer
 from tfs_notebook.oss import fetcher
 from tfs_notebook.oss.download import fetch
 from tfs_notebook.oss.store import Fault, StoreError

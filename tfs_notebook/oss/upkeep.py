@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.supply import Outlook
+from tfs_notebook.engine.storage.remote import Outlook
 from tfs_notebook.oss import prospect
 from tfs_notebook.oss.holdings import Holdings, MirrorOptions
 from tfs_notebook.oss.intake import Intake
@@ -20,7 +20,7 @@ from tfs_notebook.oss.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tfs_notebook.engine.supply import Transfer
+    from tfs_notebook.engine.storage.remote import Transfer
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.cache import Cache
     from tfs_notebook.oss.complete import Look

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.config_file import ConfigFile
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.engine.servable import Servable
-    from tfs_notebook.engine.supply import SourceStatus
+    from tfs_notebook.engine.storage.remote import SourceStatus
     from tfs_notebook.local import Prediction
     from tfs_notebook.options import Options
     from tfs_notebook.settings.tls import Tls

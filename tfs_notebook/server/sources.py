@@ -10,7 +10,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.engine.supply import Outlook
+from tfs_notebook.engine.storage.remote import Outlook
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.address import OssAddress, is_oss
 from tfs_notebook.oss.endpoint import Endpoint, StoreOptions
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from tfs_notebook.engine.config import ModelConfig
-    from tfs_notebook.engine.supply import SourceStatus
+    from tfs_notebook.engine.storage.remote import SourceStatus
     from tfs_notebook.options import Options
     from tfs_notebook.oss.mirror import Mirror
     from tfs_notebook.oss.store import ObjectStore

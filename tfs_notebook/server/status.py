@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tfs_notebook.engine.status import ModelStatus
-    from tfs_notebook.engine.supply import SourceStatus
+    from tfs_notebook.engine.storage.remote import SourceStatus
     from tfs_notebook.errors import ServingError
 
 

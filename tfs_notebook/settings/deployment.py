@@ -13,7 +13,7 @@ from tfs_notebook.engine.aside import aside
 from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
 from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.engine.events import Kind
-from tfs_notebook.engine.storage import nothing_to_serve
+from tfs_notebook.engine.storage.scan import nothing_to_serve
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 from tfs_notebook.options import ANY_PORT, NOTEBOOK_DEFAULTS, Options
 from tfs_notebook.oss.access import Access

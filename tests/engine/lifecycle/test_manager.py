@@ -14,7 +14,7 @@ from tests.engine.parts import Loads, Part, Recorder, until
 from tfs_notebook.engine.events import EventStream, Kind, State
 from tfs_notebook.engine.lifecycle import load_slots
 from tfs_notebook.engine.lifecycle.manager import HISTORY, Manager, RetryPolicy
-from tfs_notebook.engine.storage import Fingerprint
+from tfs_notebook.engine.storage.scan import Fingerprint
 from tfs_notebook.errors import Code, ServingError
 
 NOW = RetryPolicy(max_retries=0)

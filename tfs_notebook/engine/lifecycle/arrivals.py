@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.completeness import missing_part
 from tfs_notebook.engine.lifecycle.settled import has_settled
-from tfs_notebook.engine.storage import Fingerprint
+from tfs_notebook.engine.storage.completeness import missing_part
+from tfs_notebook.engine.storage.scan import Fingerprint
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.lifecycle.manager import Manager
     from tfs_notebook.engine.lifecycle.version import Version
-    from tfs_notebook.engine.lookout import Lookout
+    from tfs_notebook.engine.storage.watcher import Lookout
 
 
 class Arrivals:

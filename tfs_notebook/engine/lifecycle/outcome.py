@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.events import State
-from tfs_notebook.engine.storage import Scan
+from tfs_notebook.engine.storage.scan import Scan
 
 if TYPE_CHECKING:
     from tfs_notebook.engine.lifecycle.manager import Manager
-    from tfs_notebook.engine.lookout import Lookout
-    from tfs_notebook.engine.supply import Outlook
+    from tfs_notebook.engine.storage.remote import Outlook
+    from tfs_notebook.engine.storage.watcher import Lookout
     from tfs_notebook.errors import ServingError
 
 

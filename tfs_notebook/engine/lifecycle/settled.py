@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from tfs_notebook.engine.lifecycle.manager import Manager
-    from tfs_notebook.engine.lookout import Lookout
+    from tfs_notebook.engine.storage.watcher import Lookout
 
 
 def has_settled(lookout: Lookout, manager: Manager, *, patient: bool, must_serve: bool = True) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.config import ModelConfig
     from tfs_notebook.engine.lifecycle.manager import Manager
-    from tfs_notebook.engine.lookout import Lookout
+    from tfs_notebook.engine.storage.watcher import Lookout
     from tfs_notebook.errors import ServingError
 
 

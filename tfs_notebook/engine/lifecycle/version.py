@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.batching_status import BatchingStatus
     from tfs_notebook.engine.servable import Loaded, Servable
     from tfs_notebook.engine.stats import CallStats, CallSummary
-    from tfs_notebook.engine.storage import Fingerprint
+    from tfs_notebook.engine.storage.scan import Fingerprint
 
 
 @dataclass(frozen=True, slots=True)

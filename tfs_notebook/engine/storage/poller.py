@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine import storage
 from tfs_notebook.engine.aside import aside
+from tfs_notebook.engine.storage import scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tfs_notebook.engine.lookout import Lookout
+    from tfs_notebook.engine.storage.watcher import Lookout
 
 _PATIENCE = 1.0
 """Seconds without progress after which the base path at hand counts as one that does not answer."""
@@ -106,6 +106,6 @@ def _look(lookout: Lookout) -> None:
 def _holds(base_path: str, names: frozenset[str]) -> bool:
     """Whether the directory `base_path` holds exactly `names`; not when that cannot be told, a look tells why."""
     try:
-        return storage.names_in(base_path or ".") == names
+        return scan.names_in(base_path or ".") == names
     except Exception:
         return False

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.parts import Loads, until
+from tests.engine.storage.test_scan import put
 from tests.engine.test_core import config, entry, states
-from tests.engine.test_storage import put
-from tfs_notebook.engine import poller, storage
 from tfs_notebook.engine.core import CoreOptions, ServerCore
 from tfs_notebook.engine.lifecycle.manager import Manager, RetryPolicy
+from tfs_notebook.engine.storage import poller
+from tfs_notebook.engine.storage import scan as storage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine import hints
-from tfs_notebook.engine.completeness import has_model, missing_part
 from tfs_notebook.engine.config import Latest, Specific, VersionPolicy
-from tfs_notebook.engine.hints import is_dir
+from tfs_notebook.engine.storage import hints
+from tfs_notebook.engine.storage.completeness import has_model, missing_part
+from tfs_notebook.engine.storage.hints import is_dir
 from tfs_notebook.errors import ServingError, not_found
 
 if TYPE_CHECKING:

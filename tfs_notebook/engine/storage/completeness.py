@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.hints import keras_file
+from tfs_notebook.engine.storage.hints import keras_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

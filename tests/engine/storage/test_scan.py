@@ -10,9 +10,9 @@ import pytest
 from tests.engine.parts import without_privileges
 from tests.support import saved_models
 from tests.support.serving import until
-from tfs_notebook.engine import storage
 from tfs_notebook.engine.config import AllVersions, Latest, Specific, VersionPolicy
-from tfs_notebook.engine.storage import Fingerprint, Scan, Storage, list_versions, parse_version
+from tfs_notebook.engine.storage import scan as storage
+from tfs_notebook.engine.storage.scan import Fingerprint, Scan, Storage, list_versions, parse_version
 from tfs_notebook.errors import Code
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.parts import without_privileges
-from tfs_notebook.engine import hints
+from tfs_notebook.engine.storage import hints
 
 
 def made(base: Path, *names: str) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.parts import without_privileges
-from tfs_notebook.engine.completeness import has_model, missing_part
+from tfs_notebook.engine.storage.completeness import has_model, missing_part
 
 if TYPE_CHECKING:
     from pathlib import Path

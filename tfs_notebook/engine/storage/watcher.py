@@ -10,8 +10,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.storage import Scan, Storage
-from tfs_notebook.engine.supply import Outlook
+from tfs_notebook.engine.storage.remote import Outlook
+from tfs_notebook.engine.storage.scan import Scan, Storage
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from tfs_notebook.engine.config import ModelConfig
-    from tfs_notebook.engine.storage import Fingerprint
+    from tfs_notebook.engine.storage.scan import Fingerprint
 
 _log = logging.getLogger(__name__)
 

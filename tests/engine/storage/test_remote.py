@@ -16,7 +16,7 @@ from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.core import CoreOptions, ServerCore
 from tfs_notebook.engine.events import EventStream, Kind
 from tfs_notebook.engine.lifecycle.manager import Manager, RetryPolicy
-from tfs_notebook.engine.supply import Outlook, SourceStatus
+from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Which versions stand in a base path, and whether they are complete."""
