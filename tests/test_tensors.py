@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tfs_notebook.engine.signature import Signature, TensorSpec
+from tfs_notebook.engine.models.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.tensors import as_inputs
 

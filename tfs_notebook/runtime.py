@@ -155,7 +155,7 @@ _REMARK = re.compile(rb"I\d{4} [\d:. ]+|INFO: Created TensorFlow Lite ")
 @contextmanager
 def without_tensorflow_notices() -> Iterator[None]:
     """Keep what TensorFlow writes while it is imported, and looks for devices, first out of the cell."""
-    if "tfs_notebook.engine.savedmodel_loader" in sys.modules:  # has found the devices
+    if "tfs_notebook.engine.saved_model.loader" in sys.modules:  # has found the devices
         yield
         return
     # Errors only: TensorFlow also warns of every request that a graph refuses, in whatever cell runs then

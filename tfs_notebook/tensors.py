@@ -10,7 +10,7 @@ import numpy as np
 from tfs_notebook.errors import invalid_argument
 
 if TYPE_CHECKING:
-    from tfs_notebook.engine.signature import Signature, TensorSpec
+    from tfs_notebook.engine.models.signature import Signature, TensorSpec
 
 
 def as_inputs(value: Any, signature: Signature) -> Mapping[str, np.ndarray]:

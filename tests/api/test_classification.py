@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tfs_notebook.engine.servable import Loaded
+    from tfs_notebook.engine.models.servable import Loaded
     from tfs_notebook.server.server import Server
 
 Stub = prediction_service_pb2_grpc.PredictionServiceStub

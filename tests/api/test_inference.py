@@ -11,8 +11,8 @@ import pytest
 
 from tfs_notebook.api.inference import Inference, ModelSpec, unknown_signature
 from tfs_notebook.engine.lifecycle.registry import Registry
-from tfs_notebook.engine.servable import Loaded
-from tfs_notebook.engine.signature import Signature, TensorSpec
+from tfs_notebook.engine.models.servable import Loaded
+from tfs_notebook.engine.models.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

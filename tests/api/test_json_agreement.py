@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tfs_notebook.api import json_fast
 from tfs_notebook.api.json_codec import parse_predict
 from tfs_notebook.api.json_request import ExactBody
-from tfs_notebook.engine.signature import Signature, TensorSpec
+from tfs_notebook.engine.models.signature import Signature, TensorSpec
 from tfs_notebook.errors import ServingError
 
 NUMPY = {"float": "f4", "double": "f8", "half": "f2", "bfloat16": ml_dtypes.bfloat16, "string": "O"}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tfs_notebook.api.json_codec import encode_error, parse_predict, parse_quickly
-from tfs_notebook.engine.signature import Signature, TensorSpec
+from tfs_notebook.engine.models.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
 
 NUMPY = {"float": "f4", "double": "f8", "half": "f2", "bfloat16": ml_dtypes.bfloat16, "string": "O"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfs_notebook.api.json_codec import parse_predict
-from tfs_notebook.engine.signature import Signature, TensorSpec
+from tfs_notebook.engine.models.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
 
 DTYPES = {

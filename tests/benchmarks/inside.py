@@ -37,8 +37,8 @@ def p50(call: Callable[[], object], calls: int = 2000) -> float:
 
 def bare_session(directory: Path) -> tuple[Callable[[np.ndarray], object], object]:
     """A call of the SavedModel's `serving_default` with nothing around it, and what keeps it alive."""
-    from tfs_notebook.engine.savedmodel_loader import load_saved_model
-    from tfs_notebook.engine.session import CALLING_THREAD
+    from tfs_notebook.engine.saved_model.loader import load_saved_model
+    from tfs_notebook.engine.saved_model.session import CALLING_THREAD
 
     model = load_saved_model(directory)
     signature = model.signatures["serving_default"]
@@ -50,7 +50,7 @@ def bare_session(directory: Path) -> tuple[Callable[[np.ndarray], object], objec
 
 def rows_together(directory: Path, row: np.ndarray, rows: int) -> Measure:
     """So many rows of a SavedModel in one call beside a call for each; a caller and a thread for each processor."""
-    from tfs_notebook.engine.savedmodel_loader import SessionOptions, load_saved_model
+    from tfs_notebook.engine.saved_model.loader import SessionOptions, load_saved_model
 
     model = load_saved_model(directory, SessionOptions(intra_op_threads=1))
     signature = model.signatures["serving_default"]
@@ -96,7 +96,7 @@ def json_body() -> Iterator[Measure]:
     of that floor; without the collector the floor is the bare work.
     """
     from tfs_notebook.api import json_codec
-    from tfs_notebook.engine.signature import Signature, TensorSpec
+    from tfs_notebook.engine.models.signature import Signature, TensorSpec
 
     images = np.random.default_rng(0).random((2, 224, 224, 3), np.float32)
     body = orjson.dumps({"instances": images}, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -91,7 +91,7 @@ def worst_wait(work: Callable[[], object]) -> float:
 
 def loading(scratch: Path) -> Iterator[Measure]:
     """A graph of many operations, beside the C++ loader in the same process."""
-    from tfs_notebook.engine.savedmodel_loader import load_saved_model
+    from tfs_notebook.engine.saved_model.loader import load_saved_model
 
     directory = many_operations(scratch / "many_operations" / "1")
     cpp = cpp_loader(directory)

@@ -14,7 +14,7 @@ from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 from tensorflow_serving.config import model_server_config_pb2
 
 from tests.support.serving import ask
-from tfs_notebook.engine.session_overrides import OVERRIDES
+from tfs_notebook.engine.saved_model.session_overrides import OVERRIDES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,8 +14,8 @@ from tfs_notebook.engine.batched_model import BatchedModel, BatchingLoader
 from tfs_notebook.engine.batching import Scheduler
 from tfs_notebook.engine.batching_parameters import BatchingParameters
 from tfs_notebook.engine.batching_status import BatchingStatus
-from tfs_notebook.engine.savedmodel import SavedModel
-from tfs_notebook.engine.savedmodel_loader import load_saved_model
+from tfs_notebook.engine.saved_model.loader import load_saved_model
+from tfs_notebook.engine.saved_model.servable import SavedModel
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.core import CoreOptions, ServerCore
 from tfs_notebook.engine.events import EventStream, Kind
 from tfs_notebook.engine.lifecycle.manager import Manager, RetryPolicy
-from tfs_notebook.engine.savedmodel_loader import load_saved_model
+from tfs_notebook.engine.saved_model.loader import load_saved_model
 from tfs_notebook.engine.storage.remote import Directories
 from tfs_notebook.errors import Code, ServingError
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.config import ModelConfig
     from tfs_notebook.engine.lifecycle.registry import Registry
-    from tfs_notebook.engine.servable import Servable
+    from tfs_notebook.engine.models.servable import Servable
 
 ALL = "all {}"
 NO_RETRY = RetryPolicy(0)

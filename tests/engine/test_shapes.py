@@ -14,17 +14,17 @@ from tfs_notebook.engine.batched_model import BatchedModel
 from tfs_notebook.engine.batching import Scheduler
 from tfs_notebook.engine.batching_parameters import BatchingParameters
 from tfs_notebook.engine.checked_operations import CHECKED
-from tfs_notebook.engine.operations import Operations
-from tfs_notebook.engine.savedmodel import signature_from
-from tfs_notebook.engine.savedmodel_loader import load_saved_model
-from tfs_notebook.engine.session import operation_definition
-from tfs_notebook.engine.signature import together
+from tfs_notebook.engine.models.signature import together
+from tfs_notebook.engine.saved_model.loader import load_saved_model
+from tfs_notebook.engine.saved_model.operations import Operations
+from tfs_notebook.engine.saved_model.servable import signature_from
+from tfs_notebook.engine.saved_model.session import operation_definition
 from tfs_notebook.errors import ServingError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfs_notebook.engine.savedmodel import SavedModel
+    from tfs_notebook.engine.saved_model.servable import SavedModel
 
 Load = "Callable[..., SavedModel]"
 

@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 
 from tests.engine.test_shapes import ask
-from tfs_notebook.engine.savedmodel_loader import load_saved_model
+from tfs_notebook.engine.saved_model.loader import load_saved_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfs_notebook.engine.savedmodel import SavedModel
+    from tfs_notebook.engine.saved_model.servable import SavedModel
 
 
 class Model(tf.Module):

@@ -15,7 +15,7 @@ import pytest
 from tests.support import tflite_models
 from tests.support.tflite_models import definition, renamed, with_metadata, with_signatures, write
 from tfs_notebook.engine import tflite_interpreter
-from tfs_notebook.engine.savedmodel_loader import Loader
+from tfs_notebook.engine.saved_model.loader import Loader
 from tfs_notebook.engine.tflite_interpreter import Interpreter, InterpreterPool
 from tfs_notebook.engine.tflite_model import TFLiteLoader, TFLiteModel, load_tflite_model
 from tfs_notebook.errors import Code, ServingError

@@ -28,7 +28,7 @@ from tests.support import example_models, saved_models
 from tests.support.serving import ALL, ask, config_text, label, serving_threads, until
 from tfs_notebook import Code, ServingError
 from tfs_notebook.engine.config import parse_config
-from tfs_notebook.engine.warmup import REQUESTS
+from tfs_notebook.engine.models.warmup import REQUESTS
 from tfs_notebook.notebook.table import as_text
 
 if TYPE_CHECKING:

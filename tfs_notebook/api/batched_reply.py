@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.inference import Begun, Call
     from tfs_notebook.api.turns import Turns
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.signature import Signature
 
     Outputs = dict[str, np.ndarray]
 

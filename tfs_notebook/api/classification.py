@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tfs_notebook.api.proto_codec import dtype_name
-from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
+from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tfs_notebook.api.inference import Call
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.signature import Signature
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"

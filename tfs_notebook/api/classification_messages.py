@@ -20,7 +20,7 @@ from tensorflow_serving.apis.regression_pb2 import Regression, RegressionRequest
 from tfs_notebook.api.classification import Classes, Task, classify, multi_inference, regress
 from tfs_notebook.api.examples import read_input
 from tfs_notebook.api.status_messages import model_spec
-from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
+from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 
 if TYPE_CHECKING:
     import numpy as np

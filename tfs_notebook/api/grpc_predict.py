@@ -13,7 +13,7 @@ from tfs_notebook.api.inference import check_names, unknown_signature
 from tfs_notebook.api.proto_codec import encode_outputs, to_array
 from tfs_notebook.api.request_records import log_message
 from tfs_notebook.api.status_messages import model_spec
-from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
+from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tfs_notebook.api.grpc_calls import Rpc
     from tfs_notebook.api.grpc_server import GrpcServer
     from tfs_notebook.api.inference import Begun, Call, Inference
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.signature import Signature
 
 SHORT_SECONDS = 0.0002
 """A hop to another thread and back costs about as much."""

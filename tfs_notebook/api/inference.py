@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature, together
+from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE, Signature, together
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.batched_model import Waiting
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.engine.lifecycle.version import VersionStatus
+    from tfs_notebook.engine.models.servable import Loaded
     from tfs_notebook.engine.request_log import ModelLog
-    from tfs_notebook.engine.servable import Loaded
     from tfs_notebook.engine.stats import CallStats
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.json_fast import NumericBody
     from tfs_notebook.api.json_loose import LooseBody
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.signature import Signature
 
 __all__ = ["PredictBody", "check_cost", "encode_error", "encode_predict", "parse_predict", "parse_quickly"]
 

@@ -30,7 +30,7 @@ except ImportError:  # no wheel for this platform: json_loose serves
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.signature import Signature
 
 _B = rb"[ \t\n\r]*"
 _SIGNATURE = _B + rb'"signature_name"' + _B + rb":" + _B + rb'"([ !#-\[\]-~]*)"' + _B

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfs_notebook.api.json_values import Leaf
-    from tfs_notebook.engine.signature import Signature, TensorSpec
+    from tfs_notebook.engine.models.signature import Signature, TensorSpec
 
 _KEY_END = re.compile(rb'"[ \t\n\r]*:')
 # "signature_name" can be written with these; any other escape leaves its letters alone.

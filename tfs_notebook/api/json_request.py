@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfs_notebook.api.json_reader import JsonValue
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.signature import Signature
 
 
 class JsonBody:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tfs_notebook.api.json_reader import JsonValue
-    from tfs_notebook.engine.signature import TensorSpec
+    from tfs_notebook.engine.models.signature import TensorSpec
 
 Leaf: TypeAlias = "bool | int | float | bytes"
 

@@ -8,7 +8,7 @@ from tfs_notebook.api.inference import Call
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.signature import Signature
 
 _METHODS = tuple(f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress"))
 

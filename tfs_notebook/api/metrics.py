@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.inference import Call
     from tfs_notebook.engine.counters import Labels
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.signature import Signature
     from tfs_notebook.engine.stats import CallStats
 
 _SERVING = "/tensorflow/serving/"

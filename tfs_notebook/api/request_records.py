@@ -24,8 +24,8 @@ from tfs_notebook.api.classification_messages import (
 from tfs_notebook.api.inference import Call, check_names, unknown_signature
 from tfs_notebook.api.proto_codec import encode_outputs, from_array, to_array
 from tfs_notebook.api.status_messages import model_spec
-from tfs_notebook.engine.servable import Loaded
-from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
+from tfs_notebook.engine.models.servable import Loaded
+from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from tfs_notebook.api.classification import Result
     from tfs_notebook.api.inference import ModelSpec
     from tfs_notebook.api.json_examples import ExamplesBody
+    from tfs_notebook.engine.models.servable import Servable
+    from tfs_notebook.engine.models.signature import Signature
     from tfs_notebook.engine.request_log import ModelLog
-    from tfs_notebook.engine.servable import Servable
-    from tfs_notebook.engine.signature import Signature
 
 
 # Written down

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfs_notebook.engine.batching_queue import Queue
-    from tfs_notebook.engine.servable import Servable
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.servable import Servable
+    from tfs_notebook.engine.models.signature import Signature
 
 _log = logging.getLogger(__name__)
 _SHORTEST_SECONDS = 0.001

@@ -16,8 +16,8 @@ from tfs_notebook.engine.sparse_parts import SparseInput
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tfs_notebook.engine.operations import Operations
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.signature import Signature
+    from tfs_notebook.engine.saved_model.operations import Operations
 
 _SAME = frozenset({"Identity", "StopGradient", "PreventGradient", "Cast", "EnsureShape", "Snapshot"})
 """Operations whose result has the rows of their first input, and row splits that are right when those are."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfs_notebook.engine.composite_inputs import Composite
-    from tfs_notebook.engine.operations import Operations
-    from tfs_notebook.engine.signature import Signature, TensorSpec
+    from tfs_notebook.engine.models.signature import Signature, TensorSpec
+    from tfs_notebook.engine.saved_model.operations import Operations
 
 MOST_DIMENSIONS = 30
 """TensorFlow's exchange of string tensors with numpy ends the process beyond 32; some graphs add one or two."""

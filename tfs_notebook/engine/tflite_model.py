@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from tfs_notebook.engine.savedmodel import dtype_name, signature_from
+from tfs_notebook.engine.saved_model.servable import dtype_name, signature_from
 from tfs_notebook.engine.storage.completeness import TFLITE_FILE
 from tfs_notebook.engine.tflite_interpreter import Interpreter, InterpreterPool, Tensor
 from tfs_notebook.engine.tflite_shapes import TFLiteShapes
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tfs_notebook.engine.servable import Servable
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.servable import Servable
+    from tfs_notebook.engine.models.signature import Signature
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from flatbuffers import flexbuffers
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
+from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import numpy as np
 from tfs_notebook.api import json_codec
 from tfs_notebook.api.inference import ModelSpec, unknown_signature
 from tfs_notebook.api.proto_codec import from_array, to_array
-from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
+from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.question import as_json, from_json
 from tfs_notebook.runtime import result_of

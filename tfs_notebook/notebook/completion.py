@@ -82,7 +82,7 @@ def _words(magic: Any, word: str, position: int, magics: ServingMagics) -> Itera
     if what == ("tfs_sync", 0):
         return next(tuple(action.choices) for action in magic.parser._actions if action.choices)  # noqa: SLF001
     if what == ("tfs_push", 0):
-        from tfs_notebook.exporting import can_be_exported
+        from tfs_notebook.engine.models.export import can_be_exported
 
         variables = [name for name, value in magics.shell.user_ns.items() if can_be_exported(value)]
         shown = [name for name in variables if not name.startswith("_")]

@@ -21,7 +21,7 @@ from tfs_notebook.tensors import as_inputs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.signature import Signature
     from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.notebook.question import Question
     from tfs_notebook.server.server import Server

@@ -90,7 +90,7 @@ class ServingMagics(Magics):
         given = given_flags(arguments)
         if not (arguments.path or cell.strip() or given.keys() & {"model_base_path", "model_config_file"}):
             raise UsageError(_NOTHING_TO_SERVE)
-        from tfs_notebook.exporting import check_path
+        from tfs_notebook.engine.models.export import check_path
         from tfs_notebook.notebook.progress import FetchProgress
         from tfs_notebook.settings import deployment
 

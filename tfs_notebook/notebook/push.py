@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.config import Specific
 from tfs_notebook.engine.events import State
+from tfs_notebook.engine.models.export import can_be_exported
 from tfs_notebook.engine.storage.remote import Transfer
 from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.errors import Code, ServingError, invalid_argument
-from tfs_notebook.exporting import can_be_exported
 from tfs_notebook.notebook.progress import Progress, transfer_text
 from tfs_notebook.notebook.source_table import size_text
 from tfs_notebook.options import PUSH_OPTIONS

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfs_notebook.api import json_codec
-from tfs_notebook.engine.signature import DEFAULT_SIGNATURE
+from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import ServingError, invalid_argument
 from tfs_notebook.tensors import as_inputs
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tfs_notebook.api.inference import ModelSpec
-    from tfs_notebook.engine.signature import Signature
+    from tfs_notebook.engine.models.signature import Signature
 
 BODY_KEYS = frozenset({"instances", "inputs"})
 _BODY_KEY = re.compile(r'"(?:instances|inputs)"\s*:')

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.config_file import ConfigFile
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.engine.lifecycle.trial import Adoption
-    from tfs_notebook.engine.servable import Servable
+    from tfs_notebook.engine.models.servable import Servable
     from tfs_notebook.options import Options
 
 

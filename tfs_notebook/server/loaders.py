@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.api.metrics import Metrics
-    from tfs_notebook.engine.servable import Servable
+    from tfs_notebook.engine.models.servable import Servable
     from tfs_notebook.options import Options
 
 
@@ -34,9 +34,9 @@ class Loading:
         """
         from tfs_notebook.api.request_records import replay
         from tfs_notebook.engine.load_counts import CountedLoad
-        from tfs_notebook.engine.savedmodel_loader import Loader
+        from tfs_notebook.engine.models.warmup import WarmingLoader
+        from tfs_notebook.engine.saved_model.loader import Loader
         from tfs_notebook.engine.tflite_model import TFLiteLoader
-        from tfs_notebook.engine.warmup import WarmingLoader
 
         check_shapes = options.enable_input_shape_check
         saved_models = Loader(session_options(options), check_shapes)

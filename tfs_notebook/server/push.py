@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.exporting import exported
+from tfs_notebook.engine.models.export import exported
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.runtime import import_aside
 from tfs_notebook.server.sources import open_store

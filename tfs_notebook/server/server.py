@@ -12,7 +12,7 @@ from urllib.parse import quote
 from weakref import WeakSet
 
 from tfs_notebook.engine.events import Event, EventStream, Kind
-from tfs_notebook.engine.signature import DEFAULT_SIGNATURE, Signature
+from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE, Signature
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.runtime import Runtime
 from tfs_notebook.server.changes import Arrangement, Asked, Changes, InterruptedChangeError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tfs_notebook.api.inference import Inference, ModelSpec
     from tfs_notebook.engine.config_file import ConfigFile
     from tfs_notebook.engine.core import ServerCore
-    from tfs_notebook.engine.servable import Servable
+    from tfs_notebook.engine.models.servable import Servable
     from tfs_notebook.engine.storage.remote import SourceStatus
     from tfs_notebook.local import Prediction
     from tfs_notebook.options import Options
@@ -65,7 +65,7 @@ class Server:
         `oss_credentials` is a provider of credentials for OSS, asked before every request; by default the environment.
         """
         from tfs_notebook.api.metrics import Metrics
-        from tfs_notebook.engine.savedmodel_loader import DEVICES
+        from tfs_notebook.engine.saved_model.loader import DEVICES
         from tfs_notebook.server.request_log import RequestLogging
 
         self.made_up_token = ""
@@ -101,7 +101,7 @@ class Server:
         from tfs_notebook.api.inference import Inference
         from tfs_notebook.engine.core import ServerCore
         from tfs_notebook.engine.lifecycle.manager import Manager
-        from tfs_notebook.engine.savedmodel_loader import Loader
+        from tfs_notebook.engine.saved_model.loader import Loader
 
         manager = Manager(
             Loader(),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.batch_counts import BatchCounts
     from tfs_notebook.engine.batching import Scheduler
-    from tfs_notebook.engine.servable import Servable
+    from tfs_notebook.engine.models.servable import Servable
     from tfs_notebook.options import Options
 
     Load = Callable[[Path], Servable]

@@ -161,7 +161,7 @@ def serve(
     deployed = plan(path, text, given, source=source, credentials=credentials)
     check_listening(deployed.options)  # before TensorFlow is imported, which takes seconds
     batching_parameters(deployed.options)
-    import_aside("tfs_notebook.engine.savedmodel_loader", "tfs_notebook.server.server")
+    import_aside("tfs_notebook.engine.saved_model.loader", "tfs_notebook.server.server")
     from tfs_notebook.server.server import Server
 
     server = Server(deployed.options, oss_credentials=credentials)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tfs_notebook.settings.files import option_file
 
 if TYPE_CHECKING:
-    from tfs_notebook.engine.savedmodel_loader import SessionOptions
+    from tfs_notebook.engine.saved_model.loader import SessionOptions
     from tfs_notebook.options import Options
 
 _log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ def session_options(options: Options) -> SessionOptions:
 
     Raises ServingError: NOT_FOUND for a file that cannot be read, INVALID_ARGUMENT with the position for other text.
     """
-    from tfs_notebook.engine.savedmodel_loader import SessionOptions
+    from tfs_notebook.engine.saved_model.loader import SessionOptions
 
     intra, inter = options.tensorflow_intra_op_parallelism, options.tensorflow_inter_op_parallelism
     if not (intra or inter):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.parts import Part
 from tfs_notebook.engine.lifecycle.registry import Registry
-from tfs_notebook.engine.servable import Loaded
+from tfs_notebook.engine.models.servable import Loaded
 from tfs_notebook.errors import Code, ServingError
 
 

@@ -21,7 +21,7 @@ from tfs_notebook.engine.lifecycle.load_slots import LoadPlaces
 from tfs_notebook.engine.lifecycle.policy import VersionView, next_actions
 from tfs_notebook.engine.lifecycle.registry import Registry
 from tfs_notebook.engine.lifecycle.version import Version, VersionStatus
-from tfs_notebook.engine.servable import Loaded, Servable
+from tfs_notebook.engine.models.servable import Loaded, Servable
 from tfs_notebook.engine.storage.scan import Fingerprint
 from tfs_notebook.errors import Code, ServingError
 

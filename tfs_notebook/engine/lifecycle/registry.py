@@ -14,7 +14,7 @@ from tfs_notebook.errors import invalid_argument, not_found
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tfs_notebook.engine.servable import Loaded
+    from tfs_notebook.engine.models.servable import Loaded
 
 
 class Registry:

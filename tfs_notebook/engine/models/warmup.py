@@ -24,7 +24,7 @@ from tfs_notebook.errors import Code, ServingError, invalid_argument
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tfs_notebook.engine.servable import Servable
+    from tfs_notebook.engine.models.servable import Servable
 
 _log = logging.getLogger(__name__)
 REQUESTS = Path("assets.extra", "tf_serving_warmup_requests")

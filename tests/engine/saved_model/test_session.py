@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfs_notebook.engine import session
-from tfs_notebook.engine.graph_loader import load_into
-from tfs_notebook.engine.session import CALLING_THREAD, HAS_RAW_GRAPH, HAS_RAW_RUN, THREAD_POOL, Runner
+from tfs_notebook.engine.saved_model import session
+from tfs_notebook.engine.saved_model.graph_loader import load_into
+from tfs_notebook.engine.saved_model.session import CALLING_THREAD, HAS_RAW_GRAPH, HAS_RAW_RUN, THREAD_POOL, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

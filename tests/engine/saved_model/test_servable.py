@@ -15,12 +15,12 @@ import pytest
 import tensorflow as tf
 
 from tests.support import saved_models
-from tfs_notebook.engine.graph_loader import load_into
-from tfs_notebook.engine.savedmodel import SavedModel
-from tfs_notebook.engine.savedmodel_loader import SessionOptions, load_saved_model
-from tfs_notebook.engine.session import CALLING_THREAD, Runner, open_session
+from tfs_notebook.engine.models.signature import together
+from tfs_notebook.engine.saved_model.graph_loader import load_into
+from tfs_notebook.engine.saved_model.loader import SessionOptions, load_saved_model
+from tfs_notebook.engine.saved_model.servable import SavedModel
+from tfs_notebook.engine.saved_model.session import CALLING_THREAD, Runner, open_session
 from tfs_notebook.engine.shapes import MOST_DIMENSIONS
-from tfs_notebook.engine.signature import together
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -424,7 +424,7 @@ def test_faults_below_tensorflow(models: Models, monkeypatch: pytest.MonkeyPatch
     def fail(*arguments: Any) -> None:
         raise fault
 
-    monkeypatch.setattr("tfs_notebook.engine.savedmodel_loader.load_into", fail)
+    monkeypatch.setattr("tfs_notebook.engine.saved_model.loader.load_into", fail)
     assert load_error(models.path("half_plus_two") / "1").code is code
 
 
@@ -436,7 +436,7 @@ def test_a_load_that_fails_half_way_leaves_no_open_session(models: Models, monke
         load_into(session, *arguments)
         raise MemoryError
 
-    monkeypatch.setattr("tfs_notebook.engine.savedmodel_loader.load_into", fail_after)
+    monkeypatch.setattr("tfs_notebook.engine.saved_model.loader.load_into", fail_after)
     load_error(models.path("half_plus_two") / "1")
     with pytest.raises(RuntimeError, match="closed"):
         sessions[0].run([])
@@ -494,7 +494,7 @@ def test_threads_between_operations_count_though_the_kernel_has_computed_before(
 def test_a_tensorflow_without_the_names_loads_with_the_threads_that_there_are(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tfs_notebook.engine.session._SHARES_THREADS", None)
+    monkeypatch.setattr("tfs_notebook.engine.saved_model.session._SHARES_THREADS", None)
     servable = load("half_plus_two", SessionOptions(intra_op_threads=1))
     assert call(servable, {"x": np.zeros(1, np.float32)})["y"].item() == 2
 

@@ -14,9 +14,9 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
 
-from tfs_notebook.engine import session as raw
-from tfs_notebook.engine.operation_packages import find_missing, remedy
-from tfs_notebook.engine.saved_model_file import read_meta_graph
+from tfs_notebook.engine.saved_model import session as raw
+from tfs_notebook.engine.saved_model.file import read_meta_graph
+from tfs_notebook.engine.saved_model.operation_packages import find_missing, remedy
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

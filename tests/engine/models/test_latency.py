@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tfs_notebook.engine.pace import (
+from tfs_notebook.engine.models.latency import (
     LONG_SECONDS,
     MOST_TRIALS,
     QUICK_SECONDS,
@@ -17,7 +17,7 @@ from tfs_notebook.engine.pace import (
     WORDY_BYTES,
     Pace,
 )
-from tfs_notebook.engine.session import CALLING_THREAD, THREAD_POOL
+from tfs_notebook.engine.saved_model.session import CALLING_THREAD, THREAD_POOL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

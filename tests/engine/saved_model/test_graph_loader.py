@@ -10,9 +10,10 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel as SavedModelProto
 
-from tfs_notebook.engine import saved_model_file, session
-from tfs_notebook.engine.saved_model_file import read_meta_graph
-from tfs_notebook.engine.savedmodel_loader import load_saved_model
+from tfs_notebook.engine.saved_model import file as saved_model_file
+from tfs_notebook.engine.saved_model import session
+from tfs_notebook.engine.saved_model.file import read_meta_graph
+from tfs_notebook.engine.saved_model.loader import load_saved_model
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

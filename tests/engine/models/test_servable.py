@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 from tests.engine.parts import Part
-from tfs_notebook.engine.servable import Loaded
+from tfs_notebook.engine.models.servable import Loaded
 
 
 def loaded() -> Loaded:

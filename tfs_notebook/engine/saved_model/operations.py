@@ -10,7 +10,7 @@ from tfs_notebook.engine.checked_operations import CHECKED, TRUSTING_INTEGERS, o
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tfs_notebook.engine.signature import Signature, TensorSpec
+    from tfs_notebook.engine.models.signature import Signature, TensorSpec
 
 _BRANCHES = frozenset({"While", "StatelessWhile", "Enter", "RefEnter", "If", "StatelessIf", "Case", "StatelessCase"})
 _PYTHON = frozenset({"PyFunc", "EagerPyFunc"})

@@ -15,8 +15,8 @@ from tensorflow.python.client.pywrap_tf_session import (
     TF_SessionRun_wrapper,
 )
 
-from tfs_notebook.engine.savedmodel_loader import SessionOptions, load_saved_model
-from tfs_notebook.engine.session_overrides import OVERRIDES, saved_model_config
+from tfs_notebook.engine.saved_model.loader import SessionOptions, load_saved_model
+from tfs_notebook.engine.saved_model.session_overrides import OVERRIDES, saved_model_config
 
 if TYPE_CHECKING:
     from pathlib import Path

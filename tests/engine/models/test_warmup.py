@@ -16,8 +16,8 @@ from tfs_notebook.api.classification import CLASSIFY
 from tfs_notebook.api.request_records import replay
 from tfs_notebook.engine.events import EventStream, State
 from tfs_notebook.engine.lifecycle.manager import Manager, RetryPolicy
-from tfs_notebook.engine.savedmodel_loader import load_saved_model
-from tfs_notebook.engine.warmup import REQUESTS, WarmingLoader
+from tfs_notebook.engine.models.warmup import REQUESTS, WarmingLoader
+from tfs_notebook.engine.saved_model.loader import load_saved_model
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-    from tfs_notebook.engine.servable import Servable
+    from tfs_notebook.engine.models.servable import Servable
 
 NO_RECORD_FILE = "Please verify your warmup data is in TFRecord format."
 

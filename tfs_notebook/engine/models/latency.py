@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from math import inf
 
-from tfs_notebook.engine.session import CALLING_THREAD, THREAD_POOL
+from tfs_notebook.engine.saved_model.session import CALLING_THREAD, THREAD_POOL
 
 SAMPLES = 8
 MOST_TRIALS = 64

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 from google.protobuf import text_format
 
-from tfs_notebook.engine.graph_loader import load_into
-from tfs_notebook.engine.savedmodel import SavedModel
-from tfs_notebook.engine.session import open_session
-from tfs_notebook.engine.session_overrides import override
+from tfs_notebook.engine.saved_model.graph_loader import load_into
+from tfs_notebook.engine.saved_model.servable import SavedModel
+from tfs_notebook.engine.saved_model.session import open_session
+from tfs_notebook.engine.saved_model.session_overrides import override
 from tfs_notebook.errors import Code, ServingError, not_found
 
 if TYPE_CHECKING:

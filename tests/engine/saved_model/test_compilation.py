@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfs_notebook.engine.compilation import Compilation
-from tfs_notebook.engine.savedmodel import SMALL_GRAPH
-from tfs_notebook.engine.savedmodel_loader import load_saved_model
+from tfs_notebook.engine.saved_model.compilation import Compilation
+from tfs_notebook.engine.saved_model.loader import load_saved_model
+from tfs_notebook.engine.saved_model.servable import SMALL_GRAPH
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import re
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from tfs_notebook.engine.session import knows_operations, operation_definition
+from tfs_notebook.engine.saved_model.session import knows_operations, operation_definition
 
 _log = logging.getLogger(__name__)
 

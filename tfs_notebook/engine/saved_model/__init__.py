@@ -1,0 +1,1 @@
+"""SavedModels: read, loaded into sessions of their own, and called."""
