@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.support.one_operation import UNTRIED
-from tfs_notebook.engine.checked_operations import CHECKED
+from tfs_notebook.engine.input_checks.checked_operations import CHECKED
 
 ROOT = Path(__file__).parents[2]
 

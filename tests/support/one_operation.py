@@ -29,7 +29,7 @@ from tensorflow.python.framework import op_def_registry
 from tests.support.drawn_tensors import FITTING, an_array, shapes_of_a_call, texts
 from tests.support.operation_graphs import build
 from tests.support.operation_recipes import RECIPES
-from tfs_notebook.engine.checked_operations import CHECKED
+from tfs_notebook.engine.input_checks.checked_operations import CHECKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.engine.shapes import OPTION, bad_shape, shape_text
+from tfs_notebook.engine.input_checks.shapes import OPTION, bad_shape, shape_text
 
 if TYPE_CHECKING:
     from tfs_notebook.engine.tflite_interpreter import Tensor

@@ -15,12 +15,12 @@ import pytest
 import tensorflow as tf
 
 from tests.support import saved_models
+from tfs_notebook.engine.input_checks.shapes import MOST_DIMENSIONS
 from tfs_notebook.engine.models.signature import together
 from tfs_notebook.engine.saved_model.graph_loader import load_into
 from tfs_notebook.engine.saved_model.loader import SessionOptions, load_saved_model
 from tfs_notebook.engine.saved_model.servable import SavedModel
 from tfs_notebook.engine.saved_model.session import CALLING_THREAD, Runner, open_session
-from tfs_notebook.engine.shapes import MOST_DIMENSIONS
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.engine.checked_operations import CHECKED, TRUSTING_INTEGERS, operation_of
+from tfs_notebook.engine.input_checks.checked_operations import CHECKED, TRUSTING_INTEGERS, operation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

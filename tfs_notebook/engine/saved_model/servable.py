@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from tfs_notebook.engine.input_checks.shapes import SeveralShapeChecks, ShapeChecks, shape_checks
 from tfs_notebook.engine.models.latency import Pace
 from tfs_notebook.engine.models.signature import Signature, TensorSpec
 from tfs_notebook.engine.saved_model.compilation import Compilation
 from tfs_notebook.engine.saved_model.operations import Operations
 from tfs_notebook.engine.saved_model.session import CALLING_THREAD, Runner
-from tfs_notebook.engine.shapes import SeveralShapeChecks, ShapeChecks, shape_checks
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:

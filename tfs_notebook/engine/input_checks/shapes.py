@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.engine.composite_inputs import composite_inputs
+from tfs_notebook.engine.input_checks.composite_inputs import composite_inputs
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tfs_notebook.engine.composite_inputs import Composite
+    from tfs_notebook.engine.input_checks.composite_inputs import Composite
     from tfs_notebook.engine.models.signature import Signature, TensorSpec
     from tfs_notebook.engine.saved_model.operations import Operations
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.engine.row_splits import RaggedInput
-from tfs_notebook.engine.sparse_parts import SparseInput
+from tfs_notebook.engine.input_checks.row_splits import RaggedInput
+from tfs_notebook.engine.input_checks.sparse_parts import SparseInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

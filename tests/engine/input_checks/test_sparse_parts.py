@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.engine.test_shapes import ask
+from tests.engine.input_checks.test_shapes import ask
 from tfs_notebook.engine.saved_model.loader import load_saved_model
 
 if TYPE_CHECKING:

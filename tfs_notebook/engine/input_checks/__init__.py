@@ -1,0 +1,1 @@
+"""What a signature's inputs must be, so that no request ends the process."""
