@@ -23,7 +23,7 @@ from tests.support import saved_models, tflite_models
 from tests.support.drawn_tensors import a_shape, an_array
 from tests.support.drawn_tensors import changed as changed_shape
 from tfs_notebook.engine.saved_model.loader import load_saved_model
-from tfs_notebook.engine.tflite_model import load_tflite_model
+from tfs_notebook.engine.tflite.servable import load_tflite_model
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

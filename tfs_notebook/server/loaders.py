@@ -36,7 +36,7 @@ class Loading:
         from tfs_notebook.engine.load_counts import CountedLoad
         from tfs_notebook.engine.models.warmup import WarmingLoader
         from tfs_notebook.engine.saved_model.loader import Loader
-        from tfs_notebook.engine.tflite_model import TFLiteLoader
+        from tfs_notebook.engine.tflite.servable import TFLiteLoader
 
         check_shapes = options.enable_input_shape_check
         saved_models = Loader(session_options(options), check_shapes)

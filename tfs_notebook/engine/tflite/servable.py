@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from tfs_notebook.engine.saved_model.servable import dtype_name, signature_from
 from tfs_notebook.engine.storage.completeness import TFLITE_FILE
-from tfs_notebook.engine.tflite_interpreter import Interpreter, InterpreterPool, Tensor
-from tfs_notebook.engine.tflite_shapes import TFLiteShapes
-from tfs_notebook.engine.tflite_signatures import made_up_signature, stored_signatures, tensors_of
+from tfs_notebook.engine.tflite.interpreter import Interpreter, InterpreterPool, Tensor
+from tfs_notebook.engine.tflite.shapes import TFLiteShapes
+from tfs_notebook.engine.tflite.signatures import made_up_signature, stored_signatures, tensors_of
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:

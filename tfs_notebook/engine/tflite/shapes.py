@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tfs_notebook.engine.input_checks.shapes import OPTION, bad_shape, shape_text
 
 if TYPE_CHECKING:
-    from tfs_notebook.engine.tflite_interpreter import Tensor
+    from tfs_notebook.engine.tflite.interpreter import Tensor
 
 MOST_DIMENSIONS = 6
 """What TFLite's element-wise kernels broadcast."""

@@ -18,7 +18,7 @@ from tfs_notebook.errors import Code, ServingError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tfs_notebook.engine.tflite_interpreter import Tensor
+    from tfs_notebook.engine.tflite.interpreter import Tensor
 
 METADATA = b"signature_defs_metadata"
 _PREDICT = "tensorflow/serving/predict"

@@ -14,10 +14,10 @@ import pytest
 
 from tests.support import tflite_models
 from tests.support.tflite_models import definition, renamed, with_metadata, with_signatures, write
-from tfs_notebook.engine import tflite_interpreter
 from tfs_notebook.engine.saved_model.loader import Loader
-from tfs_notebook.engine.tflite_interpreter import Interpreter, InterpreterPool
-from tfs_notebook.engine.tflite_model import TFLiteLoader, TFLiteModel, load_tflite_model
+from tfs_notebook.engine.tflite import interpreter
+from tfs_notebook.engine.tflite.interpreter import Interpreter, InterpreterPool
+from tfs_notebook.engine.tflite.servable import TFLiteLoader, TFLiteModel, load_tflite_model
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ def test_a_model_that_cannot_be_prepared_for_its_only_shape_is_not_loaded() -> N
 
 
 def test_a_tensorflow_without_tflite(linear: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tflite_interpreter, "tf", SimpleNamespace(__version__="9.9"))
+    monkeypatch.setattr(interpreter, "tf", SimpleNamespace(__version__="9.9"))
     error = load_error(linear)
     assert error.code is Code.UNIMPLEMENTED
     assert error.message.startswith("TensorFlow 9.9 has no tf.lite.Interpreter to load model.tflite with")

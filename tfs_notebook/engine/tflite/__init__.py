@@ -1,0 +1,1 @@
+"""TFLite models as versions of a model."""
