@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.engine.batching_status import BatchingStatus
+from tfs_notebook.engine.batching.status import BatchingStatus
 from tfs_notebook.engine.config import AllVersions, Latest, ModelConfig, Specific
 from tfs_notebook.engine.events import State
 from tfs_notebook.engine.lifecycle.version import VersionStatus

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from typing_extensions import Self
 
-    from tfs_notebook.engine.batched_model import Waiting
+    from tfs_notebook.engine.batching.model import Waiting
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.engine.lifecycle.version import VersionStatus
     from tfs_notebook.engine.models.servable import Loaded

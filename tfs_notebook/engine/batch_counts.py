@@ -10,7 +10,7 @@ from tfs_notebook.engine.counters import Counter, Histogram
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tfs_notebook.engine.batching_request import Part
+    from tfs_notebook.engine.batching.request import Part
 
 _SESSION = "/tensorflow/serving/batching_session/"
 _ROWS = tuple(2.0**k for k in range(14))

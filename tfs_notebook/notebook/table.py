@@ -18,7 +18,7 @@ from tfs_notebook.notebook.source_table import SOURCE_HEADER, source_notes, sour
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tfs_notebook.engine.batching_status import BatchingStatus
+    from tfs_notebook.engine.batching.status import BatchingStatus
     from tfs_notebook.engine.lifecycle.version import VersionStatus
     from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.server.status import ServerStatus

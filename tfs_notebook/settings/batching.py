@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.batching_parameters import WITHOUT_FILE, BatchingParameters, parse_parameters
+from tfs_notebook.engine.batching.parameters import WITHOUT_FILE, BatchingParameters, parse_parameters
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.settings.files import option_file
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.engine.batch_counts import BatchCounts
-    from tfs_notebook.engine.batching import Scheduler
+    from tfs_notebook.engine.batching.scheduler import Scheduler
     from tfs_notebook.engine.models.servable import Servable
     from tfs_notebook.options import Options
 
@@ -61,8 +61,8 @@ class Batching:
         """`load` with its servables' calls batched by `parameters`, or by their own alone; None: `load` itself."""
         if parameters is None:
             return load
-        from tfs_notebook.engine.batched_model import BatchingLoader
-        from tfs_notebook.engine.batching import Scheduler
+        from tfs_notebook.engine.batching.model import BatchingLoader
+        from tfs_notebook.engine.batching.scheduler import Scheduler
 
         wanted = parameters.num_batch_threads, parameters.thread_pool_name
         if self._scheduler is None or (self._scheduler.threads, self._scheduler.name) != wanted:

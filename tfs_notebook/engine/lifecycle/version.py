@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from tfs_notebook.engine.batching_status import BatchingStatus
+    from tfs_notebook.engine.batching.status import BatchingStatus
     from tfs_notebook.engine.models.servable import Loaded, Servable
     from tfs_notebook.engine.stats import CallStats, CallSummary
     from tfs_notebook.engine.storage.scan import Fingerprint

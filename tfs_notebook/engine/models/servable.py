@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tfs_notebook.engine.batching_status import BatchingStatus
+    from tfs_notebook.engine.batching.status import BatchingStatus
     from tfs_notebook.engine.models.signature import Signature
 
 

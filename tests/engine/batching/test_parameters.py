@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tfs_notebook.engine.batching_parameters import (
+from tfs_notebook.engine.batching.parameters import (
     WITHOUT_FILE,
     BatchingParameters,
     parameters_of_version,

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tfs_notebook.engine.batching import Scheduler
-    from tfs_notebook.engine.batching_parameters import BatchingParameters
-    from tfs_notebook.engine.batching_request import Part, Request
+    from tfs_notebook.engine.batching.parameters import BatchingParameters
+    from tfs_notebook.engine.batching.request import Part, Request
+    from tfs_notebook.engine.batching.scheduler import Scheduler
 
     Run = Callable[[list[Part]], list[Mapping[str, np.ndarray]]]
 

@@ -11,11 +11,11 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.batch_counts import BatchCounts
-from tfs_notebook.engine.batching import Scheduler, expired
-from tfs_notebook.engine.batching_parameters import BatchingParameters, parameters_of_version
-from tfs_notebook.engine.batching_request import Part, Request
-from tfs_notebook.engine.batching_status import BatchingStatus, BatchTally
-from tfs_notebook.engine.batching_tensors import count_rows, joined, merged, split
+from tfs_notebook.engine.batching.parameters import BatchingParameters, parameters_of_version
+from tfs_notebook.engine.batching.request import Part, Request
+from tfs_notebook.engine.batching.scheduler import Scheduler, expired
+from tfs_notebook.engine.batching.status import BatchingStatus, BatchTally
+from tfs_notebook.engine.batching.tensors import count_rows, joined, merged, split
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tfs_notebook.engine.batching_queue import Queue
+    from tfs_notebook.engine.batching.queue import Queue
     from tfs_notebook.engine.models.servable import Servable
     from tfs_notebook.engine.models.signature import Signature
 

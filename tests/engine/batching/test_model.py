@@ -10,10 +10,10 @@ import pytest
 
 from tests.support import saved_models
 from tests.support.serving import until
-from tfs_notebook.engine.batched_model import BatchedModel, BatchingLoader
-from tfs_notebook.engine.batching import Scheduler
-from tfs_notebook.engine.batching_parameters import BatchingParameters
-from tfs_notebook.engine.batching_status import BatchingStatus
+from tfs_notebook.engine.batching.model import BatchedModel, BatchingLoader
+from tfs_notebook.engine.batching.parameters import BatchingParameters
+from tfs_notebook.engine.batching.scheduler import Scheduler
+from tfs_notebook.engine.batching.status import BatchingStatus
 from tfs_notebook.engine.saved_model.loader import load_saved_model
 from tfs_notebook.engine.saved_model.servable import SavedModel
 from tfs_notebook.errors import Code, ServingError

@@ -15,7 +15,7 @@ from tfs_notebook.errors import Code, ServingError, invalid_argument
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from tfs_notebook.engine.batching_request import Part
+    from tfs_notebook.engine.batching.request import Part
 
 _MOST_PADDED_DIMENSIONS = 6
 _MOST_PADDED_BYTES = 1 << 30

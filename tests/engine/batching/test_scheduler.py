@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from tests.support.serving import until
-from tfs_notebook.engine.batching import Scheduler
-from tfs_notebook.engine.batching_parameters import BatchingParameters
-from tfs_notebook.engine.batching_request import Part, Request
+from tfs_notebook.engine.batching.parameters import BatchingParameters
+from tfs_notebook.engine.batching.request import Part, Request
+from tfs_notebook.engine.batching.scheduler import Scheduler
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tfs_notebook.engine.batching_queue import Queue
+    from tfs_notebook.engine.batching.queue import Queue
 
 SECONDS = 20.0
 LONG = 3600 * 10**6

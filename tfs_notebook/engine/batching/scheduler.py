@@ -13,13 +13,13 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.batching_queue import Queue
+from tfs_notebook.engine.batching.queue import Queue
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from tfs_notebook.engine.batching_parameters import BatchingParameters
-    from tfs_notebook.engine.batching_queue import Run
-    from tfs_notebook.engine.batching_request import Part, Request
+    from tfs_notebook.engine.batching.parameters import BatchingParameters
+    from tfs_notebook.engine.batching.queue import Run
+    from tfs_notebook.engine.batching.request import Part, Request
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Requests that run together, as behind TensorFlow Serving's --enable_batching."""
