@@ -6,8 +6,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tfs_notebook.api.metrics_text import metrics_text
-from tfs_notebook.engine.counters import Counter, Histogram
-from tfs_notebook.engine.stats import BOUNDS_US
+from tfs_notebook.engine.metrics.counters import Counter, Histogram
+from tfs_notebook.engine.metrics.stats import BOUNDS_US
 
 
 def test_a_page() -> None:

@@ -8,7 +8,7 @@ from tfs_notebook.engine.batching.status import BatchingStatus
 from tfs_notebook.engine.config import AllVersions, Latest, ModelConfig, Specific
 from tfs_notebook.engine.events import State
 from tfs_notebook.engine.lifecycle.version import VersionStatus
-from tfs_notebook.engine.stats import CallStats
+from tfs_notebook.engine.metrics.stats import CallStats
 from tfs_notebook.engine.status import ModelStatus
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.table import HEADER, as_html, as_text, headline, rows

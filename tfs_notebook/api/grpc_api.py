@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from tfs_notebook.api.grpc_server import GrpcServer
     from tfs_notebook.api.inference import Call, Inference
     from tfs_notebook.api.metrics import Metrics
-    from tfs_notebook.engine.counters import Labels
+    from tfs_notebook.engine.metrics.counters import Labels
 
     Reload = Callable[[ModelServerConfig, float], Future[None]]
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.batching.model import Waiting
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.engine.lifecycle.version import VersionStatus
+    from tfs_notebook.engine.metrics.stats import CallStats
     from tfs_notebook.engine.models.servable import Loaded
-    from tfs_notebook.engine.request_log import ModelLog
-    from tfs_notebook.engine.stats import CallStats
+    from tfs_notebook.engine.request_log.log import ModelLog
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.api.metrics_text import metrics_text
 from tfs_notebook.api.request_counts import CountedRequest
-from tfs_notebook.engine.batch_counts import BatchCounts
-from tfs_notebook.engine.counters import Counter, Histogram
-from tfs_notebook.engine.load_counts import LoadCounts
-from tfs_notebook.engine.request_log import log_counter
-from tfs_notebook.engine.stats import BOUNDS_US
-from tfs_notebook.engine.warmup_counts import WarmupCounts
+from tfs_notebook.engine.metrics.batches import BatchCounts
+from tfs_notebook.engine.metrics.counters import Counter, Histogram
+from tfs_notebook.engine.metrics.loads import LoadCounts
+from tfs_notebook.engine.metrics.stats import BOUNDS_US
+from tfs_notebook.engine.metrics.warmups import WarmupCounts
+from tfs_notebook.engine.request_log.log import log_counter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfs_notebook.api.inference import Call
-    from tfs_notebook.engine.counters import Labels
+    from tfs_notebook.engine.metrics.counters import Labels
+    from tfs_notebook.engine.metrics.stats import CallStats
     from tfs_notebook.engine.models.signature import Signature
-    from tfs_notebook.engine.stats import CallStats
 
 _SERVING = "/tensorflow/serving/"
 _UNFED = {f"{_SERVING}mlmd_map": "gauge"}

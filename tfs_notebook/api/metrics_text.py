@@ -10,12 +10,12 @@ import re
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.counters import Counter, Histogram
+from tfs_notebook.engine.metrics.counters import Counter, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from tfs_notebook.engine.counters import Labels
+    from tfs_notebook.engine.metrics.counters import Labels
 
 _OUTSIDE_OF_NAMES = re.compile("[^a-zA-Z0-9_]")
 _OUTSIDE_OF_LABELS = re.compile("[^a-zA-Z0-9]")

@@ -11,7 +11,7 @@ from tfs_notebook.errors import Code
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from tfs_notebook.engine.counters import Counter, Histogram
+    from tfs_notebook.engine.metrics.counters import Counter, Histogram
 
 
 class CountedRequest:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfs_notebook.engine.logging_config import LoggingConfig, logging_config
+from tfs_notebook.engine.request_log.config import LoggingConfig, logging_config
 from tfs_notebook.engine.text_proto import parse_text
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 

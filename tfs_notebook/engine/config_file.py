@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.aside import aside
 from tfs_notebook.engine.config import parse_config
+from tfs_notebook.engine.daemon_thread import aside
 from tfs_notebook.engine.events import Event, EventStream, Kind
 from tfs_notebook.engine.storage.hints import for_missing
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found

@@ -33,7 +33,7 @@ class Loading:
         Equal ones load a version in the same way. Raises ServingError for files of the options that cannot be used.
         """
         from tfs_notebook.api.request_records import replay
-        from tfs_notebook.engine.load_counts import CountedLoad
+        from tfs_notebook.engine.metrics.loads import CountedLoad
         from tfs_notebook.engine.models.warmup import WarmingLoader
         from tfs_notebook.engine.saved_model.loader import Loader
         from tfs_notebook.engine.tflite.servable import TFLiteLoader

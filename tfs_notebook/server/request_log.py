@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.events import Event, Kind
-from tfs_notebook.engine.request_log import RequestLog
+from tfs_notebook.engine.request_log.log import RequestLog
 from tfs_notebook.oss.address import is_oss
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.inference import Inference
     from tfs_notebook.engine.core import ServerCore
-    from tfs_notebook.engine.counters import Counter
-    from tfs_notebook.engine.logging_config import LoggingConfig
+    from tfs_notebook.engine.metrics.counters import Counter
+    from tfs_notebook.engine.request_log.config import LoggingConfig
     from tfs_notebook.errors import ServingError
 
 

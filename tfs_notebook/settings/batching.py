@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tfs_notebook.engine.batch_counts import BatchCounts
     from tfs_notebook.engine.batching.scheduler import Scheduler
+    from tfs_notebook.engine.metrics.batches import BatchCounts
     from tfs_notebook.engine.models.servable import Servable
     from tfs_notebook.options import Options
 

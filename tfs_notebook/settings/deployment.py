@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.engine.aside import aside
 from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
 from tfs_notebook.engine.config_file import ConfigFile
+from tfs_notebook.engine.daemon_thread import aside
 from tfs_notebook.engine.events import Kind
 from tfs_notebook.engine.storage.scan import nothing_to_serve
 from tfs_notebook.errors import Code, ServingError, invalid_argument

@@ -9,11 +9,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-from tfs_notebook.engine.batch_counts import BatchCounts
 from tfs_notebook.engine.batching.model import BatchedModel
 from tfs_notebook.engine.batching.parameters import BatchingParameters
 from tfs_notebook.engine.batching.scheduler import Scheduler
 from tfs_notebook.engine.input_checks.checked_operations import CHECKED
+from tfs_notebook.engine.metrics.batches import BatchCounts
 from tfs_notebook.engine.models.signature import together
 from tfs_notebook.engine.saved_model.loader import load_saved_model
 from tfs_notebook.engine.saved_model.operations import Operations

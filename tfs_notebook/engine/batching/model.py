@@ -10,12 +10,12 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.batch_counts import BatchCounts
 from tfs_notebook.engine.batching.parameters import BatchingParameters, parameters_of_version
 from tfs_notebook.engine.batching.request import Part, Request
 from tfs_notebook.engine.batching.scheduler import Scheduler, expired
 from tfs_notebook.engine.batching.status import BatchingStatus, BatchTally
 from tfs_notebook.engine.batching.tensors import count_rows, joined, merged, split
+from tfs_notebook.engine.metrics.batches import BatchCounts
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

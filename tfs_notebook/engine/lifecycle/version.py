@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.engine.batching.status import BatchingStatus
+    from tfs_notebook.engine.metrics.stats import CallStats, CallSummary
     from tfs_notebook.engine.models.servable import Loaded, Servable
-    from tfs_notebook.engine.stats import CallStats, CallSummary
     from tfs_notebook.engine.storage.scan import Fingerprint
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tfs_notebook.engine.stats import CallStats
+from tfs_notebook.engine.metrics.stats import CallStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

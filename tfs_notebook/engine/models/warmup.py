@@ -17,8 +17,8 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from tfs_notebook.engine.record_files import MOST_RECORDS, read_records
-from tfs_notebook.engine.warmup_counts import WarmupCounts
+from tfs_notebook.engine.metrics.warmups import WarmupCounts
+from tfs_notebook.engine.request_log.tfrecord import MOST_RECORDS, read_records
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.aside import aside
+from tfs_notebook.engine.daemon_thread import aside
 from tfs_notebook.engine.storage import scan
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 
 from tests.engine.parts import without_privileges
-from tfs_notebook.engine import record_files
-from tfs_notebook.engine.record_files import RecordFiles, read_records
+from tfs_notebook.engine.request_log import tfrecord
+from tfs_notebook.engine.request_log.tfrecord import RecordFiles, read_records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,9 +143,9 @@ def test_a_directory_of_somebody_else(tmp_path: Path) -> None:
 
 
 def test_the_public_reader_reads_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert record_files.RecordIterator is not None, "TensorFlow has moved it"
+    assert tfrecord.RecordIterator is not None, "TensorFlow has moved it"
     written(tmp_path, records=3)
     (path,) = tmp_path.iterdir()
     found = list(read_records(path))
-    monkeypatch.setattr(record_files, "RecordIterator", None)
+    monkeypatch.setattr(tfrecord, "RecordIterator", None)
     assert list(read_records(path)) == found == [RECORD] * 3

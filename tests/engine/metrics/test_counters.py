@@ -4,8 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tfs_notebook.engine import counters
-from tfs_notebook.engine.counters import OTHER, Counter, Distribution, Histogram
+from tfs_notebook.engine.metrics import counters
+from tfs_notebook.engine.metrics.counters import OTHER, Counter, Distribution, Histogram
 
 
 def test_a_counter_counts_for_each_set_of_label_values() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tfs_notebook.engine.config import parse_config, validate_config
-from tfs_notebook.engine.logging_config import LoggingConfig
+from tfs_notebook.engine.request_log.config import LoggingConfig
 from tfs_notebook.errors import Code, ServingError
 
 TO_FILES = "log_collector_config { filename_prefix: '/logs/m' }"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.parts import Loads
-from tfs_notebook.engine.load_counts import CountedLoad, LoadCounts
+from tfs_notebook.engine.metrics.loads import CountedLoad, LoadCounts
 
 
 def test_attempts_are_counted_by_path_and_outcome() -> None:

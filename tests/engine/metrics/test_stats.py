@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tfs_notebook.engine.stats import BOUNDS_US, CallStats
+from tfs_notebook.engine.metrics.stats import BOUNDS_US, CallStats
 
 
 def test_the_bounds_are_tensorflow_servings() -> None:

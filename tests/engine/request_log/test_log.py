@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tests.support.serving import until
-from tfs_notebook.engine.logging_config import LoggingConfig
-from tfs_notebook.engine.request_log import RequestLog, log_counter
+from tfs_notebook.engine.request_log.config import LoggingConfig
+from tfs_notebook.engine.request_log.log import RequestLog, log_counter
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.counters import Counter
+from tfs_notebook.engine.metrics.counters import Counter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

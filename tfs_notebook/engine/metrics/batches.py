@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.counters import Counter, Histogram
+from tfs_notebook.engine.metrics.counters import Counter, Histogram
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

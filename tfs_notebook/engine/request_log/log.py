@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tfs_notebook.engine.counters import Counter
-from tfs_notebook.engine.record_files import RecordFiles
+from tfs_notebook.engine.metrics.counters import Counter
+from tfs_notebook.engine.request_log.tfrecord import RecordFiles
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tfs_notebook.engine.logging_config import LoggingConfig
+    from tfs_notebook.engine.request_log.config import LoggingConfig
 
 _log = logging.getLogger(__name__)
 MOST_WAITING = 1000

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tfs_notebook.engine.counters import Counter, Histogram
-from tfs_notebook.engine.stats import BOUNDS_US
+from tfs_notebook.engine.metrics.counters import Counter, Histogram
+from tfs_notebook.engine.metrics.stats import BOUNDS_US
 
 
 class WarmupCounts:

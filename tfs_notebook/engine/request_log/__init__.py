@@ -1,0 +1,1 @@
+"""Some of a model's requests, written to TFRecord files."""
