@@ -15,7 +15,7 @@ import pytest
 
 import tfs_notebook
 from tests.support.serving import ALL, ask, ask_on, config_text, connect, label, serving_threads, until
-from tfs_notebook.api import http_server
+from tfs_notebook.api.http import server as http_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tfs_notebook.api.http_messages import Reply
+from tfs_notebook.api.http.messages import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

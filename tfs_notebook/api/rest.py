@@ -18,9 +18,9 @@ from tfs_notebook.api.auth import (
     token_matches,
     unknown_host,
 )
-from tfs_notebook.api.body_budget import BodyBudget
-from tfs_notebook.api.http_messages import Reply, Request
-from tfs_notebook.api.http_server import HttpServer
+from tfs_notebook.api.http.body_budget import BodyBudget
+from tfs_notebook.api.http.messages import Reply, Request
+from tfs_notebook.api.http.server import HttpServer
 from tfs_notebook.api.probes import probe
 from tfs_notebook.api.rest_api import RestApi
 from tfs_notebook.api.rest_body import Refused, too_large, too_many

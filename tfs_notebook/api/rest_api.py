@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tfs_notebook.api.http_messages import Request
+    from tfs_notebook.api.http.messages import Request
     from tfs_notebook.api.inference import Call, Inference
     from tfs_notebook.api.rest import RestServer
     from tfs_notebook.api.routes import Route

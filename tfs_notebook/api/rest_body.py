@@ -5,14 +5,14 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from tfs_notebook.api.http_messages import Reply, Request
+from tfs_notebook.api.http.messages import Reply, Request
 from tfs_notebook.api.json_codec import encode_error
 from tfs_notebook.errors import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tfs_notebook.api.body_budget import BodyBudget
+    from tfs_notebook.api.http.body_budget import BodyBudget
 
 _PIECE, _INFLATED_PIECE = 64 << 10, 1 << 20
 """Bytes that are inflated at a time, and of what comes of them."""

@@ -11,7 +11,7 @@ import gzip
 import re
 from typing import TYPE_CHECKING
 
-from tfs_notebook.api.http_messages import Reply
+from tfs_notebook.api.http.messages import Reply
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

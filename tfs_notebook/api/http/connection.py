@@ -16,16 +16,16 @@ import socket
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
-from tfs_notebook.api.http_messages import Reply
-from tfs_notebook.api.http_patience import Patience
-from tfs_notebook.api.http_reader import RequestReader
+from tfs_notebook.api.http.messages import Reply
+from tfs_notebook.api.http.reader import RequestReader
+from tfs_notebook.api.http.timeouts import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from tfs_notebook.api.http_handler import Handler
-    from tfs_notebook.api.http_messages import Request
-    from tfs_notebook.api.http_server import HttpServer
+    from tfs_notebook.api.http.handler import Handler
+    from tfs_notebook.api.http.messages import Request
+    from tfs_notebook.api.http.server import HttpServer
 
 _TURN_SECONDS = 0.002
 """How long a connection is read and answered before the others have their turn."""

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.serving import until
-from tfs_notebook.api import http_patience, http_server
 from tfs_notebook.api.addresses import bound_sockets
-from tfs_notebook.api.body_budget import BodyBudget
-from tfs_notebook.api.http_messages import Reply, Request
-from tfs_notebook.api.http_server import HttpServer
+from tfs_notebook.api.http import server as http_server
+from tfs_notebook.api.http import timeouts
+from tfs_notebook.api.http.body_budget import BodyBudget
+from tfs_notebook.api.http.messages import Reply, Request
+from tfs_notebook.api.http.server import HttpServer
 from tfs_notebook.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -372,7 +373,7 @@ def test_who_ends_its_own_direction_is_answered_what_it_has_asked(site: Site) ->
 
 
 def test_a_client_that_reads_nothing_is_given_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_patience, "PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(timeouts, "PAUSE_SECONDS", 0.3)
     monkeypatch.setattr(http_server, "_LOOK_SECONDS", 0.05)
     with site.client() as client:
         client.send(post("/large", b""))
@@ -397,7 +398,7 @@ def test_what_nobody_waits_for_any_more_is_given_up(site: Site, monkeypatch: pyt
     ("patched", "told"), [("PAUSE_SECONDS", "No more of the body arrived"), ("BODY_SECONDS", "took too long")]
 )
 def test_a_body_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch, patched: str, told: str) -> None:
-    monkeypatch.setattr(http_patience, patched, 0.1)
+    monkeypatch.setattr(timeouts, patched, 0.1)
     with site.client() as client:
         client.send(b"POST /a HTTP/1.1\r\nContent-Length: 5\r\n\r\nab")
         status, body = client.reply()
@@ -407,14 +408,14 @@ def test_a_body_that_does_not_come(site: Site, monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /a HTTP/1.1\r\nHost: lo"], ids=["nothing", "half a head"])
 def test_a_connection_on_which_no_request_comes(site: Site, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr(http_patience, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(timeouts, "SILENT_SECONDS", 0.1)
     with site.client() as client:
         client.send(sent)
         assert client.ended()
 
 
 def test_a_request_under_way_is_no_silence(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_patience, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(timeouts, "SILENT_SECONDS", 0.1)
     monkeypatch.setattr(http_server, "_LOOK_SECONDS", 0.05)
     with site.client() as client:
         client.send(post("/later", b"1"))
@@ -427,7 +428,7 @@ def test_a_request_under_way_is_no_silence(site: Site, monkeypatch: pytest.Monke
 def test_who_goes_on_sending_to_a_connection_that_has_ended_is_cut_off(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_patience, "LINGERING_SECONDS", 0.1)
+    monkeypatch.setattr(timeouts, "LINGERING_SECONDS", 0.1)
     with site.client() as client:
         client.send(b"no http\r\n\r\n")
         assert client.reply()[0] == 400

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tfs_notebook.api.http_messages import Request
+    from tfs_notebook.api.http.messages import Request
 
 SMALL_BODY = 64 << 10
 """Bytes of a body that are always taken: whoever asks little is answered while others fill the memory."""

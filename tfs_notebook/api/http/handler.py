@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable
 
-    from tfs_notebook.api.body_budget import BodyBudget
-    from tfs_notebook.api.http_messages import Reply, Request
+    from tfs_notebook.api.http.body_budget import BodyBudget
+    from tfs_notebook.api.http.messages import Reply, Request
 
 
 class Handler(Protocol):

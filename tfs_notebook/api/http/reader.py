@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
-from tfs_notebook.api.http_messages import Request
+from tfs_notebook.api.http.messages import Request
 
 if TYPE_CHECKING:
-    from tfs_notebook.api.http_handler import Handler
-    from tfs_notebook.api.http_messages import Reply
-    from tfs_notebook.api.http_patience import Patience
+    from tfs_notebook.api.http.handler import Handler
+    from tfs_notebook.api.http.messages import Reply
+    from tfs_notebook.api.http.timeouts import Patience
 
 MOST_FIELDS = 128
 LONGEST_LINE = 64 << 10

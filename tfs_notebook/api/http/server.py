@@ -10,14 +10,14 @@ import socket
 from math import inf
 from typing import TYPE_CHECKING, cast
 
-from tfs_notebook.api.http_connection import Connection
-from tfs_notebook.api.http_messages import Reply, Request
+from tfs_notebook.api.http.connection import Connection
+from tfs_notebook.api.http.messages import Reply, Request
 from tfs_notebook.api.json_writer import encode_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tfs_notebook.api.http_handler import Handler
+    from tfs_notebook.api.http.handler import Handler
 
 _MOST = 4096
 _FALLBACK_MOST = 512
