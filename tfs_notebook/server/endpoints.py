@@ -14,7 +14,7 @@ from tfs_notebook.api import auth
 from tfs_notebook.api.grpc_server import GrpcOptions, GrpcServer
 from tfs_notebook.api.inference import Call
 from tfs_notebook.api.method_names import CheckedCall
-from tfs_notebook.api.rest import RestOptions, RestServer
+from tfs_notebook.api.rest.server import RestOptions, RestServer
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.server.grpc_listener import GrpcPlace
 from tfs_notebook.settings.batching import waiting_threads

@@ -21,11 +21,11 @@ from tfs_notebook.api.auth import (
 from tfs_notebook.api.http.body_budget import BodyBudget
 from tfs_notebook.api.http.messages import Reply, Request
 from tfs_notebook.api.http.server import HttpServer
-from tfs_notebook.api.probes import probe
-from tfs_notebook.api.rest_api import RestApi
-from tfs_notebook.api.rest_body import Refused, too_large, too_many
-from tfs_notebook.api.rest_gzip import accepts_gzip, compressed
-from tfs_notebook.api.routes import route
+from tfs_notebook.api.rest.api import RestApi
+from tfs_notebook.api.rest.body import Refused, too_large, too_many
+from tfs_notebook.api.rest.gzip import accepts_gzip, compressed
+from tfs_notebook.api.rest.probes import probe
+from tfs_notebook.api.rest.routes import route
 from tfs_notebook.api.turns import Turns
 from tfs_notebook.errors import Code, ServingError
 

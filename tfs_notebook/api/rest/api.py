@@ -14,7 +14,7 @@ from tfs_notebook.api import json_codec, status_messages
 from tfs_notebook.api.batched_reply import BatchedReply
 from tfs_notebook.api.json_examples import ExamplesBody, encode_result, evaluate
 from tfs_notebook.api.request_records import log_arrays, log_examples
-from tfs_notebook.api.rest_body import inflated, inflated_at_once, is_compressed
+from tfs_notebook.api.rest.body import inflated, inflated_at_once, is_compressed
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import invalid_argument
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.http.messages import Request
     from tfs_notebook.api.inference import Call, Inference
-    from tfs_notebook.api.rest import RestServer
-    from tfs_notebook.api.routes import Route
+    from tfs_notebook.api.rest.routes import Route
+    from tfs_notebook.api.rest.server import RestServer
     from tfs_notebook.api.turns import Turns
     from tfs_notebook.engine.models.signature import Signature
 

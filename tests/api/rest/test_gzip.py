@@ -10,7 +10,7 @@ import pytest
 
 import tfs_notebook
 from tests.support.serving import Reply, ask
-from tfs_notebook.api.rest_gzip import accepts_gzip
+from tfs_notebook.api.rest.gzip import accepts_gzip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
