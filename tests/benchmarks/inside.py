@@ -95,7 +95,7 @@ def json_body() -> Iterator[Measure]:
     Twice: lists of numbers make the collector walk all of TensorFlow's objects, which is what a kernel sees and most
     of that floor; without the collector the floor is the bare work.
     """
-    from tfs_notebook.api import json_codec
+    from tfs_notebook.api.json import codec as json_codec
     from tfs_notebook.engine.models.signature import Signature, TensorSpec
 
     images = np.random.default_rng(0).random((2, 224, 224, 3), np.float32)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.classification import Result
     from tfs_notebook.api.inference import ModelSpec
-    from tfs_notebook.api.json_examples import ExamplesBody
+    from tfs_notebook.api.json.examples import ExamplesBody
     from tfs_notebook.engine.models.servable import Servable
     from tfs_notebook.engine.models.signature import Signature
     from tfs_notebook.engine.request_log.log import ModelLog

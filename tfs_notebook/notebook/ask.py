@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from tfs_notebook.api import json_codec
 from tfs_notebook.api.inference import ModelSpec, unknown_signature
+from tfs_notebook.api.json import codec as json_codec
 from tfs_notebook.api.proto_codec import from_array, to_array
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError

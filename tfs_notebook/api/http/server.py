@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from tfs_notebook.api.http.connection import Connection
 from tfs_notebook.api.http.messages import Reply, Request
-from tfs_notebook.api.json_writer import encode_error
+from tfs_notebook.api.json.writer import encode_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,9 +10,10 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tfs_notebook.api import json_codec, status_messages
+from tfs_notebook.api import status_messages
 from tfs_notebook.api.batched_reply import BatchedReply
-from tfs_notebook.api.json_examples import ExamplesBody, encode_result, evaluate
+from tfs_notebook.api.json import codec as json_codec
+from tfs_notebook.api.json.examples import ExamplesBody, encode_result, evaluate
 from tfs_notebook.api.request_records import log_arrays, log_examples
 from tfs_notebook.api.rest.body import inflated, inflated_at_once, is_compressed
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE

@@ -6,7 +6,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from tfs_notebook.api.http.messages import Reply, Request
-from tfs_notebook.api.json_codec import encode_error
+from tfs_notebook.api.json.codec import encode_error
 from tfs_notebook.errors import Code
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tfs_notebook.api import json_codec
 from tfs_notebook.api.addresses import bound_sockets, own_name
 from tfs_notebook.api.auth import (
     LOCAL_NAMES,
@@ -21,6 +20,7 @@ from tfs_notebook.api.auth import (
 from tfs_notebook.api.http.body_budget import BodyBudget
 from tfs_notebook.api.http.messages import Reply, Request
 from tfs_notebook.api.http.server import HttpServer
+from tfs_notebook.api.json import codec as json_codec
 from tfs_notebook.api.rest.api import RestApi
 from tfs_notebook.api.rest.body import Refused, too_large, too_many
 from tfs_notebook.api.rest.gzip import accepts_gzip, compressed

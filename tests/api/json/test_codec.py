@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tfs_notebook.api.json_codec import encode_error, parse_predict, parse_quickly
+from tfs_notebook.api.json.codec import encode_error, parse_predict, parse_quickly
 from tfs_notebook.engine.models.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
 

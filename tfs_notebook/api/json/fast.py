@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import orjson
 
-from tfs_notebook.api.json_tokens import may_be_too_big
-from tfs_notebook.api.json_values import FLOATS, INTEGER_RANGES, cast_floats
+from tfs_notebook.api.json.tokens import may_be_too_big
+from tfs_notebook.api.json.values import FLOATS, INTEGER_RANGES, cast_floats
 
 try:
     from simdjson import Parser

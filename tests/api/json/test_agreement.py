@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfs_notebook.api import json_fast
-from tfs_notebook.api.json_codec import parse_predict
-from tfs_notebook.api.json_request import ExactBody
+from tfs_notebook.api.json import fast
+from tfs_notebook.api.json.codec import parse_predict
+from tfs_notebook.api.json.exact import ExactBody
 from tfs_notebook.engine.models.signature import Signature, TensorSpec
 from tfs_notebook.errors import ServingError
 
@@ -142,8 +142,8 @@ def test_damaged_bodies(signature: Signature, body: bytes) -> None:
 def test_numbers_that_are_read_in_pieces(signature: Signature, body: bytes) -> None:
     """As those of long bodies are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_fast, "_LONG", 4)
-        patch.setattr(json_fast, "_PIECE", 3)
+        patch.setattr(fast, "_LONG", 4)
+        patch.setattr(fast, "_PIECE", 3)
         assert outcome(parse_predict, body, signature) == outcome(ExactBody, body, signature)
 
 
@@ -153,9 +153,9 @@ def test_numbers_that_are_read_in_pieces(signature: Signature, body: bytes) -> N
 def test_a_number_beside_a_list_is_no_json_in_pieces_either(numbers: str) -> None:
     body = f'{{"instances":{numbers}}}'.encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_fast, "_LONG", 4)
-        patch.setattr(json_fast, "_PIECE", 3)
-        assert json_fast.read_numeric(body + b" " * 256) is None
+        patch.setattr(fast, "_LONG", 4)
+        patch.setattr(fast, "_PIECE", 3)
+        assert fast.read_numeric(body + b" " * 256) is None
 
 
 @pytest.mark.parametrize("signature", SIGNATURES[:5], ids=str)

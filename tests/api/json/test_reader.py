@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from tfs_notebook.api.json_reader import JsonObject, parse_json
-from tfs_notebook.api.json_text import number_text, reprint, to_bytes
+from tfs_notebook.api.json.reader import JsonObject, parse_json
+from tfs_notebook.api.json.text import number_text, reprint, to_bytes
 from tfs_notebook.errors import Code, ServingError
 
 REFUSED = [

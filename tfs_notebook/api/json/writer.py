@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from tfs_notebook.api.json_text import LONGEST_TEXT, quote, to_bytes
+from tfs_notebook.api.json.text import LONGEST_TEXT, quote, to_bytes
 from tfs_notebook.errors import invalid_argument
 
 if TYPE_CHECKING:

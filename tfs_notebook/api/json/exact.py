@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfs_notebook.api.json_reader import JsonObject, parse_json
-from tfs_notebook.api.json_text import reprint, text
-from tfs_notebook.api.json_values import Leaf, append_leaves, base64_text, build_tensor, dense_shape
+from tfs_notebook.api.json.reader import JsonObject, parse_json
+from tfs_notebook.api.json.text import reprint, text
+from tfs_notebook.api.json.values import Leaf, append_leaves, base64_text, build_tensor, dense_shape
 from tfs_notebook.errors import ServingError, invalid_argument
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tfs_notebook.api.json_reader import JsonValue
+    from tfs_notebook.api.json.reader import JsonValue
     from tfs_notebook.engine.models.signature import Signature
 
 

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tfs_notebook.api.json_codec import parse_predict
+from tfs_notebook.api.json.codec import parse_predict
 from tfs_notebook.engine.models.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
 

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from tfs_notebook.api.json_base64 import decode_base64
-from tfs_notebook.api.json_tokens import may_be_too_big
-from tfs_notebook.api.json_values import FLOATS, INTEGER_RANGES, build_tensor
+from tfs_notebook.api.json.base64 import decode_base64
+from tfs_notebook.api.json.tokens import may_be_too_big
+from tfs_notebook.api.json.values import FLOATS, INTEGER_RANGES, build_tensor
 from tfs_notebook.errors import ServingError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tfs_notebook.api.json_values import Leaf
+    from tfs_notebook.api.json.values import Leaf
     from tfs_notebook.engine.models.signature import Signature, TensorSpec
 
 _KEY_END = re.compile(rb'"[ \t\n\r]*:')

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from tensorflow.core.example.example_pb2 import Example
 
-from tests.api.test_json_codec import doc
-from tfs_notebook.api.json_examples import ExamplesBody
+from tests.api.json.test_codec import doc
+from tfs_notebook.api.json.examples import ExamplesBody
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

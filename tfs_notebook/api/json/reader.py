@@ -16,7 +16,7 @@ from typing import TypeAlias, cast
 
 import orjson
 
-from tfs_notebook.api.json_tokens import SKIP_BLANKS, may_be_too_big, read_number, read_string, read_word, syntax_error
+from tfs_notebook.api.json.tokens import SKIP_BLANKS, may_be_too_big, read_number, read_string, read_word, syntax_error
 from tfs_notebook.errors import invalid_argument
 
 JsonValue: TypeAlias = "bool | int | float | bytes | list[JsonValue] | JsonObject | None"

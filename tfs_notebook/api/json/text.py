@@ -11,12 +11,12 @@ from itertools import chain
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from tfs_notebook.api.json_reader import JsonObject
+from tfs_notebook.api.json.reader import JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tfs_notebook.api.json_reader import JsonValue
+    from tfs_notebook.api.json.reader import JsonValue
 
 _LIMIT = 256
 _INDENT = b"    "

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfs_notebook.api.json_fast import read_numeric
-from tfs_notebook.api.json_loose import read_loose
-from tfs_notebook.api.json_request import ExactBody
-from tfs_notebook.api.json_writer import encode_error, encode_predict
+from tfs_notebook.api.json.exact import ExactBody
+from tfs_notebook.api.json.fast import read_numeric
+from tfs_notebook.api.json.loose import read_loose
+from tfs_notebook.api.json.writer import encode_error, encode_predict
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tfs_notebook.api.json_fast import NumericBody
-    from tfs_notebook.api.json_loose import LooseBody
+    from tfs_notebook.api.json.fast import NumericBody
+    from tfs_notebook.api.json.loose import LooseBody
     from tfs_notebook.engine.models.signature import Signature
 
 __all__ = ["PredictBody", "check_cost", "encode_error", "encode_predict", "parse_predict", "parse_quickly"]

@@ -9,8 +9,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from tfs_notebook.api.json_codec import encode_predict
-from tfs_notebook.api.json_writer import encode_classes, encode_values
+from tfs_notebook.api.json.codec import encode_predict
+from tfs_notebook.api.json.writer import encode_classes, encode_values
 from tfs_notebook.errors import Code, ServingError
 
 A = np.array([[1, 2], [3, 4]], np.float32)

@@ -12,18 +12,18 @@ from tensorflow.core.example.feature_pb2 import BytesList, Feature, Features, Fl
 
 from tfs_notebook.api.classification import Classes, classify, regress
 from tfs_notebook.api.examples import example_tensor
-from tfs_notebook.api.json_base64 import decode_base64
-from tfs_notebook.api.json_reader import JsonObject
-from tfs_notebook.api.json_request import JsonBody
-from tfs_notebook.api.json_text import text, type_word
-from tfs_notebook.api.json_values import INTEGER_RANGES, base64_text
-from tfs_notebook.api.json_writer import encode_classes, encode_values
+from tfs_notebook.api.json.base64 import decode_base64
+from tfs_notebook.api.json.exact import JsonBody
+from tfs_notebook.api.json.reader import JsonObject
+from tfs_notebook.api.json.text import text, type_word
+from tfs_notebook.api.json.values import INTEGER_RANGES, base64_text
+from tfs_notebook.api.json.writer import encode_classes, encode_values
 from tfs_notebook.errors import ServingError, invalid_argument
 
 if TYPE_CHECKING:
     from tfs_notebook.api.classification import Result
     from tfs_notebook.api.inference import Call
-    from tfs_notebook.api.json_reader import JsonValue
+    from tfs_notebook.api.json.reader import JsonValue
 
 _, _LARGEST = INTEGER_RANGES["int64"]
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from tfs_notebook.api.json_base64 import decode_base64
-from tfs_notebook.api.json_reader import JsonObject
-from tfs_notebook.api.json_text import reprint, type_word
+from tfs_notebook.api.json.base64 import decode_base64
+from tfs_notebook.api.json.reader import JsonObject
+from tfs_notebook.api.json.text import reprint, type_word
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from tfs_notebook.api.json_reader import JsonValue
+    from tfs_notebook.api.json.reader import JsonValue
     from tfs_notebook.engine.models.signature import TensorSpec
 
 Leaf: TypeAlias = "bool | int | float | bytes"
