@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from tfs_notebook.api import auth
-from tfs_notebook.api.grpc_server import GrpcOptions, GrpcServer
+from tfs_notebook.api.grpc.server import GrpcOptions, GrpcServer
 from tfs_notebook.api.inference import Call
 from tfs_notebook.api.method_names import CheckedCall
 from tfs_notebook.api.rest.server import RestOptions, RestServer

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfs_notebook.api.grpc_tls import check_tls
+from tfs_notebook.api.grpc.tls import check_tls
 from tfs_notebook.errors import ServingError
 from tfs_notebook.settings.ports import PortTakenError, check_port, refusal
 from tfs_notebook.settings.sockets import check_socket_path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from tfs_notebook.api.grpc_server import GrpcOptions, GrpcServer
+    from tfs_notebook.api.grpc.server import GrpcOptions, GrpcServer
 
 _LONGEST_SECONDS = 2.0
 """How long a place may take to become free."""

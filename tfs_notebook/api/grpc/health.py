@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc_health.v1 import health_pb2
 
-from tfs_notebook.api.grpc_aside import Aside
+from tfs_notebook.api.grpc.background import Aside
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorflow_serving.apis import predict_pb2
 
-from tfs_notebook.api.grpc_answers import MAX_MESSAGE, spec_of, time_remaining
+from tfs_notebook.api.grpc.errors import MAX_MESSAGE, spec_of, time_remaining
 from tfs_notebook.api.inference import check_names, unknown_signature
 from tfs_notebook.api.proto_codec import encode_outputs, to_array
 from tfs_notebook.api.request_records import log_message
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import grpc
     import numpy as np
 
-    from tfs_notebook.api.grpc_answers import Answers
-    from tfs_notebook.api.grpc_calls import Rpc
-    from tfs_notebook.api.grpc_server import GrpcServer
+    from tfs_notebook.api.grpc.errors import Answers
+    from tfs_notebook.api.grpc.rpc import Rpc
+    from tfs_notebook.api.grpc.server import GrpcServer
     from tfs_notebook.api.inference import Begun, Call, Inference
     from tfs_notebook.engine.models.signature import Signature
 

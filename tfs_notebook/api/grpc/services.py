@@ -31,8 +31,8 @@ from tfs_notebook.api.classification_messages import (
     multi_inference_response,
     regression_response,
 )
-from tfs_notebook.api.grpc_answers import Answers, spec_of, time_remaining
-from tfs_notebook.api.grpc_predict import Predict
+from tfs_notebook.api.grpc.errors import Answers, spec_of, time_remaining
+from tfs_notebook.api.grpc.predict import Predict
 from tfs_notebook.api.inference import ModelSpec
 from tfs_notebook.api.request_records import log_message
 from tfs_notebook.api.status_messages import model_spec, signature_def_map, status_message
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    from tfs_notebook.api.grpc_server import GrpcServer
+    from tfs_notebook.api.grpc.server import GrpcServer
     from tfs_notebook.api.inference import Call, Inference
     from tfs_notebook.api.metrics import Metrics
     from tfs_notebook.engine.metrics.counters import Labels

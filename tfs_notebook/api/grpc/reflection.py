@@ -9,7 +9,7 @@ import grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2  # noqa: F401 - what is described
 
-from tfs_notebook.api.grpc_aside import Aside
+from tfs_notebook.api.grpc.background import Aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

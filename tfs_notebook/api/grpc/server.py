@@ -17,18 +17,18 @@ import grpc
 
 from tfs_notebook.api.addresses import own_name, second_address
 from tfs_notebook.api.auth import token_matches
-from tfs_notebook.api.grpc_answers import MAX_MESSAGE
-from tfs_notebook.api.grpc_api import SERVICES, GrpcApi
-from tfs_notebook.api.grpc_calls import CallPool
-from tfs_notebook.api.grpc_tls import credentials
-from tfs_notebook.api.health import HEALTH, Health
-from tfs_notebook.api.reflection import Reflection
+from tfs_notebook.api.grpc.errors import MAX_MESSAGE
+from tfs_notebook.api.grpc.health import HEALTH, Health
+from tfs_notebook.api.grpc.reflection import Reflection
+from tfs_notebook.api.grpc.rpc import CallPool
+from tfs_notebook.api.grpc.services import SERVICES, GrpcApi
+from tfs_notebook.api.grpc.tls import credentials
 from tfs_notebook.settings.sockets import SocketFile, path_beside, put_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tfs_notebook.api.grpc_api import Reload
+    from tfs_notebook.api.grpc.services import Reload
     from tfs_notebook.api.inference import Inference
     from tfs_notebook.api.metrics import Metrics
     from tfs_notebook.settings.channel_arguments import ChannelArguments

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tensorflow_serving.apis import model_pb2
 
-    from tfs_notebook.api.grpc_server import GrpcServer
+    from tfs_notebook.api.grpc.server import GrpcServer
     from tfs_notebook.api.metrics import Metrics
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from tensorflow_serving.apis import predict_pb2
 
 import tfs_notebook
 from tests.support.serving import config_text, until
-from tfs_notebook.api import grpc_calls
+from tfs_notebook.api.grpc import rpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ LEARNT = 40
 @pytest.fixture(params=["short", "usual"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "usual":
-        monkeypatch.setattr(grpc_calls, "HAS_SHORT_WAY", False)
+        monkeypatch.setattr(rpc, "HAS_SHORT_WAY", False)
     return str(request.param)
 
 
@@ -71,7 +71,7 @@ def refusal(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
 
 def test_this_grpcio_has_the_short_way() -> None:
     """Everything else would still work, but take three times as long."""
-    assert grpc_calls.HAS_SHORT_WAY
+    assert rpc.HAS_SHORT_WAY
 
 
 def test_answers(predict: Any) -> None:
