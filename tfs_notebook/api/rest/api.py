@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.api import status_messages
-from tfs_notebook.api.batched_reply import BatchedReply
+from tfs_notebook.api.dispatch.batched import BatchedReply
 from tfs_notebook.api.json import codec as json_codec
 from tfs_notebook.api.json.examples import ExamplesBody, encode_result, evaluate
 from tfs_notebook.api.request_records import log_arrays, log_examples
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from tfs_notebook.api.dispatch.executor import Turns
     from tfs_notebook.api.http.messages import Request
     from tfs_notebook.api.inference import Call, Inference
     from tfs_notebook.api.rest.routes import Route
     from tfs_notebook.api.rest.server import RestServer
-    from tfs_notebook.api.turns import Turns
     from tfs_notebook.engine.models.signature import Signature
 
 T = TypeVar("T")

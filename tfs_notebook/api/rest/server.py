@@ -17,6 +17,7 @@ from tfs_notebook.api.auth import (
     token_matches,
     unknown_host,
 )
+from tfs_notebook.api.dispatch.executor import Turns
 from tfs_notebook.api.http.body_budget import BodyBudget
 from tfs_notebook.api.http.messages import Reply, Request
 from tfs_notebook.api.http.server import HttpServer
@@ -26,7 +27,6 @@ from tfs_notebook.api.rest.body import Refused, too_large, too_many
 from tfs_notebook.api.rest.gzip import accepts_gzip, compressed
 from tfs_notebook.api.rest.probes import probe
 from tfs_notebook.api.rest.routes import route
-from tfs_notebook.api.turns import Turns
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from tfs_notebook.api.pool import NoThreadError
+from tfs_notebook.api.dispatch.pool import NoThreadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

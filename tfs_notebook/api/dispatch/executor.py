@@ -18,8 +18,8 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tfs_notebook.api.pool import NoThreadError, Pool
-from tfs_notebook.api.short_calls import ShortCalls
+from tfs_notebook.api.dispatch.pool import NoThreadError, Pool
+from tfs_notebook.api.dispatch.threads import ShortCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

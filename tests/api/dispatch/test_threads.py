@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tfs_notebook.api import short_calls
-from tfs_notebook.api.pool import NoThreadError
-from tfs_notebook.api.short_calls import LONG_SECONDS, WAKING_SECONDS, ShortCalls
+from tfs_notebook.api.dispatch import threads as short_calls
+from tfs_notebook.api.dispatch.pool import NoThreadError
+from tfs_notebook.api.dispatch.threads import LONG_SECONDS, WAKING_SECONDS, ShortCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tfs_notebook.api.turns import ALONE_SECONDS, TOGETHER_SECONDS, Turns
+from tfs_notebook.api.dispatch.executor import ALONE_SECONDS, TOGETHER_SECONDS, Turns
 from tfs_notebook.errors import Code
 
 if TYPE_CHECKING:
