@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from tfs_notebook.local import Prediction
+    from tfs_notebook.api.local import Prediction
     from tfs_notebook.server.server import Server
 
 __version__ = "0.1.0"
@@ -86,7 +86,7 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 
 def __getattr__(name: str) -> Any:
     if name == "Prediction":
-        from tfs_notebook.local import Prediction
+        from tfs_notebook.api.local import Prediction
 
         return Prediction
     if name == "Server":

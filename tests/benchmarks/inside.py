@@ -121,7 +121,7 @@ def typed_values() -> Measure:
     import tensorflow as tf
     from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-    from tfs_notebook.api.proto_codec import from_array, to_array
+    from tfs_notebook.api.tensor_proto import from_array, to_array
 
     array = np.random.default_rng(0).random((1, 150_000), np.float32)
     typed, packed = PredictRequest(), PredictRequest()

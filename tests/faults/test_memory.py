@@ -16,7 +16,7 @@ import tfs_notebook
 from tests.faults.parts import ANY, BATCHED
 from tests.support.serving import PATIENCE, ask, until
 from tfs_notebook.api.inference import ModelSpec
-from tfs_notebook.api.request_records import log_arrays
+from tfs_notebook.api.records import log_arrays
 from tfs_notebook.engine.request_log.config import LoggingConfig
 from tfs_notebook.engine.request_log.log import RequestLog
 

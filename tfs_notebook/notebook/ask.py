@@ -17,7 +17,7 @@ import numpy as np
 
 from tfs_notebook.api.inference import ModelSpec, unknown_signature
 from tfs_notebook.api.json import codec as json_codec
-from tfs_notebook.api.proto_codec import from_array, to_array
+from tfs_notebook.api.tensor_proto import from_array, to_array
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.question import as_json, from_json
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import grpc
 
-    from tfs_notebook.local import Prediction
+    from tfs_notebook.api.local import Prediction
     from tfs_notebook.notebook.question import Question
     from tfs_notebook.server.server import Server
     from tfs_notebook.settings.tls import Tls

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfs_notebook.api.inputs import as_inputs
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.question import BODY_KEYS
 from tfs_notebook.notebook.table import state_of
-from tfs_notebook.tensors import as_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

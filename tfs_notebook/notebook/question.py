@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfs_notebook.api.inputs import as_inputs
 from tfs_notebook.api.json import codec as json_codec
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import ServingError, invalid_argument
-from tfs_notebook.tensors import as_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

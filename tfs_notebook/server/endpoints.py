@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
     from tfs_notebook.api.inference import Inference
-    from tfs_notebook.api.metrics import Metrics
+    from tfs_notebook.api.metrics.metrics import Metrics
     from tfs_notebook.options import Options
 
 _DRAIN_SECONDS = 60.0

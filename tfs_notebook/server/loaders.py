@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tfs_notebook.api.metrics import Metrics
+    from tfs_notebook.api.metrics.metrics import Metrics
     from tfs_notebook.engine.models.servable import Servable
     from tfs_notebook.options import Options
 
@@ -32,7 +32,7 @@ class Loading:
 
         Equal ones load a version in the same way. Raises ServingError for files of the options that cannot be used.
         """
-        from tfs_notebook.api.request_records import replay
+        from tfs_notebook.api.records import replay
         from tfs_notebook.engine.metrics.loads import CountedLoad
         from tfs_notebook.engine.models.warmup import WarmingLoader
         from tfs_notebook.engine.saved_model.loader import Loader

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from tfs_notebook.api.inference import Inference, ModelSpec
+    from tfs_notebook.api.local import Prediction
     from tfs_notebook.engine.config_file import ConfigFile
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.engine.models.servable import Servable
     from tfs_notebook.engine.storage.remote import SourceStatus
-    from tfs_notebook.local import Prediction
     from tfs_notebook.options import Options
     from tfs_notebook.settings.tls import Tls
 
@@ -64,7 +64,7 @@ class Server:
 
         `oss_credentials` is a provider of credentials for OSS, asked before every request; by default the environment.
         """
-        from tfs_notebook.api.metrics import Metrics
+        from tfs_notebook.api.metrics.metrics import Metrics
         from tfs_notebook.engine.saved_model.loader import DEVICES
         from tfs_notebook.server.request_log import RequestLogging
 
@@ -406,7 +406,7 @@ class Server:
         tensor, with its batch dimension. `timeout` is in seconds. Raises ServingError.
         """
         from tfs_notebook.api.inference import ModelSpec
-        from tfs_notebook.local import predict
+        from tfs_notebook.api.local import predict
 
         if not self._running:
             raise ServingError(Code.UNAVAILABLE, "The server has been stopped")

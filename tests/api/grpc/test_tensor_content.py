@@ -13,7 +13,7 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
-from tfs_notebook.api.proto_codec import encode_outputs, to_array
+from tfs_notebook.api.tensor_proto import encode_outputs, to_array
 from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:

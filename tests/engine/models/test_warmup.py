@@ -13,7 +13,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from tests.engine.parts import Recorder, until
 from tests.support.example_models import heads
 from tfs_notebook.api.classification import CLASSIFY
-from tfs_notebook.api.request_records import replay
+from tfs_notebook.api.records import replay
 from tfs_notebook.engine.events import EventStream, State
 from tfs_notebook.engine.lifecycle.manager import Manager, RetryPolicy
 from tfs_notebook.engine.models.warmup import REQUESTS, WarmingLoader

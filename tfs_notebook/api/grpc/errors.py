@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tensorflow_serving.apis import model_pb2
 
     from tfs_notebook.api.grpc.server import GrpcServer
-    from tfs_notebook.api.metrics import Metrics
+    from tfs_notebook.api.metrics.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 _STATUS = {code.value[0]: code for code in grpc.StatusCode}

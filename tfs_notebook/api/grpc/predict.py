@@ -10,9 +10,9 @@ from tensorflow_serving.apis import predict_pb2
 
 from tfs_notebook.api.grpc.errors import MAX_MESSAGE, spec_of, time_remaining
 from tfs_notebook.api.inference import check_names, unknown_signature
-from tfs_notebook.api.proto_codec import encode_outputs, to_array
-from tfs_notebook.api.request_records import log_message
+from tfs_notebook.api.records import log_message
 from tfs_notebook.api.status_messages import model_spec
+from tfs_notebook.api.tensor_proto import encode_outputs, to_array
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import Code, ServingError
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.grpc.services import Reload
     from tfs_notebook.api.inference import Inference
-    from tfs_notebook.api.metrics import Metrics
+    from tfs_notebook.api.metrics.metrics import Metrics
     from tfs_notebook.settings.channel_arguments import ChannelArguments
     from tfs_notebook.settings.tls import Tls
 

@@ -34,7 +34,7 @@ from tfs_notebook.api.classification_messages import (
 from tfs_notebook.api.grpc.errors import Answers, spec_of, time_remaining
 from tfs_notebook.api.grpc.predict import Predict
 from tfs_notebook.api.inference import ModelSpec
-from tfs_notebook.api.request_records import log_message
+from tfs_notebook.api.records import log_message
 from tfs_notebook.api.status_messages import model_spec, signature_def_map, status_message
 from tfs_notebook.errors import invalid_argument
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.grpc.server import GrpcServer
     from tfs_notebook.api.inference import Call, Inference
-    from tfs_notebook.api.metrics import Metrics
+    from tfs_notebook.api.metrics.metrics import Metrics
     from tfs_notebook.engine.metrics.counters import Labels
 
     Reload = Callable[[ModelServerConfig, float], Future[None]]

@@ -9,12 +9,12 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from tfs_notebook.api.request_counts import UNCOUNTED
+from tfs_notebook.api.metrics.requests import UNCOUNTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tfs_notebook.api.request_counts import CountedRequest, Uncounted
+    from tfs_notebook.api.metrics.requests import CountedRequest, Uncounted
 
 JSON = b"application/json"
 _REASONS = {429: "Client Error", 499: "Client Error", 504: "Gateway Time-out"}

@@ -14,7 +14,7 @@ from tfs_notebook.api import status_messages
 from tfs_notebook.api.dispatch.batched import BatchedReply
 from tfs_notebook.api.json import codec as json_codec
 from tfs_notebook.api.json.examples import ExamplesBody, encode_result, evaluate
-from tfs_notebook.api.request_records import log_arrays, log_examples
+from tfs_notebook.api.records import log_arrays, log_examples
 from tfs_notebook.api.rest.body import inflated, inflated_at_once, is_compressed
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import invalid_argument

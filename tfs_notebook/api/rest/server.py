@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from tfs_notebook.api.inference import Inference
-    from tfs_notebook.api.metrics import Metrics
+    from tfs_notebook.api.metrics.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 _HTTP_STATUS = {

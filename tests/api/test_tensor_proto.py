@@ -10,7 +10,7 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.framework.types_pb2 import DataType
 from tensorflow_serving.apis.predict_pb2 import PredictResponse
 
-from tfs_notebook.api.proto_codec import encode_outputs, from_array, to_array
+from tfs_notebook.api.tensor_proto import encode_outputs, from_array, to_array
 from tfs_notebook.errors import Code, ServingError
 
 DTYPES = (

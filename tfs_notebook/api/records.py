@@ -22,8 +22,8 @@ from tfs_notebook.api.classification_messages import (
     result_response,
 )
 from tfs_notebook.api.inference import Call, check_names, unknown_signature
-from tfs_notebook.api.proto_codec import encode_outputs, from_array, to_array
 from tfs_notebook.api.status_messages import model_spec
+from tfs_notebook.api.tensor_proto import encode_outputs, from_array, to_array
 from tfs_notebook.engine.models.servable import Loaded
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import Code, ServingError

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfs_notebook.api.inference import unknown_signature
-from tfs_notebook.api.request_records import log_arrays
-from tfs_notebook.tensors import as_inputs
+from tfs_notebook.api.inputs import as_inputs
+from tfs_notebook.api.records import log_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

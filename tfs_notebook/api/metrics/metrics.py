@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tfs_notebook.api.metrics_text import metrics_text
-from tfs_notebook.api.request_counts import CountedRequest
+from tfs_notebook.api.metrics.prometheus import metrics_text
+from tfs_notebook.api.metrics.requests import CountedRequest
 from tfs_notebook.engine.metrics.batches import BatchCounts
 from tfs_notebook.engine.metrics.counters import Counter, Histogram
 from tfs_notebook.engine.metrics.loads import LoadCounts

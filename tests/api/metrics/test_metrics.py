@@ -28,7 +28,7 @@ from tensorflow_serving.apis import (
 
 import tfs_notebook
 from tests.support.serving import Reply, ask, ask_on, config_text, connect, until
-from tfs_notebook.api.metrics import Metrics
+from tfs_notebook.api.metrics.metrics import Metrics
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.settings import deployment
 

@@ -6,9 +6,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tfs_notebook.api.inputs import as_inputs
 from tfs_notebook.engine.models.signature import Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.tensors import as_inputs
 
 DTYPES: dict[str, Any] = {
     "float": np.float32, "double": np.float64, "half": np.float16, "bfloat16": ml_dtypes.bfloat16, "int32": np.int32,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tfs_notebook.api.metrics_text import metrics_text
+from tfs_notebook.api.metrics.prometheus import metrics_text
 from tfs_notebook.engine.metrics.counters import Counter, Histogram
 from tfs_notebook.engine.metrics.stats import BOUNDS_US
 

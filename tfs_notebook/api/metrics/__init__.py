@@ -1,0 +1,1 @@
+"""TensorFlow Serving's metrics, and Prometheus's text of them."""
