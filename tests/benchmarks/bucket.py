@@ -121,9 +121,9 @@ def over_a_network(root: Path) -> Iterator[Measure]:
 def _synchronise(root: Path, size: int, look: Callable[[], None] = lambda: None) -> float:
     """MB/s from a new address to the version that is published, of so many bytes."""
     from tfs_notebook.engine.config import Latest, ModelConfig
-    from tfs_notebook.oss.endpoint import StoreOptions
+    from tfs_notebook.oss.client.endpoint import StoreOptions
+    from tfs_notebook.oss.client.oss2_store import open_store
     from tfs_notebook.oss.mirror import Mirror, MirrorOptions
-    from tfs_notebook.oss.oss2_store import open_store
 
     model = ModelConfig("large", "oss://examplebucket/models/large", policy=Latest())
     with tempfile.TemporaryDirectory(dir=root) as cache:

@@ -12,9 +12,9 @@ from tfs_notebook.engine.config import Latest, ModelConfig, VersionPolicy
 from tfs_notebook.engine.storage.completeness import missing_part
 from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.oss.address import OssAddress
-from tfs_notebook.oss.endpoint import StoreOptions
+from tfs_notebook.oss.client.endpoint import StoreOptions
+from tfs_notebook.oss.client.oss2_store import open_store
 from tfs_notebook.oss.mirror import Mirror, MirrorOptions
-from tfs_notebook.oss.oss2_store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tests.conftest import Models
     from tests.oss.server import OssServer
     from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
-    from tfs_notebook.oss.credentials import Provider
-    from tfs_notebook.oss.store import ObjectStore
+    from tfs_notebook.oss.client.credentials import Provider
+    from tfs_notebook.oss.client.store import ObjectStore
 
 PREFIX = "models/tf_serving"
 ROOT = OssAddress.parse(f"oss://examplebucket/{PREFIX}/")

@@ -12,9 +12,9 @@ import pytest
 
 from tests.oss.test_download import BIG, KEY, children, started
 from tests.support.serving import until
+from tfs_notebook.oss.client.endpoint import StoreOptions
+from tfs_notebook.oss.client.oss2_store import open_store
 from tfs_notebook.oss.courtesy import NICENESS, Courtesy
-from tfs_notebook.oss.endpoint import StoreOptions
-from tfs_notebook.oss.oss2_store import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path

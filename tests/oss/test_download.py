@@ -18,11 +18,11 @@ import pytest
 from tests import trees
 from tests.support.serving import until
 from tfs_notebook.oss import fetcher
-from tfs_notebook.oss.checksum import Crc64
+from tfs_notebook.oss.client.checksum import Crc64
+from tfs_notebook.oss.client.endpoint import StoreOptions
+from tfs_notebook.oss.client.oss2_store import Oss2Store, open_store
+from tfs_notebook.oss.client.store import Fault, StoredObject, StoreError
 from tfs_notebook.oss.download import PART, fetch
-from tfs_notebook.oss.endpoint import StoreOptions
-from tfs_notebook.oss.oss2_store import Oss2Store, open_store
-from tfs_notebook.oss.store import Fault, StoredObject, StoreError
 from tfs_notebook.oss.transfer import Download
 
 if TYPE_CHECKING:
@@ -353,8 +353,8 @@ def test_an_error_of_the_disk_comes_back_from_the_process(oss: OssServer, store:
 STARTER = """
 import sys, threading
 from pathlib import Path
-from tfs_notebook.oss.endpoint import StoreOptions
-from tfs_notebook.oss.oss2_store import open_store
+from tfs_notebook.oss.client.endpoint import StoreOptions
+from tfs_notebook.oss.client.oss2_store import open_store
 from tfs_notebook.oss.transfer import Download
 store = open_store("examplebucket", StoreOptions())
 (stored,) = store.list(sys.argv[1]).objects

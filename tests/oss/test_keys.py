@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tfs_notebook.oss.client.store import StoredObject
 from tfs_notebook.oss.keys import Tree, refusal, told
-from tfs_notebook.oss.store import StoredObject
 
 
 def tree(*paths: str, prefix: str = "models/") -> Tree:

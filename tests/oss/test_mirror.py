@@ -13,15 +13,15 @@ from tests.support.serving import until
 from tfs_notebook.engine.config import AllVersions, Specific
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.address import OssAddress
+from tfs_notebook.oss.client.store import StoreError
 from tfs_notebook.oss.mirror import Mirror, MirrorOptions
-from tfs_notebook.oss.store import StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
     from tests.oss.server import OssServer
-    from tfs_notebook.oss.store import ObjectStore
+    from tfs_notebook.oss.client.store import ObjectStore
 
 
 @pytest.fixture

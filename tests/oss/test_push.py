@@ -15,10 +15,10 @@ from tests.support.saved_models import half_plus_two, vocabulary, without_index
 from tests.support.serving import until
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.address import OssAddress
-from tfs_notebook.oss.endpoint import StoreOptions
-from tfs_notebook.oss.oss2_store import open_store
+from tfs_notebook.oss.client.endpoint import StoreOptions
+from tfs_notebook.oss.client.oss2_store import open_store
+from tfs_notebook.oss.client.store import Fault, ObjectStore, StoreError
 from tfs_notebook.oss.push import push
-from tfs_notebook.oss.store import Fault, ObjectStore, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 
 from tests.oss.syncing import POLL, Watched, listings, upload, watched
 from tests.support.serving import until
-from tfs_notebook.oss.credentials import Keys
+from tfs_notebook.oss.client.credentials import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable

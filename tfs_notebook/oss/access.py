@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.errors import ServingError, not_found
 from tfs_notebook.oss.address import OssAddress, check_spelling, is_oss
-from tfs_notebook.oss.store import Fault, StoreError
+from tfs_notebook.oss.client.store import Fault, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from tfs_notebook.oss.store import ObjectStore
+    from tfs_notebook.oss.client.store import ObjectStore
 
 _PASSING = frozenset({Fault.UNREACHABLE, Fault.DAMAGED, Fault.CHANGED})
 """What goes away by itself; a copy from an earlier time is served until then."""

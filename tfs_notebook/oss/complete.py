@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tfs_notebook.engine.storage.completeness import Parts
+    from tfs_notebook.oss.client.store import StoredObject
     from tfs_notebook.oss.keys import Content, Tree, Version
-    from tfs_notebook.oss.store import StoredObject
 
 _CLOCK_SECONDS = 1.0
 """Stores tell times in whole seconds."""

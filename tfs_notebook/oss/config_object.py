@@ -6,13 +6,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import ServingError, not_found
-from tfs_notebook.oss.store import Fault, StoreError
+from tfs_notebook.oss.client.store import Fault, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tfs_notebook.oss.address import OssAddress
-    from tfs_notebook.oss.store import ObjectStore
+    from tfs_notebook.oss.client.store import ObjectStore
 
 
 class ConfigObject:

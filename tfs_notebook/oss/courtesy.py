@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from tfs_notebook.oss.body import PIECE
+from tfs_notebook.oss.client.body import PIECE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

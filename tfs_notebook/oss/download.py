@@ -14,17 +14,17 @@ from functools import partial
 from io import FileIO
 from typing import TYPE_CHECKING, Protocol
 
-from tfs_notebook.oss.checksum import Crc64, combine
+from tfs_notebook.oss.client.checksum import Crc64, combine
+from tfs_notebook.oss.client.store import Fault, StoreError
 from tfs_notebook.oss.staging import Note, StagedFile, checksum_of
-from tfs_notebook.oss.store import Fault, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from tfs_notebook.oss.client.store import Body, StoredObject
     from tfs_notebook.oss.courtesy import Courtesy
-    from tfs_notebook.oss.store import Body, StoredObject
 
 PART = 16 << 20
 """Bytes of one range, and the size from which an object is read in ranges."""

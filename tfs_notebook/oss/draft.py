@@ -8,17 +8,17 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.storage.completeness import Parts
+from tfs_notebook.oss.client.store import Fault, StoreError
 from tfs_notebook.oss.complete import Evidence, Look, Marker, Quiet, graph_file
 from tfs_notebook.oss.disk import explained
-from tfs_notebook.oss.store import Fault, StoreError
 from tfs_notebook.oss.trouble import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from tfs_notebook.oss.client.store import StoredObject
     from tfs_notebook.oss.keys import Content, Version
-    from tfs_notebook.oss.store import StoredObject
     from tfs_notebook.oss.transfer import Download
 
 

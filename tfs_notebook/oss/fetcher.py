@@ -19,9 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from tfs_notebook.oss.client.store import StoredObject, StoreError
 from tfs_notebook.oss.courtesy import Courtesy
 from tfs_notebook.oss.download import fetch
-from tfs_notebook.oss.store import StoredObject, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,7 @@ def main() -> None:
     """Do what the first line of the standard input says."""
     courtesy = Courtesy(os.getppid())
     courtesy.begin()
-    from tfs_notebook.oss.oss2_store import Oss2Store
+    from tfs_notebook.oss.client.oss2_store import Oss2Store
 
     told = json.loads(sys.stdin.buffer.readline())
     _end_with_parent()

@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import ServingError
+from tfs_notebook.oss.client.store import Fault, StoreError
 from tfs_notebook.oss.draft import Draft, Step
 from tfs_notebook.oss.plan import base_of, number_of, picks
-from tfs_notebook.oss.store import Fault, StoreError
 from tfs_notebook.oss.transfer import Download
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.config import VersionPolicy
     from tfs_notebook.engine.storage.remote import Transfer
     from tfs_notebook.oss.cache import Cache
+    from tfs_notebook.oss.client.store import ObjectStore
     from tfs_notebook.oss.complete import Look
     from tfs_notebook.oss.holdings import MirrorOptions
     from tfs_notebook.oss.keys import Version
-    from tfs_notebook.oss.store import ObjectStore
 
 _AT_ONCE = 4
 

@@ -18,7 +18,7 @@ from tfs_notebook.engine.storage.scan import parse_version
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from tfs_notebook.oss.store import StoredObject
+    from tfs_notebook.oss.client.store import StoredObject
 
 LONGEST_PART = 255
 """Bytes that one name may have on the file systems in use."""

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.engine.config import ModelConfig, VersionPolicy
+    from tfs_notebook.oss.client.store import ObjectStore
     from tfs_notebook.oss.messages import Wants
-    from tfs_notebook.oss.store import ObjectStore
 
 __all__ = ["Mirror", "MirrorOptions"]
 

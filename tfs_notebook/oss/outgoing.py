@@ -11,7 +11,7 @@ from tfs_notebook.engine.storage.completeness import TFLITE_FILE, has_model, mis
 from tfs_notebook.engine.storage.hints import for_file, for_missing, for_no_version
 from tfs_notebook.engine.storage.scan import list_versions
 from tfs_notebook.errors import Code, ServingError, not_found
-from tfs_notebook.oss.checksum import Crc64
+from tfs_notebook.oss.client.checksum import Crc64
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.errors import invalid_argument
 from tfs_notebook.oss.address import OssAddress
+from tfs_notebook.oss.client.store import Fault, StoredObject, StoreError
 from tfs_notebook.oss.outgoing import GRAPHS, OutgoingFile, OutgoingVersion
-from tfs_notebook.oss.store import Fault, StoredObject, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
-    from tfs_notebook.oss.store import ObjectStore
+    from tfs_notebook.oss.client.store import ObjectStore
 
 CLAIMS = ".tfs-push/"
 EMPTY_MARKER = "_SUCCESS"

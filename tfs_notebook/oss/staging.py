@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tfs_notebook.oss.cache import write_atomically
-from tfs_notebook.oss.checksum import Crc64
+from tfs_notebook.oss.client.checksum import Crc64
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tfs_notebook.oss.store import StoredObject
+    from tfs_notebook.oss.client.store import StoredObject
 
 _READ = 1 << 20
 

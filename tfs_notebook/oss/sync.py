@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
     from tfs_notebook.oss.address import OssAddress
+    from tfs_notebook.oss.client.store import ObjectStore
     from tfs_notebook.oss.holdings import MirrorOptions
-    from tfs_notebook.oss.store import ObjectStore
 
 _FOLLOW_SECONDS = 1.0
 _KEYS_SECONDS = 10.0

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.storage.remote import Transfer
 from tfs_notebook.oss import fetcher
+from tfs_notebook.oss.client.store import Fault, StoreError
 from tfs_notebook.oss.download import fetch
-from tfs_notebook.oss.store import Fault, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from tfs_notebook.oss.store import ObjectStore, StoredObject
+    from tfs_notebook.oss.client.store import ObjectStore, StoredObject
 
 LARGE = 16 << 20
 """Bytes from which a download gets a process."""

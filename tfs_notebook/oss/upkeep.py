@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.storage.remote import Transfer
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.cache import Cache
+    from tfs_notebook.oss.client.store import ObjectStore
     from tfs_notebook.oss.complete import Look
     from tfs_notebook.oss.herald import Herald
     from tfs_notebook.oss.messages import Wants
-    from tfs_notebook.oss.store import ObjectStore
 
 _STOP_SECONDS = 0.3
 

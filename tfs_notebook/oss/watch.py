@@ -12,8 +12,8 @@ from tfs_notebook.oss.keys import Tree
 
 if TYPE_CHECKING:
     from tfs_notebook.oss.address import OssAddress
+    from tfs_notebook.oss.client.store import ObjectStore
     from tfs_notebook.oss.holdings import MirrorOptions
-    from tfs_notebook.oss.store import ObjectStore
 
 _JITTER = 0.1
 

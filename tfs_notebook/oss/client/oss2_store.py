@@ -10,12 +10,12 @@ from email.utils import parsedate_to_datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.oss.body import OssBody, stored_object
-from tfs_notebook.oss.client import TIMEOUTS, Client
-from tfs_notebook.oss.credentials import EnvironmentProvider, FixedProvider, Keys, Provider, keys_of
-from tfs_notebook.oss.endpoint import Endpoint, StoreOptions
-from tfs_notebook.oss.store import Fault, Listing, StoredObject, StoreError
-from tfs_notebook.oss.upload import PART_SIZE, Upload
+from tfs_notebook.oss.client.body import OssBody, stored_object
+from tfs_notebook.oss.client.credentials import EnvironmentProvider, FixedProvider, Keys, Provider, keys_of
+from tfs_notebook.oss.client.endpoint import Endpoint, StoreOptions
+from tfs_notebook.oss.client.oss2_client import TIMEOUTS, Client
+from tfs_notebook.oss.client.store import Fault, Listing, StoredObject, StoreError
+from tfs_notebook.oss.client.upload import PART_SIZE, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.oss.canned import canned
-from tfs_notebook.oss import credentials
-from tfs_notebook.oss.credentials import EnvironmentProvider, Keys, keys_of
-from tfs_notebook.oss.endpoint import StoreOptions
-from tfs_notebook.oss.oss2_store import open_store
-from tfs_notebook.oss.store import Fault, StoreError
+from tfs_notebook.oss.client import credentials
+from tfs_notebook.oss.client.credentials import EnvironmentProvider, Keys, keys_of
+from tfs_notebook.oss.client.endpoint import StoreOptions
+from tfs_notebook.oss.client.oss2_store import open_store
+from tfs_notebook.oss.client.store import Fault, StoreError
 
 if TYPE_CHECKING:
     from tests.oss.server import OssServer

@@ -11,14 +11,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from tfs_notebook.oss.body import stored_object
-from tfs_notebook.oss.checksum import Crc64, combine
-from tfs_notebook.oss.store import Fault, StoredObject, StoreError
+from tfs_notebook.oss.client.body import stored_object
+from tfs_notebook.oss.client.checksum import Crc64, combine
+from tfs_notebook.oss.client.store import Fault, StoredObject, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tfs_notebook.oss.client import Client
+    from tfs_notebook.oss.client.oss2_client import Client
 
 T = TypeVar("T")
 

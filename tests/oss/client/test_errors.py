@@ -11,9 +11,9 @@ import pytest
 
 from tests.oss.canned import canned, error_xml
 from tests.support.certificates import Authority
-from tfs_notebook.oss.endpoint import StoreOptions
-from tfs_notebook.oss.oss2_store import Oss2Store, open_store
-from tfs_notebook.oss.store import Fault, StoreError
+from tfs_notebook.oss.client.endpoint import StoreOptions
+from tfs_notebook.oss.client.oss2_store import Oss2Store, open_store
+from tfs_notebook.oss.client.store import Fault, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

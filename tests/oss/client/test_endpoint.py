@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tfs_notebook.errors import ServingError
-from tfs_notebook.oss.endpoint import Endpoint, StoreOptions
+from tfs_notebook.oss.client.endpoint import Endpoint, StoreOptions
 
 HANGZHOU = "https://oss-cn-hangzhou.aliyuncs.com"
 

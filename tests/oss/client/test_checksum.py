@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfs_notebook.oss.checksum import Crc64, combine
+from tfs_notebook.oss.client.checksum import Crc64, combine
 
 
 def checksum(data: bytes) -> int:

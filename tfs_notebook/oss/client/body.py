@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.oss.checksum import Crc64
-from tfs_notebook.oss.refusal import unreachable
-from tfs_notebook.oss.store import Fault, StoredObject, StoreError
+from tfs_notebook.oss.client.checksum import Crc64
+from tfs_notebook.oss.client.errors import unreachable
+from tfs_notebook.oss.client.store import Fault, StoredObject, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tfs_notebook.oss.client import Client
+    from tfs_notebook.oss.client.oss2_client import Client
 
 PIECE = 512 * 1024
 """Bytes at most of one piece."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.oss.store import Fault, StoreError
+from tfs_notebook.oss.client.store import Fault, StoreError
 
 if TYPE_CHECKING:
-    from tfs_notebook.oss.endpoint import Endpoint
+    from tfs_notebook.oss.client.endpoint import Endpoint
 
 _FRESH = "take a fresh OSS_SESSION_TOKEN, with the OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET that came with it"
 _PUBLIC = (

@@ -18,9 +18,9 @@ import pytest
 from tests.oss.canned import canned
 from tests.support.serving import until
 from tfs_notebook.errors import ServingError
-from tfs_notebook.oss.endpoint import StoreOptions
-from tfs_notebook.oss.oss2_store import Oss2Store, open_store
-from tfs_notebook.oss.store import Fault, StoreError
+from tfs_notebook.oss.client.endpoint import StoreOptions
+from tfs_notebook.oss.client.oss2_store import Oss2Store, open_store
+from tfs_notebook.oss.client.store import Fault, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,16 +6,16 @@ import logging
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tfs_notebook.oss.credentials import FixedProvider, Keys, Provider, keys_of
-from tfs_notebook.oss.extra import needs
-from tfs_notebook.oss.refusal import refusal, unreachable
-from tfs_notebook.oss.store import Fault, StoreError
+from tfs_notebook.oss.client.credentials import FixedProvider, Keys, Provider, keys_of
+from tfs_notebook.oss.client.errors import refusal, unreachable
+from tfs_notebook.oss.client.extra import needs
+from tfs_notebook.oss.client.store import Fault, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tfs_notebook.oss.connections import EndableAdapter
-    from tfs_notebook.oss.endpoint import Endpoint
+    from tfs_notebook.oss.client.connections import EndableAdapter
+    from tfs_notebook.oss.client.endpoint import Endpoint
 
 T = TypeVar("T")
 
@@ -136,7 +136,7 @@ def _import_oss2() -> Any:
 def _adapter() -> EndableAdapter:
     from urllib3.util import Retry
 
-    from tfs_notebook.oss.connections import EndableAdapter
+    from tfs_notebook.oss.client.connections import EndableAdapter
 
     retry = Retry(
         total=4,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tfs_notebook.oss.extra import needs
+from tfs_notebook.oss.client.extra import needs
 
 _POLYNOMIAL = 0xC96C5795D7870F42
 """ECMA-182 with its bits reversed, as the checksum is: the highest bit stands for x^0."""

@@ -1,0 +1,1 @@
+"""OSS itself: requests that are signed, sent, sent again, and compared by checksum."""
