@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tfs_notebook.oss.cache import Cache
+from tfs_notebook.oss.cache.cache import Cache
 
 PATH = "modelA/7"
 FILES = {"saved_model.pb": b"graph", "variables/variables.index": b"index", "variables/data": b"data" * 1000}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfs_notebook.errors import invalid_argument
-from tfs_notebook.oss.cache import PRIVATE
+from tfs_notebook.oss.cache.cache import PRIVATE
 
 SCHEME = "oss://"
 _NEARLY = re.compile(r"oss(:/*|//+)(?=[^/])", re.IGNORECASE)

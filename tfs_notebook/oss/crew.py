@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfs_notebook.oss.cache import write_atomically
-from tfs_notebook.oss.locks import lock, stands_at, unlock
+from tfs_notebook.oss.cache.cache import write_atomically
+from tfs_notebook.oss.cache.file_lock import lock, stands_at, unlock
 from tfs_notebook.oss.messages import Bulletin, Report, Wants
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from functools import partial
 from io import FileIO
 from typing import TYPE_CHECKING, Protocol
 
+from tfs_notebook.oss.cache.staging import Note, StagedFile, checksum_of
 from tfs_notebook.oss.client.checksum import Crc64, combine
 from tfs_notebook.oss.client.store import Fault, StoreError
-from tfs_notebook.oss.staging import Note, StagedFile, checksum_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

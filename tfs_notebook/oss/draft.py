@@ -8,9 +8,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.storage.completeness import Parts
+from tfs_notebook.oss.cache.disk import explained
 from tfs_notebook.oss.client.store import Fault, StoreError
 from tfs_notebook.oss.complete import Evidence, Look, Marker, Quiet, graph_file
-from tfs_notebook.oss.disk import explained
 from tfs_notebook.oss.trouble import Backoff
 
 if TYPE_CHECKING:

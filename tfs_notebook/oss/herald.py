@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.storage.remote import Outlook
     from tfs_notebook.oss.address import OssAddress
-    from tfs_notebook.oss.cache import Cache
+    from tfs_notebook.oss.cache.cache import Cache
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.oss.disk import mb, no_space
+from tfs_notebook.oss.cache.disk import mb, no_space
 from tfs_notebook.oss.plan import base_of, superfluous
 from tfs_notebook.oss.trouble import REFUSED_SECONDS
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from tfs_notebook.oss.address import OssAddress
-    from tfs_notebook.oss.cache import Cache
+    from tfs_notebook.oss.cache.cache import Cache
     from tfs_notebook.oss.complete import Look
 
 _log = logging.getLogger(__name__)

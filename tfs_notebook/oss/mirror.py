@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
 from tfs_notebook.errors import ServingError, invalid_argument
 from tfs_notebook.oss.address import OssAddress, is_oss
-from tfs_notebook.oss.cache import cache_directory, root_directory
+from tfs_notebook.oss.cache.cache import cache_directory, root_directory
 from tfs_notebook.oss.holdings import MirrorOptions
 from tfs_notebook.oss.keys import refusal
 from tfs_notebook.oss.sync import Sync

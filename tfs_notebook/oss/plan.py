@@ -11,7 +11,7 @@ from tfs_notebook.engine.storage.scan import candidates, parse_version
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from tfs_notebook.oss.cache import Published
+    from tfs_notebook.oss.cache.cache import Published
 
 
 def picks(policy: VersionPolicy, numbers: Iterable[int], counts: Callable[[int], bool]) -> Iterator[int]:

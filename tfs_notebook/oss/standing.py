@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tfs_notebook.oss.address import OssAddress
-    from tfs_notebook.oss.cache import Cache
+    from tfs_notebook.oss.cache.cache import Cache
     from tfs_notebook.oss.crew import Crew
     from tfs_notebook.oss.herald import Herald
     from tfs_notebook.oss.trouble import Trouble

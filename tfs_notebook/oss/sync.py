@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.oss.cache import Cache
+from tfs_notebook.oss.cache.cache import Cache
 from tfs_notebook.oss.crew import Crew
 from tfs_notebook.oss.herald import Herald
 from tfs_notebook.oss.messages import Report, Wants

@@ -8,8 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.oss.cache.disk import explained
 from tfs_notebook.oss.client.store import Fault, StoreError
-from tfs_notebook.oss.disk import explained
 
 if TYPE_CHECKING:
     from pathlib import Path

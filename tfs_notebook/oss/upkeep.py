@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.storage.remote import Transfer
     from tfs_notebook.oss.address import OssAddress
-    from tfs_notebook.oss.cache import Cache
+    from tfs_notebook.oss.cache.cache import Cache
     from tfs_notebook.oss.client.store import ObjectStore
     from tfs_notebook.oss.complete import Look
     from tfs_notebook.oss.herald import Herald

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Set as AbstractSet
 
-    from tfs_notebook.oss.cache import Cache
+    from tfs_notebook.oss.cache.cache import Cache
     from tfs_notebook.oss.crew import Crew
 
 

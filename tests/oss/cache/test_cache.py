@@ -15,7 +15,7 @@ from tests.oss.kills import FILES, NEW, OLD, PATH, act, prepare, stage
 from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.address import OssAddress
-from tfs_notebook.oss.cache import Cache, cache_directory, root_directory
+from tfs_notebook.oss.cache.cache import Cache, cache_directory, root_directory
 
 ENDPOINT = "https://oss-cn-hangzhou.aliyuncs.com"
 

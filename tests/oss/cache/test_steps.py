@@ -18,7 +18,7 @@ import pytest
 from tests.oss.test_converges import read
 from tfs_notebook.engine.config import AllVersions
 from tfs_notebook.engine.storage.scan import Fingerprint, Storage
-from tfs_notebook.oss.cache import Cache
+from tfs_notebook.oss.cache.cache import Cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tfs_notebook.oss.cache import write_atomically
+from tfs_notebook.oss.cache.cache import write_atomically
 from tfs_notebook.oss.client.checksum import Crc64
 
 if TYPE_CHECKING:
