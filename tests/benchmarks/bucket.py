@@ -25,7 +25,7 @@ from tests.benchmarks import load
 from tests.benchmarks.measure import ROUNDS, Measure, at_least, at_most, below, in_turn, middle
 from tests.benchmarks.processes import running
 from tests.support.serving import until
-from tfs_notebook.oss.download import AT_ONCE
+from tfs_notebook.oss.fetch.download import AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +68,7 @@ def _memory() -> int:
     here = psutil.Process()
     for process in (here, *here.children()):
         with suppress(psutil.Error):  # it has just begun, or ended
-            if process == here or "tfs_notebook.oss.fetcher" in process.cmdline():
+            if process == here or "tfs_notebook.oss.fetch.worker" in process.cmdline():
                 size += process.memory_full_info().uss
     return size
 

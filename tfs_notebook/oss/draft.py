@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.oss.client.store import StoredObject
+    from tfs_notebook.oss.fetch.process import Download
     from tfs_notebook.oss.keys import Content, Version
-    from tfs_notebook.oss.transfer import Download
 
 
 class Step(Enum):

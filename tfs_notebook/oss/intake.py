@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.client.store import Fault, StoreError
 from tfs_notebook.oss.draft import Draft, Step
+from tfs_notebook.oss.fetch.process import Download
 from tfs_notebook.oss.plan import base_of, number_of, picks
-from tfs_notebook.oss.transfer import Download
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.oss.client.store import Body, StoredObject
-    from tfs_notebook.oss.courtesy import Courtesy
+    from tfs_notebook.oss.fetch.throttle import Courtesy
 
 PART = 16 << 20
 """Bytes of one range, and the size from which an object is read in ranges."""

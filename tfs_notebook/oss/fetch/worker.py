@@ -1,4 +1,4 @@
-"""A process that downloads, so that no other thread of the kernel waits for it: `python -m tfs_notebook.oss.fetcher`.
+"""A process that downloads, so that no other thread of the kernel waits: `python -m tfs_notebook.oss.fetch.worker`.
 
 It reads one line of JSON from its standard input: the store with the keys to it (never on a command line), the
 directory, and the objects. It writes lines of JSON: bytes that have arrived, files that are done, and how it ended. It
@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tfs_notebook.oss.client.store import StoredObject, StoreError
-from tfs_notebook.oss.courtesy import Courtesy
-from tfs_notebook.oss.download import fetch
+from tfs_notebook.oss.fetch.download import fetch
+from tfs_notebook.oss.fetch.throttle import Courtesy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,13 +17,13 @@ import pytest
 
 from tests import trees
 from tests.support.serving import until
-from tfs_notebook.oss import fetcher
 from tfs_notebook.oss.client.checksum import Crc64
 from tfs_notebook.oss.client.endpoint import StoreOptions
 from tfs_notebook.oss.client.oss2_store import Oss2Store, open_store
 from tfs_notebook.oss.client.store import Fault, StoredObject, StoreError
-from tfs_notebook.oss.download import PART, fetch
-from tfs_notebook.oss.transfer import Download
+from tfs_notebook.oss.fetch import worker
+from tfs_notebook.oss.fetch.download import PART, fetch
+from tfs_notebook.oss.fetch.process import Download
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -274,7 +274,7 @@ def started(oss: OssServer, store: Oss2Store, directory: Path) -> tuple[Download
 
 
 def children() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if fetcher.__name__ in " ".join(child.cmdline())]
+    return [child for child in psutil.Process().children() if worker.__name__ in " ".join(child.cmdline())]
 
 
 def test_a_large_download_has_a_process_that_gets_its_keys_over_a_pipe(
@@ -355,7 +355,7 @@ import sys, threading
 from pathlib import Path
 from tfs_notebook.oss.client.endpoint import StoreOptions
 from tfs_notebook.oss.client.oss2_store import open_store
-from tfs_notebook.oss.transfer import Download
+from tfs_notebook.oss.fetch.process import Download
 store = open_store("examplebucket", StoreOptions())
 (stored,) = store.list(sys.argv[1]).objects
 Download("m/1", store, {"f": stored}, Path(sys.argv[2]), lambda: None)
@@ -392,7 +392,7 @@ def test_the_process_imports_no_tensorflow_and_its_memory_is_bounded(
         "import oss2, fastcrc; os._exit = told; baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "fetcher.main()\n"
     )
-    request = fetcher.request(store.portable(), {PATH: listed(store)}, tmp_path / "staging")
+    request = worker.request(store.portable(), {PATH: listed(store)}, tmp_path / "staging")
     with subprocess.Popen(
         [sys.executable, "-c", probe], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.oss.test_download import BIG, KEY, children, started
+from tests.oss.fetch.test_download import BIG, KEY, children, started
 from tests.support.serving import until
 from tfs_notebook.oss.client.endpoint import StoreOptions
 from tfs_notebook.oss.client.oss2_store import open_store
-from tfs_notebook.oss.courtesy import NICENESS, Courtesy
+from tfs_notebook.oss.fetch.throttle import NICENESS, Courtesy
 
 if TYPE_CHECKING:
     from pathlib import Path

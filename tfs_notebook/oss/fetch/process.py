@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.storage.remote import Transfer
-from tfs_notebook.oss import fetcher
 from tfs_notebook.oss.client.store import Fault, StoreError
-from tfs_notebook.oss.download import fetch
+from tfs_notebook.oss.fetch import worker
+from tfs_notebook.oss.fetch.download import fetch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +31,7 @@ LARGE = 16 << 20
 """Bytes from which a download gets a process."""
 
 _SPEED_SECONDS = 5.0
-_PACKAGES = str(Path(__file__).parents[2])
+_PACKAGES = str(Path(__file__).parents[3])
 
 
 class _CancelledError(Exception):
@@ -132,7 +132,7 @@ class Download:
         with process:
             try:
                 with contextlib.suppress(BrokenPipeError):  # it has died, and its last words tell why
-                    process.stdin.write(fetcher.request(store, self.files, self._directory).decode())  # type: ignore[union-attr]
+                    process.stdin.write(worker.request(store, self.files, self._directory).decode())  # type: ignore[union-attr]
                     process.stdin.flush()  # type: ignore[union-attr]
                 how = self._listen(process.stdout or ())
             finally:
@@ -166,7 +166,7 @@ def _start() -> subprocess.Popen[str]:
     """A fetcher: it finds what this process finds, but nothing in whatever directory this process is in."""
     paths = [path for path in sys.path if Path(path).is_absolute()]
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", fetcher.__name__],
+        [sys.executable, "-m", worker.__name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
