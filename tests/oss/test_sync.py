@@ -15,7 +15,7 @@ from tests.support.serving import until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
 from tfs_notebook.oss.cache.cache import PRIVATE
 from tfs_notebook.oss.client.checksum import Crc64
-from tfs_notebook.oss.crew import Crew
+from tfs_notebook.oss.peers.coordinator import Crew
 
 if TYPE_CHECKING:
     from pathlib import Path

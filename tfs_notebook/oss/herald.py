@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tfs_notebook.oss.messages import as_json
+from tfs_notebook.oss.peers.messages import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.config import ModelConfig, VersionPolicy
     from tfs_notebook.oss.client.store import ObjectStore
-    from tfs_notebook.oss.messages import Wants
+    from tfs_notebook.oss.peers.messages import Wants
 
 __all__ = ["Mirror", "MirrorOptions"]
 

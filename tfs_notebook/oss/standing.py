@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.oss.messages import Bulletin, Wants
+from tfs_notebook.oss.peers.messages import Bulletin, Wants
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.cache.cache import Cache
-    from tfs_notebook.oss.crew import Crew
     from tfs_notebook.oss.herald import Herald
+    from tfs_notebook.oss.peers.coordinator import Crew
     from tfs_notebook.oss.trouble import Trouble
     from tfs_notebook.oss.upkeep import Upkeep
 

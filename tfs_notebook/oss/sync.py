@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.cache.cache import Cache
-from tfs_notebook.oss.crew import Crew
 from tfs_notebook.oss.herald import Herald
-from tfs_notebook.oss.messages import Report, Wants
+from tfs_notebook.oss.peers.coordinator import Crew
+from tfs_notebook.oss.peers.messages import Report, Wants
+from tfs_notebook.oss.peers.usage import Usage
 from tfs_notebook.oss.standing import Standing
 from tfs_notebook.oss.trouble import Trouble
 from tfs_notebook.oss.upkeep import Upkeep
-from tfs_notebook.oss.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.client.store import ObjectStore
     from tfs_notebook.oss.complete import Look
     from tfs_notebook.oss.herald import Herald
-    from tfs_notebook.oss.messages import Wants
+    from tfs_notebook.oss.peers.messages import Wants
 
 _STOP_SECONDS = 0.3
 

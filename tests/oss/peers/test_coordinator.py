@@ -19,8 +19,8 @@ from tfs_notebook.engine.config import AllVersions, Latest, Specific
 from tfs_notebook.engine.storage.remote import Outlook
 from tfs_notebook.errors import not_found
 from tfs_notebook.oss.cache.cache import PRIVATE
-from tfs_notebook.oss.crew import Crew
-from tfs_notebook.oss.messages import Bulletin, Report, Wants, as_json
+from tfs_notebook.oss.peers.coordinator import Crew
+from tfs_notebook.oss.peers.messages import Bulletin, Report, Wants, as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def test_a_lock_that_somebody_deleted_holds_nobody_back_and_is_given_up(tmp_path
 FORK = """
 import os, sys
 from pathlib import Path
-from tfs_notebook.oss.crew import Crew
+from tfs_notebook.oss.peers.coordinator import Crew
 crew = Crew(Path(sys.argv[1]))
 assert crew.try_to_write()
 if not os.fork():
@@ -239,8 +239,8 @@ def test_what_a_dead_writer_said_is_not_believed(tmp_path: Path) -> None:
 SAY = """
 import os, sys
 from pathlib import Path
-from tfs_notebook.oss.crew import Crew
-from tfs_notebook.oss.messages import Bulletin
+from tfs_notebook.oss.peers.coordinator import Crew
+from tfs_notebook.oss.peers.messages import Bulletin
 crew = Crew(Path(sys.argv[1]))
 assert crew.try_to_write()
 crew.say(Bulletin(last_look=1000.0))

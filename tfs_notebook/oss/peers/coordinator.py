@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.oss.cache.cache import write_atomically
 from tfs_notebook.oss.cache.file_lock import lock, stands_at, unlock
-from tfs_notebook.oss.messages import Bulletin, Report, Wants
+from tfs_notebook.oss.peers.messages import Bulletin, Report, Wants
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from tfs_notebook.oss.cache.cache import Cache
-    from tfs_notebook.oss.crew import Crew
+    from tfs_notebook.oss.peers.coordinator import Crew
 
 
 class Usage:

@@ -1,0 +1,1 @@
+"""Several kernels that share one local copy."""
