@@ -27,7 +27,7 @@ def push(
 ) -> OssAddress:
     """Upload `model` below `address`; the prefix of the version that was written. `given` are options by name."""
     from tfs_notebook.oss.complete import check_marker
-    from tfs_notebook.oss.push import push
+    from tfs_notebook.oss.push.push import push
 
     target, options = OssAddress.parse(address), notebook_options(given)
     check_marker(options.oss_marker)

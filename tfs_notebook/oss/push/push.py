@@ -17,7 +17,7 @@ from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.errors import invalid_argument
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.client.store import Fault, StoredObject, StoreError
-from tfs_notebook.oss.outgoing import GRAPHS, OutgoingFile, OutgoingVersion
+from tfs_notebook.oss.push.source import GRAPHS, OutgoingFile, OutgoingVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

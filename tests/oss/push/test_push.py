@@ -18,7 +18,7 @@ from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.client.endpoint import StoreOptions
 from tfs_notebook.oss.client.oss2_store import open_store
 from tfs_notebook.oss.client.store import Fault, ObjectStore, StoreError
-from tfs_notebook.oss.push import push
+from tfs_notebook.oss.push.push import push
 
 if TYPE_CHECKING:
     from pathlib import Path
