@@ -123,7 +123,7 @@ def _synchronise(root: Path, size: int, look: Callable[[], None] = lambda: None)
     from tfs_notebook.engine.config import Latest, ModelConfig
     from tfs_notebook.oss.client.endpoint import StoreOptions
     from tfs_notebook.oss.client.oss2_store import open_store
-    from tfs_notebook.oss.mirror import Mirror, MirrorOptions
+    from tfs_notebook.oss.sync.mirror import Mirror, MirrorOptions
 
     model = ModelConfig("large", "oss://examplebucket/models/large", policy=Latest())
     with tempfile.TemporaryDirectory(dir=root) as cache:

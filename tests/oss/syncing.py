@@ -14,7 +14,7 @@ from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.client.endpoint import StoreOptions
 from tfs_notebook.oss.client.oss2_store import open_store
-from tfs_notebook.oss.mirror import Mirror, MirrorOptions
+from tfs_notebook.oss.sync.mirror import Mirror, MirrorOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

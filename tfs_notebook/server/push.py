@@ -26,8 +26,8 @@ def push(
     progress: Callable[[int, int], None] | None = None,
 ) -> OssAddress:
     """Upload `model` below `address`; the prefix of the version that was written. `given` are options by name."""
-    from tfs_notebook.oss.complete import check_marker
     from tfs_notebook.oss.push.push import push
+    from tfs_notebook.oss.sync.completeness import check_marker
 
     target, options = OssAddress.parse(address), notebook_options(given)
     check_marker(options.oss_marker)

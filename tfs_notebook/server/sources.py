@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.storage.remote import SourceStatus
     from tfs_notebook.options import Options
     from tfs_notebook.oss.client.store import ObjectStore
-    from tfs_notebook.oss.mirror import Mirror
+    from tfs_notebook.oss.sync.mirror import Mirror
 
 
 def store_options(options: Options) -> StoreOptions:
@@ -94,7 +94,7 @@ class Sources:
         return self._mirror.status() if self._mirror is not None else ()
 
     def _begin(self) -> None:
-        from tfs_notebook.oss.mirror import Mirror, MirrorOptions
+        from tfs_notebook.oss.sync.mirror import Mirror, MirrorOptions
 
         options = self._options
         assert options is not None, "turn_to comes first"  # noqa: S101

@@ -16,10 +16,10 @@ from tfs_notebook.engine.events import Kind
 from tfs_notebook.engine.storage.scan import nothing_to_serve
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 from tfs_notebook.options import ANY_PORT, NOTEBOOK_DEFAULTS, Options
-from tfs_notebook.oss.access import Access
 from tfs_notebook.oss.address import OssAddress, check_spelling, is_oss
-from tfs_notebook.oss.complete import check_marker
 from tfs_notebook.oss.config_object import ConfigObject
+from tfs_notebook.oss.preflight import Access
+from tfs_notebook.oss.sync.completeness import check_marker
 from tfs_notebook.runtime import import_aside, result_of, without_tensorflow_remarks
 from tfs_notebook.server.sources import open_store
 from tfs_notebook.settings.batching import batching_parameters, check_batching

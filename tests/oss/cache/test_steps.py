@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.oss.test_converges import read
+from tests.oss.sync.test_converges import read
 from tfs_notebook.engine.config import AllVersions
 from tfs_notebook.engine.storage.scan import Fingerprint, Storage
 from tfs_notebook.oss.cache.cache import Cache

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from tfs_notebook.oss.address import OssAddress
-    from tfs_notebook.oss.keys import Content
+    from tfs_notebook.oss.listing import Content
 
 PRIVATE = ".tfs-sync"
 _LONGEST_NAME = 150

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfs_notebook.oss.plan import base_of, number_of
+from tfs_notebook.oss.sync.plan import base_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.cache.cache import Cache
-from tfs_notebook.oss.herald import Herald
 from tfs_notebook.oss.peers.coordinator import Crew
 from tfs_notebook.oss.peers.messages import Report, Wants
 from tfs_notebook.oss.peers.usage import Usage
-from tfs_notebook.oss.standing import Standing
-from tfs_notebook.oss.trouble import Trouble
-from tfs_notebook.oss.upkeep import Upkeep
+from tfs_notebook.oss.sync.backoff import Trouble
+from tfs_notebook.oss.sync.cycle import Upkeep
+from tfs_notebook.oss.sync.notify import Herald
+from tfs_notebook.oss.sync.status import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.client.store import ObjectStore
-    from tfs_notebook.oss.holdings import MirrorOptions
+    from tfs_notebook.oss.sync.retention import MirrorOptions
 
 _FOLLOW_SECONDS = 1.0
 _KEYS_SECONDS = 10.0

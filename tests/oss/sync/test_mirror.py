@@ -14,7 +14,7 @@ from tfs_notebook.engine.config import AllVersions, Specific
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.client.store import StoreError
-from tfs_notebook.oss.mirror import Mirror, MirrorOptions
+from tfs_notebook.oss.sync.mirror import Mirror, MirrorOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.client.store import Fault, StoreError
-from tfs_notebook.oss.draft import Draft, Step
 from tfs_notebook.oss.fetch.process import Download
-from tfs_notebook.oss.plan import base_of, number_of, picks
+from tfs_notebook.oss.sync.pending_version import Draft, Step
+from tfs_notebook.oss.sync.plan import base_of, number_of, picks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.storage.remote import Transfer
     from tfs_notebook.oss.cache.cache import Cache
     from tfs_notebook.oss.client.store import ObjectStore
-    from tfs_notebook.oss.complete import Look
-    from tfs_notebook.oss.holdings import MirrorOptions
-    from tfs_notebook.oss.keys import Version
+    from tfs_notebook.oss.listing import Version
+    from tfs_notebook.oss.sync.completeness import Look
+    from tfs_notebook.oss.sync.retention import MirrorOptions
 
 _AT_ONCE = 4
 

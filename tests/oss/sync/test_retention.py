@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tfs_notebook.errors import Code
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.cache.cache import Cache
-from tfs_notebook.oss.holdings import Holdings, MirrorOptions
+from tfs_notebook.oss.sync.retention import Holdings, MirrorOptions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import pytest
 
 from tfs_notebook.engine.storage.completeness import Parts
 from tfs_notebook.oss.client.store import StoredObject
-from tfs_notebook.oss.complete import Evidence, Look, Marker, Quiet, not_uploaded
-from tfs_notebook.oss.keys import Tree, Version
+from tfs_notebook.oss.listing import Tree, Version
+from tfs_notebook.oss.sync.completeness import Evidence, Look, Marker, Quiet, not_uploaded
 
 if TYPE_CHECKING:
     from tests.conftest import Models

@@ -10,12 +10,12 @@ import time
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.storage.remote import Outlook
-from tfs_notebook.oss import prospect
-from tfs_notebook.oss.holdings import Holdings, MirrorOptions
-from tfs_notebook.oss.intake import Intake
-from tfs_notebook.oss.keys import told
-from tfs_notebook.oss.plan import base_of
-from tfs_notebook.oss.watch import Watch
+from tfs_notebook.oss.listing import told
+from tfs_notebook.oss.sync import availability
+from tfs_notebook.oss.sync.downloads import Intake
+from tfs_notebook.oss.sync.listings import Watch
+from tfs_notebook.oss.sync.plan import base_of
+from tfs_notebook.oss.sync.retention import Holdings, MirrorOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.cache.cache import Cache
     from tfs_notebook.oss.client.store import ObjectStore
-    from tfs_notebook.oss.complete import Look
-    from tfs_notebook.oss.herald import Herald
     from tfs_notebook.oss.peers.messages import Wants
+    from tfs_notebook.oss.sync.completeness import Look
+    from tfs_notebook.oss.sync.notify import Herald
 
 _STOP_SECONDS = 0.3
 
@@ -149,7 +149,7 @@ class Upkeep:
         if look is None or self._intake is None:
             return Outlook(coming=True)
         address, policies = self._root.join(base).directory, self.wants.get(base, ())
-        return prospect.outlook(address, base, policies, look.tree, self._intake, self._cache.published)
+        return availability.outlook(address, base, policies, look.tree, self._intake, self._cache.published)
 
     def end(self) -> None:
         """Bring nothing any more; what has arrived is kept."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tfs_notebook.oss.client.store import StoredObject
-from tfs_notebook.oss.keys import Tree, refusal, told
+from tfs_notebook.oss.listing import Tree, refusal, told
 
 
 def tree(*paths: str, prefix: str = "models/") -> Tree:

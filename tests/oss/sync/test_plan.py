@@ -6,7 +6,7 @@ import pytest
 
 from tfs_notebook.engine.config import AllVersions, Latest, Specific, VersionPolicy
 from tfs_notebook.oss.cache.cache import Published
-from tfs_notebook.oss.plan import base_of, number_of, picks, superfluous
+from tfs_notebook.oss.sync.plan import base_of, number_of, picks, superfluous
 
 NUMBERS = (1, 2, 3, 4, 5)
 

@@ -12,7 +12,7 @@ import tfs_notebook
 from tests.support.serving import until
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.options import Options
-from tfs_notebook.oss.access import Access
+from tfs_notebook.oss.preflight import Access
 from tfs_notebook.server.sources import open_store
 from tfs_notebook.settings.deployment import plan
 

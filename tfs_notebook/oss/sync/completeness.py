@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.storage.completeness import GRAPH_FILES, TFLITE_FILE
 from tfs_notebook.errors import invalid_argument
-from tfs_notebook.oss.keys import refusal
+from tfs_notebook.oss.listing import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tfs_notebook.engine.storage.completeness import Parts
     from tfs_notebook.oss.client.store import StoredObject
-    from tfs_notebook.oss.keys import Content, Tree, Version
+    from tfs_notebook.oss.listing import Content, Tree, Version
 
 _CLOCK_SECONDS = 1.0
 """Stores tell times in whole seconds."""

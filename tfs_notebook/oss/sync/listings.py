@@ -7,13 +7,13 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from tfs_notebook.oss.complete import Look
-from tfs_notebook.oss.keys import Tree
+from tfs_notebook.oss.listing import Tree
+from tfs_notebook.oss.sync.completeness import Look
 
 if TYPE_CHECKING:
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.client.store import ObjectStore
-    from tfs_notebook.oss.holdings import MirrorOptions
+    from tfs_notebook.oss.sync.retention import MirrorOptions
 
 _JITTER = 0.1
 

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.cache.cache import Cache
-    from tfs_notebook.oss.herald import Herald
     from tfs_notebook.oss.peers.coordinator import Crew
-    from tfs_notebook.oss.trouble import Trouble
-    from tfs_notebook.oss.upkeep import Upkeep
+    from tfs_notebook.oss.sync.backoff import Trouble
+    from tfs_notebook.oss.sync.cycle import Upkeep
+    from tfs_notebook.oss.sync.notify import Herald
 
 
 class Standing:

@@ -11,7 +11,7 @@ import pytest
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.client.store import Fault, StoreError
-from tfs_notebook.oss.trouble import Backoff, Trouble
+from tfs_notebook.oss.sync.backoff import Backoff, Trouble
 
 ROOT = OssAddress.parse("oss://examplebucket/models/")
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from tfs_notebook.engine.config import Specific
 from tfs_notebook.engine.storage.remote import Outlook
 from tfs_notebook.errors import ServingError, not_found
-from tfs_notebook.oss.plan import base_of, number_of
+from tfs_notebook.oss.sync.plan import base_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tfs_notebook.engine.config import VersionPolicy
     from tfs_notebook.oss.address import OssAddress
-    from tfs_notebook.oss.intake import Intake
-    from tfs_notebook.oss.keys import Tree
+    from tfs_notebook.oss.listing import Tree
+    from tfs_notebook.oss.sync.downloads import Intake
 
 _SHOWN = 8
 

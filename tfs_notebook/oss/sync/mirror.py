@@ -15,9 +15,9 @@ from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
 from tfs_notebook.errors import ServingError, invalid_argument
 from tfs_notebook.oss.address import OssAddress, is_oss
 from tfs_notebook.oss.cache.cache import cache_directory, root_directory
-from tfs_notebook.oss.holdings import MirrorOptions
-from tfs_notebook.oss.keys import refusal
-from tfs_notebook.oss.sync import Sync
+from tfs_notebook.oss.listing import refusal
+from tfs_notebook.oss.sync.retention import MirrorOptions
+from tfs_notebook.oss.sync.root_sync import Sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from tfs_notebook.engine.storage.completeness import Parts
 from tfs_notebook.oss.cache.disk import explained
 from tfs_notebook.oss.client.store import Fault, StoreError
-from tfs_notebook.oss.complete import Evidence, Look, Marker, Quiet, graph_file
-from tfs_notebook.oss.trouble import Backoff
+from tfs_notebook.oss.sync.backoff import Backoff
+from tfs_notebook.oss.sync.completeness import Evidence, Look, Marker, Quiet, graph_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.oss.client.store import StoredObject
     from tfs_notebook.oss.fetch.process import Download
-    from tfs_notebook.oss.keys import Content, Version
+    from tfs_notebook.oss.listing import Content, Version
 
 
 class Step(Enum):

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.cache.disk import mb, no_space
-from tfs_notebook.oss.plan import base_of, superfluous
-from tfs_notebook.oss.trouble import REFUSED_SECONDS
+from tfs_notebook.oss.sync.backoff import REFUSED_SECONDS
+from tfs_notebook.oss.sync.plan import base_of, superfluous
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.cache.cache import Cache
-    from tfs_notebook.oss.complete import Look
+    from tfs_notebook.oss.sync.completeness import Look
 
 _log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""One root in OSS and its local copy, kept in step."""
