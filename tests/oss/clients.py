@@ -10,14 +10,14 @@ from urllib.parse import quote, urlsplit
 import oss2
 import pytest
 
-from tests.oss.server import BUCKET
-from tests.oss.signature import SignedRequest, authorization
+from tests.oss.stand_in.server import BUCKET
+from tests.oss.stand_in.signature import SignedRequest, authorization
 from tests.support.serving import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
 
 
 def client(server: OssServer, bucket: str = BUCKET, *, key_id: str = "", secret: str = "", token: str = "",

@@ -8,7 +8,7 @@ import pytest
 
 from tests.notebook.conftest import notebook, shell
 from tests.oss.guide import Guide
-from tests.oss.server import OssServer, oss_server
+from tests.oss.stand_in.server import OssServer, oss_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import Models
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
     from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
     from tfs_notebook.oss.client.credentials import Provider
     from tfs_notebook.oss.client.store import ObjectStore

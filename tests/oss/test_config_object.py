@@ -19,7 +19,7 @@ from tfs_notebook.settings.deployment import plan
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
 
 KEY = "models/tf_serving/model_config.pbtxt"
 ADDRESS = f"oss://examplebucket/{KEY}"

@@ -18,7 +18,7 @@ from tfs_notebook.errors import Code, ServingError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
 
 QUICK = f"{ANY} --oss_poll_wait_seconds=1"
 WHOLE = f"{ROOT} --mount=/models --model_config_file={CONFIG} {QUICK}"

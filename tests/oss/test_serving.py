@@ -21,7 +21,7 @@ from tfs_notebook.settings import deployment
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
     from tfs_notebook.server.server import Server
 
 QUICK: dict[str, Any] = {"port": 0, "rest_api_port": 0, "oss_poll_wait_seconds": 1}

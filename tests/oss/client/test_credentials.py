@@ -17,7 +17,7 @@ from tfs_notebook.oss.client.oss2_store import open_store
 from tfs_notebook.oss.client.store import Fault, StoreError
 
 if TYPE_CHECKING:
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
 
 NAMES = ("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN")
 

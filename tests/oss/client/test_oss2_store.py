@@ -25,7 +25,7 @@ from tfs_notebook.oss.client.store import Fault, StoreError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
 
 KEY = "models/modelA/1/saved_model.pb"
 CONTENT = bytes(range(256)) * 4096

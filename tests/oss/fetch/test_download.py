@@ -28,7 +28,7 @@ from tfs_notebook.oss.fetch.process import Download
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
 
 KEY, PATH = "m/1/variables/variables.data-00000-of-00001", "variables/variables.data-00000-of-00001"
 SMALL = random.Random(1).randbytes(1_000_000)

@@ -19,7 +19,7 @@ from tfs_notebook.oss.fetch.throttle import NICENESS, Courtesy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
 
 WORKS = """
 import os, time

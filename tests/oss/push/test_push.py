@@ -23,7 +23,7 @@ from tfs_notebook.oss.push.push import push
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
 
 MODEL = OssAddress.parse("oss://examplebucket/models/modelA/")
 PART = 200 << 10

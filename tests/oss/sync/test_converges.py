@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
 
 FAULTS = ("cut", "reset", "corrupt", "checksum", "lost", "error", "archived", "expired")
 NAMES = ("modelA", "modelB")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import Models
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
     from tests.oss.syncing import Watched
 
 LARGE = "assets.extra/large"

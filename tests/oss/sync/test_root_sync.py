@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Models
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
 
 
 def looked(oss: OssServer, times: int = 3) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.sax.saxutils import escape
 
-from tests.oss.errors import RefusalError
+from tests.oss.stand_in.errors import RefusalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from tests.oss.storage import Bucket, OssObject, Upload
+    from tests.oss.stand_in.storage import Bucket, OssObject, Upload
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _OWNER = "<Owner><ID>1234567890</ID><DisplayName>1234567890</DisplayName></Owner>"

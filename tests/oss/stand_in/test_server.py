@@ -11,7 +11,7 @@ import oss2
 import pytest
 
 from tests.oss.clients import client, refusal
-from tests.oss.server import BUCKET, OssServer, oss_server
+from tests.oss.stand_in.server import BUCKET, OssServer, oss_server
 
 
 def test_what_was_put_is_read_again(oss: OssServer, bucket: oss2.Bucket) -> None:
@@ -175,8 +175,16 @@ def test_a_bucket_in_a_directory(oss: OssServer, tmp_path: Path) -> None:
 def test_a_server_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     (tmp_path / "a").write_bytes(b"1")
-    command = [sys.executable, "-m", "tests.oss.server", "--directory", str(tmp_path), "--bucket", "other-bucket"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "tests.oss.stand_in.server",
+        "--directory",
+        str(tmp_path),
+        "--bucket",
+        "other-bucket",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]) as process:
         assert process.stdout is not None
         endpoint = process.stdout.readline().strip()
         auth = oss2.ProviderAuthV4(oss2.credentials.StaticCredentialsProvider(OssServer.key_id, OssServer.key_secret))

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.oss.clients import ask, connect, signed_headers, target
-from tests.oss.server import BUCKET
+from tests.oss.stand_in.server import BUCKET
 
 if TYPE_CHECKING:
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
     from tests.support.serving import Reply
 
 CONTENT = bytes(range(100))

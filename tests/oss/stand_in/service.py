@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
-from tests.oss import listing, multipart
-from tests.oss.errors import RefusalError, code_of
-from tests.oss.reading import Reply, check_conditions, read
-from tests.oss.signature import Account, SignedRequest, verify
-from tests.oss.storage import ARCHIVED, Bucket, Content, OssObject, Part, new_object
+from tests.oss.stand_in import listing, multipart
+from tests.oss.stand_in.errors import RefusalError, code_of
+from tests.oss.stand_in.reading import Reply, check_conditions, read
+from tests.oss.stand_in.signature import Account, SignedRequest, verify
+from tests.oss.stand_in.storage import ARCHIVED, Bucket, Content, OssObject, Part, new_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from tests.oss.faults import Fault
+    from tests.oss.stand_in.faults import Fault
 
 _READS = frozenset({"GET", "HEAD", "LIST"})
 _LISTING = frozenset(

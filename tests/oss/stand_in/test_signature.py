@@ -8,8 +8,16 @@ from dataclasses import replace
 
 import pytest
 
-from tests.oss.errors import RefusalError
-from tests.oss.signature import Account, SignedRequest, authorization, canonical_request, sign, string_to_sign, verify
+from tests.oss.stand_in.errors import RefusalError
+from tests.oss.stand_in.signature import (
+    Account,
+    SignedRequest,
+    authorization,
+    canonical_request,
+    sign,
+    string_to_sign,
+    verify,
+)
 
 NOW = 1702743657.0  # 2023-12-16T16:20:57Z
 PUBLISHED = SignedRequest(

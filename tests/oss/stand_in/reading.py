@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-from tests.oss.errors import RefusalError
-from tests.oss.storage import Content
+from tests.oss.stand_in.errors import RefusalError
+from tests.oss.stand_in.storage import Content
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.oss.storage import OssObject
+    from tests.oss.stand_in.storage import OssObject
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fastcrc import crc64
 
 from tests import trees
-from tests.oss.errors import RefusalError
+from tests.oss.stand_in.errors import RefusalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

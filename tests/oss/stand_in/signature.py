@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote
 
-from tests.oss.errors import RefusalError
+from tests.oss.stand_in.errors import RefusalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

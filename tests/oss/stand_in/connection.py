@@ -11,18 +11,18 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote
 
-from tests.oss.delivery import Delivery, DisconnectError, reset, stall
-from tests.oss.errors import RefusalError
-from tests.oss.reading import Reply
-from tests.oss.service import Asked
-from tests.oss.storage import PIECE, Content
+from tests.oss.stand_in.delivery import Delivery, DisconnectError, reset, stall
+from tests.oss.stand_in.errors import RefusalError
+from tests.oss.stand_in.reading import Reply
+from tests.oss.stand_in.service import Asked
+from tests.oss.stand_in.storage import PIECE, Content
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterator, Mapping
 
-    from tests.oss.faults import Fault, Faults
-    from tests.oss.service import Service
+    from tests.oss.stand_in.faults import Fault, Faults
+    from tests.oss.stand_in.service import Service
 
 _NUMBERS = itertools.count(1)
 _CHECKSUM = "x-oss-hash-crc64ecma"

@@ -16,13 +16,13 @@ import requests
 from fastcrc import crc64
 
 from tests.oss.clients import ask, client, connect, refusal, signed_headers, target
-from tests.oss.server import oss_server
+from tests.oss.stand_in.server import oss_server
 from tests.support.serving import until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
     from tests.support.serving import Reply
 
 CONTENT = bytes(range(256)) * 400

@@ -1,6 +1,6 @@
 """An OSS server for tests, kernels and demonstrations: real HTTP, path style, signatures V4, faults on demand.
 
-`python -m tests.oss.server --directory D` serves the files in D, and prints its endpoint on the first line.
+`python -m tests.oss.stand_in.server --directory D` serves the files in D, and prints its endpoint on the first line.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from tests.oss.connection import Connection, Request
-from tests.oss.faults import Fault, Faults
-from tests.oss.service import Service
-from tests.oss.signature import Account
-from tests.oss.storage import Bucket, OssObject, new_object
+from tests.oss.stand_in.connection import Connection, Request
+from tests.oss.stand_in.faults import Fault, Faults
+from tests.oss.stand_in.service import Service
+from tests.oss.stand_in.signature import Account
+from tests.oss.stand_in.storage import Bucket, OssObject, new_object
 
 if TYPE_CHECKING:
     import socket

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
 
-    from tests.oss.faults import Fault
-    from tests.oss.reading import Reply
+    from tests.oss.stand_in.faults import Fault
+    from tests.oss.stand_in.reading import Reply
 
 
 class DisconnectError(Exception):

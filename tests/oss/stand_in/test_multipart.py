@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.oss.server import OssServer
+    from tests.oss.stand_in.server import OssServer
 
 PART = 100 << 10
 

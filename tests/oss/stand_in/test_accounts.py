@@ -9,7 +9,7 @@ import oss2
 import pytest
 
 from tests.oss.clients import client, refusal
-from tests.oss.server import BUCKET, OssServer, oss_server
+from tests.oss.stand_in.server import BUCKET, OssServer, oss_server
 
 
 def test_credentials_that_do_not_do(oss: OssServer) -> None:

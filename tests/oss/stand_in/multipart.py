@@ -7,15 +7,15 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from tests.oss.errors import RefusalError
-from tests.oss.listing import document
-from tests.oss.storage import Content, OssObject, Part, Upload
+from tests.oss.stand_in.errors import RefusalError
+from tests.oss.stand_in.listing import document
+from tests.oss.stand_in.storage import Content, OssObject, Part, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.oss.storage import Bucket
+    from tests.oss.stand_in.storage import Bucket
 
 SMALLEST_PART = 100 << 10
 """Bytes that every part but the last must have."""
