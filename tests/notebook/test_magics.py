@@ -16,7 +16,7 @@ from tests.notebook.conftest import ANY, Notebook
 from tests.support.certificates import Authority, ssl_config
 from tests.support.saved_models import truncated_pb
 from tests.support.serving import ask, config_text, label, serving_threads, until
-from tfs_notebook.notebook.option_groups import GROUPS
+from tfs_notebook.notebook.magic_help import GROUPS
 from tfs_notebook.options import FLAGS
 
 if TYPE_CHECKING:
@@ -578,7 +578,7 @@ def test_a_shape_that_does_not_fit_is_told(asking: Notebook) -> None:
 
 
 def test_rows_are_left_out_of_an_answer_before_columns() -> None:
-    from tfs_notebook.notebook.ask import Answer
+    from tfs_notebook.notebook.predict.client import Answer
 
     answer = Answer("m", 1, "s", "local", 0.001, {"y": np.arange(3600.0).reshape(360, 10), "z": np.zeros((3, 50))})
     lines = repr(answer).splitlines()

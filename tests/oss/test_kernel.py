@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.notebook.test_kernel import Kernel
 from tests.oss.guide import CONFIG, ROOT, Guide, asking
-from tests.test_kernel import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ def test_a_listing_that_was_waited_for_does_not_stay_in_the_cell(kernel: Kernel)
     kernel.run(
         "from types import SimpleNamespace\n"
         "from tfs_notebook.engine.storage.remote import SourceStatus\n"
-        "from tfs_notebook.notebook.progress import FetchProgress\n"
+        "from tfs_notebook.notebook.view.progress import FetchProgress\n"
         "with FetchProgress(None) as progress:\n"
         "    progress.update(SimpleNamespace(sources=lambda: [SourceStatus('oss://b/', '', 'starting')]))"
     )

@@ -15,7 +15,7 @@ from tests.support.serving import ask, until
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.events import Kind
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.notebook.table import as_html, as_text
+from tfs_notebook.notebook.view.table import as_html, as_text
 from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:

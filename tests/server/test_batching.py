@@ -20,7 +20,7 @@ import tfs_notebook
 from tests.support import saved_models
 from tests.support.serving import ALL, ask, ask_on, config_text, connect, serving_threads, until
 from tfs_notebook import ServingError
-from tfs_notebook.notebook.table import as_text
+from tfs_notebook.notebook.view.table import as_text
 from tfs_notebook.server.server import Server
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from tests.support.serving import ALL, ask, config_text, label, serving_threads,
 from tfs_notebook import Code, ServingError
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.models.warmup import REQUESTS
-from tfs_notebook.notebook.table import as_text
+from tfs_notebook.notebook.view.table import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

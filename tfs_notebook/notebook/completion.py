@@ -14,7 +14,7 @@ from IPython.core.error import UsageError
 
 from tfs_notebook.engine.events import State
 from tfs_notebook.errors import printable
-from tfs_notebook.notebook.line import PATHS, SWITCHES, options, split
+from tfs_notebook.notebook.magic_line import PATHS, SWITCHES, options, split
 from tfs_notebook.oss.address import SCHEME, is_oss
 from tfs_notebook.settings.ignored_flags import ACCEPTED_FLAGS
 

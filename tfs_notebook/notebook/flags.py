@@ -10,8 +10,8 @@ from IPython.core.error import UsageError
 from IPython.core.magic_arguments import argument, argument_group, kwds
 
 from tfs_notebook.errors import ServingError
-from tfs_notebook.notebook.line import PATHS
-from tfs_notebook.notebook.option_groups import ServeHelpFormatter, grouped
+from tfs_notebook.notebook.magic_help import ServeHelpFormatter, grouped
+from tfs_notebook.notebook.magic_line import PATHS
 from tfs_notebook.options import FLAGS, NOTEBOOK_DEFAULTS, PUSH_OPTIONS, Flag
 from tfs_notebook.oss.address import check_spelling
 from tfs_notebook.settings.ignored_flags import ACCEPTED_FLAGS, KNOWN_FLAGS

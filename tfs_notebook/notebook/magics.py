@@ -27,12 +27,12 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.completion import matcher
 from tfs_notebook.notebook.flags import given_flags, push_flags, serving_flags
-from tfs_notebook.notebook.line import parse
+from tfs_notebook.notebook.magic_line import parse
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from tfs_notebook.notebook.ask import Answer
+    from tfs_notebook.notebook.predict.client import Answer
     from tfs_notebook.notebook.sync import SyncStatus
     from tfs_notebook.server.server import Server
 
@@ -91,7 +91,7 @@ class ServingMagics(Magics):
         if not (arguments.path or cell.strip() or given.keys() & {"model_base_path", "model_config_file"}):
             raise UsageError(_NOTHING_TO_SERVE)
         from tfs_notebook.engine.models.export import check_path
-        from tfs_notebook.notebook.progress import FetchProgress
+        from tfs_notebook.notebook.view.progress import FetchProgress
         from tfs_notebook.settings import deployment
 
         running = self.server is not None and self.server.running
@@ -143,9 +143,9 @@ class ServingMagics(Magics):
             raise UsageError(f"--out={arguments.out} is a name of Python's or IPython's own: choose another")
         server = self._running_server()
         from tfs_notebook.api.inference import ModelSpec
-        from tfs_notebook.notebook.ask import ask
-        from tfs_notebook.notebook.explain import explain, model_names
-        from tfs_notebook.notebook.question import read_question
+        from tfs_notebook.notebook.predict.client import ask
+        from tfs_notebook.notebook.predict.explain import explain, model_names
+        from tfs_notebook.notebook.predict.request import read_question
 
         if not arguments.model:
             raise UsageError(f"%%tfs_predict MODEL: which model? {model_names(server)}")
@@ -270,6 +270,6 @@ def unregister(shell: InteractiveShell) -> None:
     logging.getLogger("tfs_notebook").propagate = True
     if magics in shell.configurables:
         shell.configurables.remove(magics)
-    from tfs_notebook.notebook.display import close_all
+    from tfs_notebook.notebook.view.display import close_all
 
     close_all()

@@ -12,8 +12,8 @@ from tfs_notebook.engine.models.export import can_be_exported
 from tfs_notebook.engine.storage.remote import Transfer
 from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.errors import Code, ServingError, invalid_argument
-from tfs_notebook.notebook.progress import Progress, transfer_text
-from tfs_notebook.notebook.source_table import size_text
+from tfs_notebook.notebook.view.progress import Progress, transfer_text
+from tfs_notebook.notebook.view.source_table import size_text
 from tfs_notebook.options import PUSH_OPTIONS
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.server.push import push

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.notebook.progress import FetchProgress
-from tfs_notebook.notebook.table import problems, sources_as_html, sources_as_text
+from tfs_notebook.notebook.view.progress import FetchProgress
+from tfs_notebook.notebook.view.table import problems, sources_as_html, sources_as_text
 
 if TYPE_CHECKING:
     from tfs_notebook.server.server import Server

@@ -436,6 +436,6 @@ class Server:
         return f"<tfs_notebook.Server {', '.join(parts)}: {', '.join(sorted(self._core.configs)) or 'no model'}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        from tfs_notebook.notebook.display import mimebundle
+        from tfs_notebook.notebook.view.display import mimebundle
 
         return mimebundle(self, **kwargs)

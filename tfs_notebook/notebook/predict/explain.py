@@ -15,15 +15,15 @@ import numpy as np
 
 from tfs_notebook.api.inputs import as_inputs
 from tfs_notebook.errors import ServingError
-from tfs_notebook.notebook.question import BODY_KEYS
-from tfs_notebook.notebook.table import state_of
+from tfs_notebook.notebook.predict.request import BODY_KEYS
+from tfs_notebook.notebook.view.table import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tfs_notebook.engine.models.signature import Signature
     from tfs_notebook.engine.status import ModelStatus
-    from tfs_notebook.notebook.question import Question
+    from tfs_notebook.notebook.predict.request import Question
     from tfs_notebook.server.server import Server
 
 

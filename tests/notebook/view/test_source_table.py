@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.notebook.test_table import Page, status
+from tests.notebook.view.test_table import Page, status
 from tfs_notebook.engine.storage.remote import SourceStatus, Transfer
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.notebook.progress import FetchProgress, fetching_text
-from tfs_notebook.notebook.source_table import SOURCE_HEADER, size_text
-from tfs_notebook.notebook.table import as_html, as_text
+from tfs_notebook.notebook.view.progress import FetchProgress, fetching_text
+from tfs_notebook.notebook.view.source_table import SOURCE_HEADER, size_text
+from tfs_notebook.notebook.view.table import as_html, as_text
 
 ROOT = "oss://examplebucket/models/tf_serving/"
 LOOKED = time.mktime((2026, 11, 25, 12, 34, 56, 0, 0, -1))

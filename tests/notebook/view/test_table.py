@@ -11,7 +11,7 @@ from tfs_notebook.engine.lifecycle.version import VersionStatus
 from tfs_notebook.engine.metrics.stats import CallStats
 from tfs_notebook.engine.status import ModelStatus
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.notebook.table import HEADER, as_html, as_text, headline, rows
+from tfs_notebook.notebook.view.table import HEADER, as_html, as_text, headline, rows
 from tfs_notebook.server.status import ServerStatus
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from tfs_notebook.api.json import codec as json_codec
 from tfs_notebook.api.tensor_proto import from_array, to_array
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.notebook.question import as_json, from_json
+from tfs_notebook.notebook.predict.request import as_json, from_json
 from tfs_notebook.runtime import result_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import grpc
 
     from tfs_notebook.api.local import Prediction
-    from tfs_notebook.notebook.question import Question
+    from tfs_notebook.notebook.predict.request import Question
     from tfs_notebook.server.server import Server
     from tfs_notebook.settings.tls import Tls
 

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from IPython.core.getipython import get_ipython
 
-from tfs_notebook.notebook.dashboard import Dashboard, static_mimebundle
+from tfs_notebook.notebook.view.dashboard import Dashboard, static_mimebundle
 
 if TYPE_CHECKING:
     from tfs_notebook.server.server import Server

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.getipython import get_ipython
 
-from tfs_notebook.notebook.source_table import size_text
+from tfs_notebook.notebook.view.source_table import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

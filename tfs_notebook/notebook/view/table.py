@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.api.auth import is_loopback
 from tfs_notebook.engine.events import State
-from tfs_notebook.notebook.source_table import SOURCE_HEADER, source_notes, source_rows
+from tfs_notebook.notebook.view.source_table import SOURCE_HEADER, source_notes, source_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

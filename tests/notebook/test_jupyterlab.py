@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.notebook.lab import LabPage, chromium, jupyterlab, write_notebook
-from tests.notebook.test_table import status
+from tests.notebook.view.test_table import status
 from tests.support.serving import config_text, label
 from tfs_notebook.engine.storage.remote import SourceStatus, Transfer
-from tfs_notebook.notebook.table import as_html
+from tfs_notebook.notebook.view.table import as_html
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

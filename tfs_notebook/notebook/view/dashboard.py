@@ -11,7 +11,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.notebook.table import as_html, as_text
+from tfs_notebook.notebook.view.table import as_html, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
