@@ -1,4 +1,4 @@
-"""Quiet TensorFlow, and the small SavedModels of `tests/saved_models.py`, each exported once a session."""
+"""Quiet TensorFlow, and the small SavedModels of `tests/support/saved_models.py`, each exported once a session."""
 
 from __future__ import annotations
 

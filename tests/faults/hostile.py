@@ -26,9 +26,9 @@ PATIENCE = 2.0
 """Seconds after which the server of `served` with `impatient` gives up a client that pauses."""
 _IMPATIENT = f"""
 import sys
-from tfs_notebook.api import http_patience
+from tfs_notebook.api.http import timeouts
 from tfs_notebook.cli import main
-http_patience.PAUSE_SECONDS = http_patience.LINGERING_SECONDS = {PATIENCE}
+timeouts.PAUSE_SECONDS = timeouts.LINGERING_SECONDS = {PATIENCE}
 sys.exit(main(sys.argv[1:]))
 """
 MIB = 1 << 20

@@ -385,12 +385,13 @@ def test_the_process_imports_no_tensorflow_and_its_memory_is_bounded(
         file.truncate(SHARD)
     oss.put(KEY, shard)
     probe = (
-        "import resource, os, sys; from tfs_notebook.oss import fetcher, oss2_store; end = os._exit\n"
+        "import resource, os, sys; end = os._exit\n"
+        "from tfs_notebook.oss.client import oss2_store; from tfs_notebook.oss.fetch import worker\n"
         "def told(code):\n"
         "    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "    print(peak - baseline, 'tensorflow' in sys.modules, file=sys.stderr, flush=True); end(code)\n"
         "import oss2, fastcrc; os._exit = told; baseline = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "fetcher.main()\n"
+        "worker.main()\n"
     )
     request = worker.request(store.portable(), {PATH: listed(store)}, tmp_path / "staging")
     with subprocess.Popen(

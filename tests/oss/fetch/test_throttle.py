@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 WORKS = """
 import os, time
-from tfs_notebook.oss import courtesy
-courtesy.SHARE = 0.1 / os.cpu_count()
-given = courtesy.Courtesy(os.getppid())
+from tfs_notebook.oss.fetch import throttle
+throttle.SHARE = 0.1 / os.cpu_count()
+given = throttle.Courtesy(os.getppid())
 def work(seconds):
     began, used = time.monotonic(), time.process_time()
     while time.monotonic() < began + seconds:
@@ -69,9 +69,9 @@ def test_the_other_process_may_be_gone() -> None:
 
 PRIORITY = """
 import os, time
-from tfs_notebook.oss import courtesy
-courtesy.ROOM = {room}
-given = courtesy.Courtesy(os.getppid())
+from tfs_notebook.oss.fetch import throttle
+throttle.ROOM = {room}
+given = throttle.Courtesy(os.getppid())
 time.sleep(1)
 given.run(lambda: print(os.sched_getscheduler(0) == os.SCHED_IDLE))
 given.run(lambda: 1 / 0)
