@@ -203,7 +203,7 @@ class OssServer:
         content: bytes | Path = b"",
         rate: int = 1 << 16,
     ) -> Fault:
-        """Inject a fault of `tests/oss/stand_in/faults.py` into `times` requests (None: all) once `after` others have passed.
+        """Inject a fault of `stand_in/faults.py` into `times` requests (None: all) once `after` others have passed.
 
         `method`, a regular expression, is GET unless given; listings are LIST, and not GET. `key`, another, is searched
         for in the object's key, or in a listing's prefix. Raises ValueError for a fault that does not exist.
