@@ -1,9 +1,9 @@
 """Operations of TensorFlow that check rank and size of their tensors themselves.
 
 `tests/support/one_operation.py` gave them tensors of ranks from 0 to 7 and of many sizes, with attributes drawn from
-those in `tests/support/operation_graphs.py` (TensorFlow 2.21 on a CPU, with oneDNN and without): none ended the process.
-It names those that were not tried, as they only make, keep or hand on tensors. Other attributes, and GPUs, were not
-tried either.
+those in `tests/support/operation_graphs.py` (TensorFlow 2.21 on a CPU, with oneDNN and without): none ended the
+process. It names those that were not tried, as they only make, keep or hand on tensors. Other attributes, and
+GPUs, were not tried either.
 
 What is not listed is not known to check its tensors, and many are known not to: a signature that runs one takes only
 shapes that it declares. To add one, let that program try a thousand graphs of it; a test tries one of each.
