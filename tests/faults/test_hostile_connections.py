@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+import struct
 import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
@@ -76,6 +77,18 @@ def test_who_ends_in_the_middle_of_a_request_is_not_kept(target: Target, sent: b
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
         assert client.recv(1) == b""
+
+
+def test_connections_that_come_and_go(target: Target) -> None:
+    """Who comes meanwhile stands behind them in the queue of the port, and every second one is reset."""
+    for attempt in target.attempts():
+        with attempt as seen:
+            for number in range(1000):
+                with target.client() as client:
+                    if number % 2:
+                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    send(client, target.head("GET", "/v1/models/half_plus_two"))
+    assert seen.grown < 32 * MIB
 
 
 def test_a_client_that_reads_slowly_holds_up_nobody(target: Target) -> None:

@@ -1,18 +1,21 @@
 """A client beside an attack: asks a server again and again, and tells how long it waited, and how large the server was.
 
-Run as a program, so that nothing the attack costs its own process counts. Beside the server it asks a control, which
-only echoes: on a machine that is busy with other things that one waits, too. It is asked several times, as a server's
-threads hand a request on to each other.
+Run as a program, so that nothing the attack costs its own process counts. What a busy machine makes it wait is no
+fault of the server: the time that a thread of the server was ready to run and had no processor does not count, and
+beside the server a control is asked, which only echoes. It is asked several times, as a server's threads hand a request
+on to each other.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PAUSE_SECONDS = 0.01
@@ -46,6 +49,25 @@ def resident_bytes(process: int) -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) << 10
 
 
+def seconds_of_server(port: int, process: int, request: bytes) -> float:
+    """How long an exchange with the server takes, but for what the machine makes a thread of it, or this one, wait."""
+    before = [seconds_without_processor(each) for each in (process, os.getpid())]
+    seconds = seconds_to_answer(port, request, b"HTTP/1.1 200")
+    for each, waited in zip((process, os.getpid()), before, strict=True):
+        after = seconds_without_processor(each)
+        seconds -= max(after[thread] - waited.get(thread, 0.0) for thread in after)
+    return seconds
+
+
+def seconds_without_processor(process: int) -> dict[str, float]:
+    """How long each thread of a process has been ready to run while others had the processors."""
+    seconds = {}
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            seconds[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
+    return seconds
+
+
 def watch(port: int, process: int, request: bytes) -> None:
     """Print, for each line on standard input, what was seen since the last one."""
     with subprocess.Popen([sys.executable, "-c", ECHO], stdout=subprocess.PIPE, text=True) as control:
@@ -65,7 +87,7 @@ def _look(port: int, process: int, request: bytes, control_port: int) -> bool:
         echoes = sum(seconds_to_answer(control_port, b"echo", b"echo") for _ in range(ECHOES))
         seen["control"] = max(seen["control"], echoes)
         try:
-            seen["worst"] = max(seen["worst"], seconds_to_answer(port, request, b"HTTP/1.1 200"))
+            seen["worst"] = max(seen["worst"], seconds_of_server(port, process, request))
         except (OSError, ValueError) as error:
             seen["error"] = str(error)
         seen["bytes"] = max(seen["bytes"], resident_bytes(process))
