@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import grpc
@@ -58,14 +59,16 @@ def refusal(call: grpc.Future) -> grpc.RpcError:
 
 
 def test_large_messages_one_after_the_other(target: Target, channel: grpc.Channel) -> None:
+    """What one takes is free for the next: only the first few make the server larger."""
     request = large(32 * MIB)
-    for attempt in target.attempts():
+    target.report()
+    for attempt in chain([nullcontext()], target.attempts()):
         with attempt as seen:
             for _ in range(6):
-                assert (
-                    refusal(stub(channel).Predict.future(request, SECONDS)).code() is grpc.StatusCode.INVALID_ARGUMENT
-                )
-    assert seen.grown < 200 * MIB
+                refused = refusal(stub(channel).Predict.future(request, SECONDS))
+                assert refused.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert seen is not None
+    assert seen.grown < 96 * MIB
 
 
 @pytest.fixture
