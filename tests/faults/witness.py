@@ -83,7 +83,9 @@ def watch(port: int, process: int, request: bytes) -> None:
 def _look(port: int, process: int, request: bytes, control_port: int) -> bool:
     """Ask until somebody wants to know, and tell; False when nobody will want to know any more."""
     seen = {"worst": 0.0, "control": 0.0, "bytes": 0, "asked": 0, "error": ""}
-    while not select.select([sys.stdin], [], [], PAUSE_SECONDS)[0] or not seen["asked"]:
+    is_wanted = False
+    while not is_wanted:  # once more after that: who asks last stands behind all the others
+        is_wanted = bool(select.select([sys.stdin], [], [], PAUSE_SECONDS)[0])
         echoes = sum(seconds_to_answer(control_port, b"echo", b"echo") for _ in range(ECHOES))
         seen["control"] = max(seen["control"], echoes)
         try:

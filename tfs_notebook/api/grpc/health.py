@@ -7,13 +7,13 @@ something is sent, so that a watcher who does not read holds nobody else up.
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health_pb2
 
 from tfs_notebook.api.grpc.background import Aside
+from tfs_notebook.api.grpc.rpc import GrpcPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,8 @@ class Health:
     def __init__(self) -> None:
         self._status = _Status.SERVING
         self._watchers: dict[Send, bool] = {}
-        self._checks = ThreadPoolExecutor(_CHECK_THREADS, thread_name_prefix="tfs-grpc-health")
-        self._watches = ThreadPoolExecutor(_WATCH_THREADS, thread_name_prefix="tfs-grpc-health-watch")
+        self._checks = GrpcPool(_CHECK_THREADS, thread_name_prefix="tfs-grpc-health")
+        self._watches = GrpcPool(_WATCH_THREADS, thread_name_prefix="tfs-grpc-health-watch")
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         """What is called by which name."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -10,6 +9,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2  # noqa: F401 - what is described
 
 from tfs_notebook.api.grpc.background import Aside
+from tfs_notebook.api.grpc.rpc import GrpcPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ class Reflection:
 
     def __init__(self, services: Iterable[str]) -> None:
         self._servicer: Any = reflection.ReflectionServicer((*services, reflection.SERVICE_NAME))
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="tfs-grpc-reflection")
+        self._pool = GrpcPool(_THREADS, thread_name_prefix="tfs-grpc-reflection")
         self._streams: set[Any] = set()
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:

@@ -45,7 +45,24 @@ _BEGUN: Future[None] = Future()
 _BEGUN.set_result(None)
 
 
-class CallPool(Pool):
+class GrpcPool(Pool):
+    """Threads on which grpcio runs calls: one that finds none is refused."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
+        """Run `function` on a thread."""
+        try:
+            return super().submit(function, *args, **options)
+        except RuntimeError as error:
+            if not (HAS_SHORT_WAY and len(args) > 2 and isinstance(args[2], _RPCState)):
+                raise
+            # It would end the thread of grpcio that polls, and with it the server
+            _, event, state, *_ = args
+            with state.condition:
+                _abort(state, event.call, StatusCode.unavailable, _reason(error).encode())
+            return _BEGUN
+
+
+class CallPool(GrpcPool):
     """The threads of a gRPC server; `short` are those for calls whose time is known.
 
     A call whose behaviour has a method `begin(message, rpc)` needs none: that is given the message as soon as it is
@@ -64,16 +81,7 @@ class CallPool(Pool):
             if begin is not None:
                 Rpc(event, state, begin, self).read()
                 return _BEGUN
-        try:
-            return super().submit(function, *args, **options)
-        except RuntimeError as error:
-            if not (HAS_SHORT_WAY and len(args) > 2 and isinstance(args[2], _RPCState)):
-                raise
-            # It would end the thread of grpcio that polls, and with it the server
-            _, event, state, *_ = args
-            with state.condition:
-                _abort(state, event.call, StatusCode.unavailable, _reason(error).encode())
-            return _BEGUN
+        return super().submit(function, *args, **options)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls."""
