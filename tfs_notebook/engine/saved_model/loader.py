@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ from google.protobuf import text_format
 
 from tfs_notebook.engine.saved_model.graph_loader import load_into
 from tfs_notebook.engine.saved_model.servable import SavedModel
-from tfs_notebook.engine.saved_model.session import open_session
+from tfs_notebook.engine.saved_model.session import HAS_OWN_THREADS, open_session
 from tfs_notebook.engine.saved_model.session_overrides import override
+from tfs_notebook.engine.saved_model.twin import MAX_BYTES
+from tfs_notebook.engine.storage.scan import Fingerprint
 from tfs_notebook.errors import Code, ServingError, not_found
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ def _devices() -> tuple[str, ...]:
 DEVICES = _devices()
 """The devices that models run on: the GPUs if there are any, else the CPU. Asking takes the driver's start-up."""
 
+_CAN_HAVE_TWINS = HAS_OWN_THREADS and (os.cpu_count() or 1) > 1 and DEVICES[0].startswith("CPU")
+
 
 def load_saved_model(
     directory: Path, options: SessionOptions | None = None, *, check_shapes: bool = True
@@ -73,13 +78,33 @@ def load_saved_model(
     config = options.config()
     override(config, directory)
     session = None
+    files = Fingerprint.of(directory)
     try:
         session = open_session(config)
-        return SavedModel(session, load_into(session, options.tags, str(directory)), check_shapes=check_shapes)
+        model = SavedModel(session, load_into(session, options.tags, str(directory)), check_shapes=check_shapes)
     except Exception as error:
         if session is not None:
             session.close()
         raise _load_error(error, directory, options.tags) from error
+    if _CAN_HAVE_TWINS and not config.intra_op_parallelism_threads and files.size <= MAX_BYTES:
+        model.may_have_twin(lambda: _load_twin(config, options.tags, directory, files))
+    return model
+
+
+def _load_twin(config: Any, tags: tuple[str, ...], directory: Path, files: Fingerprint) -> Any | None:
+    """A second session with the same version and one thread for an operation; None when its files have changed."""
+    config.intra_op_parallelism_threads = 1
+    session = open_session(config)
+    try:
+        load_into(session, tags, str(directory))
+        is_same = Fingerprint.of(directory) == files
+    except Exception:
+        session.close()
+        raise
+    if is_same:
+        return session
+    session.close()
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.input_checks.checked_operations import CHECKED, TRUSTING_INTEGERS, operation_of
+from tfs_notebook.engine.saved_model.session import operation_definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,11 @@ _SIZED_BY_VALUES = re.compile(
     "Range|Fill|Tile|BroadcastTo|LinSpace|OneHot|Random|Resize|Sequence|Dataset|SparseToDense"
 )
 """Operations that make as much of a number as it says."""
+_READERS = frozenset({
+    "StatefulPartitionedCall", "VarHandleOp", "ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VariableV2",
+    "Variable", "HashTable", "HashTableV2", "LookupTableFindV2", "LookupTableSizeV2", "Assert",
+})  # fmt: skip
+"""Operations that TensorFlow takes for stateful, but that leave their state as it is."""
 UNKNOWN_IS_NO_SCALAR = 24
 """From this version of a GraphDef on the shape of a placeholder tells an unknown rank from a scalar."""
 
@@ -43,6 +49,10 @@ class Operations:
             return False
         has_integers = any(spec.dtype.lstrip("u").startswith("int") for spec in signature.inputs.values())
         return not (has_integers or "Cast" in self._all) or not any(map(_SIZED_BY_VALUES.search, self._all))
+
+    def keeps_state(self, signature: Signature) -> bool:
+        """Whether a call may change what later ones answer."""
+        return any(map(_keeps_state, self.ran_by(signature) - self.functions.keys()))
 
     def unchecked(self, signature: Signature) -> list[str]:
         """Operations that a call of `signature` runs and of which it is not known that they check their tensors."""
@@ -120,3 +130,12 @@ class Operations:
             called = frozenset(function for node in nodes for function in self.called(node))
             self._in_function[name] = frozenset(map(operation_of, nodes)), called
         return self._in_function[name]
+
+
+def _keeps_state(operation: str) -> bool:
+    if operation in _READERS:
+        return False
+    definition = operation_definition(operation)
+    if definition is None:  # TensorFlow does not tell
+        return True
+    return definition.is_stateful or any(argument.is_ref for argument in definition.input_arg)

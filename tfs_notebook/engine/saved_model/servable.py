@@ -16,6 +16,7 @@ from tfs_notebook.engine.models.signature import Signature, TensorSpec
 from tfs_notebook.engine.saved_model.compilation import Compilation
 from tfs_notebook.engine.saved_model.operations import Operations
 from tfs_notebook.engine.saved_model.session import CALLING_THREAD, Runner
+from tfs_notebook.engine.saved_model.twin import Twin
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class SavedModel:
         operations = Operations(meta_graph.graph_def)
         callables = dict(self._make_callables(operations))
         self._callables = callables
+        self._twin: Twin | None = None
+        self._counts_calls = False
+        self._keeps_state = any(operations.keeps_state(callable_.signature) for callable_ in callables.values())
         self.signatures: Mapping[str, Signature] = MappingProxyType(
             {name: callable_.signature for name, callable_ in callables.items()}
         )
@@ -67,6 +71,12 @@ class SavedModel:
         return _Callable(
             self._runner, self._compilation, signature, feeds, fetches, bounded=bounded, is_small=self._is_small
         )
+
+    def may_have_twin(self, load: Callable[[], Any | None]) -> None:
+        """Let short calls run in the session that `load` makes once there are many, if they answer the same there."""
+        if not self._keeps_state and any(callable_.has_quick for callable_ in self._callables.values()):
+            self._twin = Twin(load)
+            self._counts_calls = True
 
     def may_be_batched(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> bool:
         """Whether rows of other calls may join `inputs`: not when `run` refuses them, or when they are row splits."""
@@ -139,11 +149,19 @@ class SavedModel:
             found[alias] = array = value if isinstance(value, np.ndarray) else _as_array(value)
             output_size += array.nbytes
         pace.record(pool, seconds, size, output_size, on_processor)
+        if self._counts_calls and pool == CALLING_THREAD and self._twin is not None:
+            self._counts_calls = not self._twin.called(pace.expected_seconds(size), self._use_twin)
         return found
+
+    def _use_twin(self, runner: Runner) -> None:
+        for callable_ in self._callables.values():
+            callable_.use_twin(runner)
 
     def close(self) -> None:
         """Close the session, which frees the variables at once, and let go of the graph."""
         self._callables = {}
+        if self._twin is not None:
+            self._twin.close()
         self._runner.close()
         del self._runner
 
@@ -172,7 +190,7 @@ class _Callable:
         self._all_fetches = list(fetches.values())
         self._dtypes = [(alias, spec.numpy_dtype) for alias, spec in signature.inputs.items()]
         self._quick: Callable[[list[np.ndarray]], list[np.ndarray]] | None = None
-        self._has_quick = bounded and is_small and not self.takes_strings and len(fetches) == len(signature.outputs)
+        self.has_quick = bounded and is_small and not self.takes_strings and len(fetches) == len(signature.outputs)
 
     def run(
         self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None, pool: int, timeout: float | None
@@ -204,10 +222,18 @@ class _Callable:
                     "ragged.to_tensor() or its flat_values and row_splits, tf.sparse.to_dense(sparse).",
                 )
 
+    def use_twin(self, runner: Runner) -> None:
+        """Run short calls by `runner` from now on."""
+        if self.has_quick and (quick := self._make_quick(runner)) is not None:
+            self._quick = quick
+
+    def _make_quick(self, runner: Runner) -> Callable[[list[np.ndarray]], list[np.ndarray]] | None:
+        inputs, outputs = self.signature.inputs.values(), self.signature.outputs.values()
+        return runner.callable_on_this_thread([i.name for i in inputs], [o.name for o in outputs])
+
     def _compile(self, feeds: Mapping[Any, np.ndarray], fetches: list[Any]) -> bool:
-        if self._has_quick and self._quick is None:
-            inputs, outputs = self.signature.inputs.values(), self.signature.outputs.values()
-            self._quick = self._runner.callable_on_this_thread([i.name for i in inputs], [o.name for o in outputs])
+        if self.has_quick and self._quick is None:
+            self._quick = self._make_quick(self._runner)
         return self._runner.compile(feeds, fetches)
 
 

@@ -105,6 +105,8 @@ def _shares_threads() -> ctypes.c_bool | None:
 
 
 _SHARES_THREADS = _shares_threads()
+HAS_OWN_THREADS = HAS_RAW_RUN and _SHARES_THREADS is not None
+"""Whether a session can have threads of its own, and a short way to run on the caller's."""
 _OPENING = threading.Lock()
 
 

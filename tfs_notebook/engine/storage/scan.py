@@ -61,6 +61,11 @@ class Fingerprint:
             changed = max(changed, stat.st_ctime)
         return cls(frozenset(entries), changed)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(size for _, size, *_ in self.files)
+
 
 def _walk(directory: Path, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[Path]:
     """`directory` and everything below it; a link back to a directory `above` is not followed."""
