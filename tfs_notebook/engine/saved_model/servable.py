@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from tfs_notebook.engine.input_checks.shapes import SeveralShapeChecks, ShapeChecks, shape_checks
-from tfs_notebook.engine.models.latency import Pace
 from tfs_notebook.engine.models.signature import Signature, TensorSpec
 from tfs_notebook.engine.saved_model.compilation import Compilation
 from tfs_notebook.engine.saved_model.operations import Operations
 from tfs_notebook.engine.saved_model.session import CALLING_THREAD, Runner
+from tfs_notebook.engine.saved_model.signature_call import SignatureCall
 from tfs_notebook.engine.saved_model.twin import Twin
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 SMALL_GRAPH = 300
 """A graph of up to so many operations is compiled as a callable, too: that takes little, and saves 2 µs a call."""
@@ -50,7 +49,7 @@ class SavedModel:
             for name, signature in self.signatures.items()
         }
 
-    def _make_callables(self, operations: Operations) -> Iterator[tuple[str, _Callable]]:
+    def _make_callables(self, operations: Operations) -> Iterator[tuple[str, SignatureCall]]:
         for name, definition in sorted(self.signature_def.items()):
             signature = signature_from(name, definition)
             try:
@@ -59,7 +58,7 @@ class SavedModel:
                 continue  # names an operation, as `__saved_model_init_op` does: nothing that can be called
             yield name, callable_
 
-    def _make_callable(self, signature: Signature, *, bounded: bool) -> _Callable:
+    def _make_callable(self, signature: Signature, *, bounded: bool) -> SignatureCall:
         feeds = {alias: self._runner.tensor(spec.name) for alias, spec in signature.inputs.items()}
         fetches = {}
         for alias, spec in signature.outputs.items():
@@ -68,7 +67,7 @@ class SavedModel:
             except (KeyError, ValueError):  # a ragged or sparse tensor, which has no name: the others can be had
                 if spec.name and len(signature.outputs) == 1:
                     raise
-        return _Callable(
+        return SignatureCall(
             self._runner, self._compilation, signature, feeds, fetches, bounded=bounded, is_small=self._is_small
         )
 
@@ -166,77 +165,6 @@ class SavedModel:
         del self._runner
 
 
-class _Callable:
-    """A signature, its tensors, and what is known of its calls."""
-
-    def __init__(
-        self,
-        runner: Runner,
-        compilation: Compilation,
-        signature: Signature,
-        feeds: Mapping[str, Any],
-        fetches: Mapping[str, Any],
-        *,
-        bounded: bool,
-        is_small: bool,
-    ) -> None:
-        self.signature = signature
-        self.fetches = fetches
-        self.takes_strings = any(spec.dtype == "string" for spec in signature.inputs.values())
-        self.pace = Pace(bounded=bounded)
-        self._runner = runner
-        self._compilation = compilation
-        self._feeds = feeds
-        self._all_fetches = list(fetches.values())
-        self._dtypes = [(alias, spec.numpy_dtype) for alias, spec in signature.inputs.items()]
-        self._quick: Callable[[list[np.ndarray]], list[np.ndarray]] | None = None
-        self.has_quick = bounded and is_small and not self.takes_strings and len(fetches) == len(signature.outputs)
-
-    def run(
-        self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None, pool: int, timeout: float | None
-    ) -> list[Any]:
-        """The values of `outputs`, by default of all, in their order."""
-        if pool == CALLING_THREAD and outputs is None and self._quick is not None:
-            arrays = [array for alias, dtype in self._dtypes if (array := inputs[alias]).dtype == dtype]
-            if len(arrays) == len(self._dtypes):  # of a wrong dtype only the session says what the C++ server says
-                return self._quick(arrays)
-        feeds = {self._feeds[alias]: array for alias, array in inputs.items()}
-        if len(feeds) < len(inputs):
-            raise invalid_argument(_fed_twice(self.signature, inputs))
-        if len(self.fetches) < len(self.signature.outputs):
-            self._check_fetches(self.signature.outputs if outputs is None else outputs)
-        fetches = self._all_fetches if outputs is None else [self.fetches[alias] for alias in outputs]
-        key = self.signature.name, frozenset(inputs), None if outputs is None else frozenset(outputs)
-        timeout = self._compilation.once(key, partial(self._compile, feeds, fetches), timeout)
-        return self._runner.run(feeds, fetches, pool=pool, timeout=timeout)
-
-    def _check_fetches(self, outputs: Iterable[str]) -> None:
-        for alias in outputs:
-            if alias not in self.fetches:
-                name = self.signature.outputs[alias].name or ":0"
-                raise ServingError(
-                    Code.INVALID_ARGUMENT,
-                    f"Tensor {name}, specified in either feed_devices or fetch_devices was not found in the Graph",
-                    where=alias,
-                    hint=f"{alias} is a ragged or sparse tensor, which cannot be sent. Export it as tensors: "
-                    "ragged.to_tensor() or its flat_values and row_splits, tf.sparse.to_dense(sparse).",
-                )
-
-    def use_twin(self, runner: Runner) -> None:
-        """Run short calls by `runner` from now on."""
-        if self.has_quick and (quick := self._make_quick(runner)) is not None:
-            self._quick = quick
-
-    def _make_quick(self, runner: Runner) -> Callable[[list[np.ndarray]], list[np.ndarray]] | None:
-        inputs, outputs = self.signature.inputs.values(), self.signature.outputs.values()
-        return runner.callable_on_this_thread([i.name for i in inputs], [o.name for o in outputs])
-
-    def _compile(self, feeds: Mapping[Any, np.ndarray], fetches: list[Any]) -> bool:
-        if self.has_quick and self._quick is None:
-            self._quick = self._make_quick(self._runner)
-        return self._runner.compile(feeds, fetches)
-
-
 def _count_operations(graph: Any) -> int:
     return len(graph.node) + sum(len(function.node_def) for function in graph.library.function)
 
@@ -244,11 +172,6 @@ def _count_operations(graph: Any) -> int:
 def _as_array(value: Any) -> np.ndarray:
     """The array of a scalar, which TensorFlow returns as bytes or as a numpy scalar."""
     return np.array(value, dtype=object) if isinstance(value, bytes) else np.asarray(value)
-
-
-def _fed_twice(signature: Signature, inputs: Mapping[str, np.ndarray]) -> str:
-    names = [signature.inputs[alias].name for alias in inputs]
-    return f'Endpoint "{next(name for name in names if names.count(name) > 1)}" fed more than once.'
 
 
 def signature_from(name: str, definition: Any) -> Signature:
