@@ -16,7 +16,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 import tfs_notebook
 from tests.conformance.calls import predict_request
 from tests.support.serving import ask, until
-from tfs_notebook.settings import deployment
+from tfs_notebook.server import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,12 +105,12 @@ def test_it_is_as_low_as_asked_and_restored_by_a_change_and_by_stop(models: Mode
     with tfs_notebook.serve(path, switch_interval_micros=500, **ANY) as server:
         with asking(server):
             until(lambda: interval_is(500e-6))
-            deployment.change(server, path, "", {**ANY, "switch_interval_micros": 250})
+            start.change(server, path, "", {**ANY, "switch_interval_micros": 250})
             until(lambda: interval_is(250e-6))
-            deployment.change(server, path, "", {**ANY, "switch_interval_micros": 0})
+            start.change(server, path, "", {**ANY, "switch_interval_micros": 0})
             ask_by_rest(server)
             assert interval_is(USUAL)
-            deployment.change(server, path, "", ANY)
+            start.change(server, path, "", ANY)
             until(lambda: interval_is(0.001))
         ask_by_rest(server)
     assert interval_is(USUAL)

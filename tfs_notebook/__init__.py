@@ -10,6 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.server import display
 
 if TYPE_CHECKING:
     import os
@@ -34,6 +35,13 @@ __all__ = [
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # else warnings would appear in whatever cell runs
 
 
+@display.register
+def _mimebundle(server: Server, **kwargs: Any) -> dict[str, Any]:
+    from tfs_notebook.notebook.view.display import mimebundle
+
+    return mimebundle(server, **kwargs)
+
+
 def serve(
     path: str | os.PathLike[str] = "", *, config: str = "", oss_credentials: Any = None, **options: Any
 ) -> Server:
@@ -49,10 +57,10 @@ def serve(
     Raises ServingError for a configuration that is invalid and OSError for a taken port; models that could not be
     loaded are told by `Server.problems` while the others serve.
     """
-    from tfs_notebook.settings import deployment
+    from tfs_notebook.server import start
     from tfs_notebook.settings.arguments import as_path
 
-    return deployment.serve(as_path(path), config, options, credentials=oss_credentials)
+    return start.serve(as_path(path), config, options, credentials=oss_credentials)
 
 
 def push(model: Any, address: str, *, version: int | None = None, oss_credentials: Any = None, **options: Any) -> str:

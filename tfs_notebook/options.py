@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any, get_type_hints
 
 from tfs_notebook.errors import invalid_argument, printable
-from tfs_notebook.settings.files import OptionFile
 
 ANY_PORT = -1
 """As a port: pick a free one. (0 switches a protocol off, as in TensorFlow Serving.)"""
@@ -25,6 +24,15 @@ _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.AS
 
 def _option(default: Any, text: str, *, own: bool = False, secret: bool = False, example: str = "") -> Any:
     return field(default=default, repr=not secret, metadata={"help": text, "own": own, "example": example})
+
+
+@dataclass(frozen=True, slots=True)
+class OptionFile:
+    """The `text` of the file that `option` names; `path` is where it was found, and absolute."""
+
+    option: str
+    path: str
+    text: str = field(repr=False)  # it may hold a key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +190,7 @@ class Options:
         own=True,
     )
     files: tuple[OptionFile, ...] = ()
-    """What the files that are named above hold, where they have been read (`option_files`). Not a flag."""
+    """What the files that are named above hold, where they have been read (`settings.files`). Not a flag."""
 
     def __post_init__(self) -> None:
         """Raise ServingError INVALID_ARGUMENT for a text that no configuration, reply or log could hold."""

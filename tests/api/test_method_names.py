@@ -13,7 +13,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 import tfs_notebook
 from tests.support.serving import ask
 from tfs_notebook import ServingError
-from tfs_notebook.settings import deployment
+from tfs_notebook.server import start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,9 +78,9 @@ def test_a_method_name_of_ones_own_is_refused_when_asked_for(base_path: Path) ->
 def test_the_check_is_off_by_default_and_can_be_switched(base_path: Path) -> None:
     with tfs_notebook.serve(str(base_path), **ANY) as server:
         assert over_rest(server, "own") == over_grpc(server, "own") == [2.0]
-        deployment.change(server, str(base_path), "", {"enable_signature_method_name_check": True})
+        start.change(server, str(base_path), "", {"enable_signature_method_name_check": True})
         assert over_rest(server, "own") == (500, REFUSED)
-        deployment.change(server, str(base_path), "", {})
+        start.change(server, str(base_path), "", {})
         assert over_rest(server, "own") == [2.0]
 
 

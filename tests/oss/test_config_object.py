@@ -13,8 +13,8 @@ from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.options import Options
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.oss.config_object import ConfigObject
-from tfs_notebook.server.sources import open_store
 from tfs_notebook.settings.deployment import plan
+from tfs_notebook.settings.oss import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from tests.support.serving import until
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.options import Options
 from tfs_notebook.oss.preflight import Access
-from tfs_notebook.server.sources import open_store
 from tfs_notebook.settings.deployment import plan
+from tfs_notebook.settings.oss import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path

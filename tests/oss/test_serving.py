@@ -16,7 +16,7 @@ from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.events import Kind
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.view.table import as_html, as_text
-from tfs_notebook.settings import deployment
+from tfs_notebook.server import start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,12 +166,12 @@ def test_the_running_server_turns_to_oss_and_back(guide: Guide, tmp_path: Path) 
         tfs_notebook.serve(str(guide.version(1).parent), **QUICK) as server,
         asking(server.rest_url or "", "model") as failures,
     ):
-        deployment.change(server, f"{ROOT}modelC/", "", {"oss_poll_wait_seconds": 1})
+        start.change(server, f"{ROOT}modelC/", "", {"oss_poll_wait_seconds": 1})
         assert answer(server, "model") == 3
-        deployment.change(server, f"{ROOT}modelB/", "", {"oss_poll_wait_seconds": 2, "oss_cache_dir": str(tmp_path)})
+        start.change(server, f"{ROOT}modelB/", "", {"oss_poll_wait_seconds": 2, "oss_cache_dir": str(tmp_path)})
         assert answer(server, "model") == 2
         assert list(tmp_path.glob("http*/examplebucket/*modelB/2/saved_model.pb"))
-        deployment.change(server, str(guide.version(1).parent), "", {})
+        start.change(server, str(guide.version(1).parent), "", {})
         assert server.sources() == ()
         assert failures == []
 
@@ -179,7 +179,7 @@ def test_the_running_server_turns_to_oss_and_back(guide: Guide, tmp_path: Path) 
 def test_what_serves_stays_until_a_half_uploaded_version_of_the_next_prefix_is_whole(guide: Guide) -> None:
     guide.put("modelD", 1, without="variables.index")
     with tfs_notebook.serve(f"{ROOT}modelA/", **QUICK) as server, asking(server.rest_url or "", "model") as failures:
-        deployment.change(server, f"{ROOT}modelD/", "", QUICK)
+        start.change(server, f"{ROOT}modelD/", "", QUICK)
         shown = as_text(server.status())
         assert "model  1        ● AVAILABLE" in shown
         assert "Version 1 of model model is not taken up yet: variables.index not uploaded yet" in shown
@@ -194,7 +194,7 @@ def test_what_serves_stays_until_a_half_uploaded_version_of_the_next_prefix_is_w
 def test_what_serves_stays_when_another_prefix_is_asked_for_during_a_pause(guide: Guide) -> None:
     with tfs_notebook.serve(f"{ROOT}modelA/", **QUICK) as server:
         server.sync_pause()
-        deployment.change(server, f"{ROOT}modelC/", "", QUICK)
+        start.change(server, f"{ROOT}modelC/", "", QUICK)
         problem, stopgap = server.problems
         assert stopgap.message.endswith(f"until one in {ROOT}modelC/ serves")
         assert problem.told.splitlines() == [
@@ -219,7 +219,7 @@ def test_a_change_to_what_is_not_there_changes_nothing(guide: Guide) -> None:
             f"{ROOT}modelZ/": "No versions of servable model found",
         }.items():
             with pytest.raises(ServingError, match=said) as refused:
-                deployment.change(server, path, "", {})
+                start.change(server, path, "", {})
             assert refused.value.code is Code.NOT_FOUND
         assert answer(server, "model") == 1
         assert server.problems == []
@@ -260,7 +260,7 @@ def test_a_provider_of_ones_own(guide: Guide, monkeypatch: pytest.MonkeyPatch) -
         tfs_notebook.serve(ROOT, **WHOLE)
     with tfs_notebook.serve(ROOT, oss_credentials=Keys(), **WHOLE) as server:
         assert versions(server, "modelB") == {1, 2}
-        deployment.change(server, f"{ROOT}modelA/", "", {"oss_poll_wait_seconds": 1})
+        start.change(server, f"{ROOT}modelA/", "", {"oss_poll_wait_seconds": 1})
         assert versions(server, "model") == {1}
 
 

@@ -359,23 +359,23 @@ def test_the_threads_are_one_pool_and_end_with_the_server(models: Models, parame
 
 
 def test_batching_is_changed_while_it_serves(models: Models, parameters: Callable[[str], str]) -> None:
-    from tfs_notebook.settings import deployment
+    from tfs_notebook.server import start
 
     text = config_text({"m": models.path("together")})
     with serving({"m": models.path("together")}, enable_batching=False) as server:
         assert server.predict("m", [0.0] * 3)["rows"].tolist() == [3, 3, 3]
         file = parameters("max_batch_size { value: 4 } allowed_batch_sizes: 4")
-        deployment.change(server, "", text, {"enable_batching": True, "batching_parameters_file": file})
+        start.change(server, "", text, {"enable_batching": True, "batching_parameters_file": file})
         assert server.predict("m", [0.0] * 3)["rows"].tolist() == [4, 4, 4]
         with pytest.raises(ServingError, match="without setting server_options") as refused:
-            deployment.change(server, "", text, {"batching_parameters_file": file})
+            start.change(server, "", text, {"batching_parameters_file": file})
         assert refused.value.hint == "--enable_batching beside it switches batching on."
         assert server.predict("m", [0.0] * 3)["rows"].tolist() == [4, 4, 4]
         file = parameters("max_batch_size { value: 32 } " + WHEN_FULL)
-        deployment.change(server, "", text, {"enable_batching": True, "batching_parameters_file": file})
+        start.change(server, "", text, {"enable_batching": True, "batching_parameters_file": file})
         answers = ask_together(server, by_grpc, "m", [{"seconds": [0.0]}] * CLIENTS)
         assert [answer["rows"] for answer in answers] == [[32]] * CLIENTS
-        deployment.change(server, "", text, {})
+        start.change(server, "", text, {})
         assert server.predict("m", [0.0] * 3)["rows"].tolist() == [3, 3, 3]
 
 

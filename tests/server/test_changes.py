@@ -15,7 +15,7 @@ import tfs_notebook
 from tests.support import saved_models
 from tests.support.serving import ALL, ask, config_text, label, until
 from tfs_notebook.errors import ServingError
-from tfs_notebook.server import endpoints
+from tfs_notebook.server import endpoints, start
 from tfs_notebook.server.changes import InterruptedChangeError
 from tfs_notebook.settings import deployment
 
@@ -97,7 +97,7 @@ def control_c(when: Callable[[], Any]) -> Iterator[None]:
 
 
 def change(server: Server, models: Models, name: str) -> None:
-    deployment.change(server, "", config_text({name: models.path("half_plus_two")}), ANY)
+    start.change(server, "", config_text({name: models.path("half_plus_two")}), ANY)
 
 
 def served(server: Server) -> list[str]:
@@ -148,7 +148,7 @@ def test_nothing_listens_after_a_stop_in_the_middle_of_a_change(models: Models, 
     path = str(models.path("half_plus_two"))
     server = tfs_notebook.serve(path, rest_api_port=ports[0], port=ports[1])
     held.begin()
-    with aside(lambda: deployment.change(server, path, "", {"rest_api_port": ports[2], "port": ports[3]})) as raised:
+    with aside(lambda: start.change(server, path, "", {"rest_api_port": ports[2], "port": ports[3]})) as raised:
         assert held.reached.wait(60)
         with aside(server.stop):
             until(lambda: not server.running)
@@ -162,7 +162,7 @@ def test_nothing_listens_after_a_stop_at_any_moment_of_a_change(models: Models, 
     ports = [free_port() for _ in range(4)]
     path = str(models.path("half_plus_two"))
     server = tfs_notebook.serve(path, rest_api_port=ports[0], port=ports[1])
-    with aside(lambda: deployment.change(server, path, "", {"rest_api_port": ports[2], "port": ports[3]})):
+    with aside(lambda: start.change(server, path, "", {"rest_api_port": ports[2], "port": ports[3]})):
         until(lambda: seed == 0 or any(map(listens, ports[2:])) or not listens(ports[1]))
         threading.Event().wait(0.002 * seed)
         server.stop()
@@ -177,7 +177,7 @@ def test_a_change_that_is_refused_because_of_a_label_changes_nothing(models: Mod
         before, url, config = server.options, server.rest_url, server.status().models
         moved = {"rest_api_port": free_port(), "batching_parameters_file": "", "request_log_file_mb": 7}
         with pytest.raises(ServingError, match="Request to assign label to version 9 of model m"):
-            deployment.change(server, "", config_text({"m": tmp_path}, {"m": label("stable", 9)}), moved)
+            start.change(server, "", config_text({"m": tmp_path}, {"m": label("stable", 9)}), moved)
         assert (replace(server.options, port=before.port, rest_api_port=before.rest_api_port), server.rest_url) == (
             before, url,
         )  # fmt: skip
@@ -197,6 +197,6 @@ def test_nothing_is_available_once_it_has_stopped(models: Models, tmp_path: Path
     with tfs_notebook.serve(config=text, **ANY) as server:
         saved_models.truncated_pb(tmp_path / "2")
         with pytest.raises(ServingError):
-            deployment.change(server, "", config_text({"m": tmp_path}, {"m": only.format(2) + label("a", 2)}), ANY)
+            start.change(server, "", config_text({"m": tmp_path}, {"m": only.format(2) + label("a", 2)}), ANY)
     (model,) = server.status().models
     assert {version.state.name for version in model.versions} == {"END"}

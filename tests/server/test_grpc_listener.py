@@ -18,8 +18,8 @@ from tests.support.serving import ask, until
 from tfs_notebook import ServingError
 from tfs_notebook.engine.events import Kind
 from tfs_notebook.options import Options
+from tfs_notebook.server import start
 from tfs_notebook.server.server import Server
-from tfs_notebook.settings import deployment
 from tfs_notebook.settings.deployment import single_model
 from tfs_notebook.settings.ports import PortTakenError
 
@@ -73,7 +73,7 @@ def port_of(server: Server, target: str | None = None) -> int:
 def test_a_key_that_only_grpc_refuses_costs_no_connection(path: str, bad_tls: str) -> None:
     with tfs_notebook.serve(path, **ANY) as server, never_disconnected(str(server.grpc_target)):
         with pytest.raises(ServingError, match=r"--ssl_config_file: grpc cannot use the key .* P-256, P-384 and P-521"):
-            deployment.change(server, path, "", {"ssl_config_file": bad_tls})
+            start.change(server, path, "", {"ssl_config_file": bad_tls})
         assert server.problems == []
 
 
@@ -100,7 +100,7 @@ def test_an_interface_where_somebody_else_listens(path: str) -> None:
         target, url = server.grpc_target, server.rest_url
         with socket.create_server(("127.0.0.2", port_of(server))):
             with pytest.raises(PortTakenError, match=f"cannot listen on 0.0.0.0:{port_of(server)} "):
-                deployment.change(server, path, "", {"host": "0.0.0.0"})
+                start.change(server, path, "", {"host": "0.0.0.0"})
             assert (server.grpc_target, server.rest_url, server.problems) == (target, url, [])
             assert plainly(target) == [2.5]
             assert ask(server, "GET", "/v1/models/model").status == 200
@@ -111,7 +111,7 @@ def test_a_socket_that_cannot_be_had_lets_the_port_go_back_to_what_it_spoke(path
     tls = ssl_config(tmp_path / "tls", server_key=key, server_cert=certificate)
     with tfs_notebook.serve(path, ssl_config_file=tls, **ANY) as server:
         with pytest.raises(ServingError, match="there is no directory"):
-            deployment.change(
+            start.change(
                 server, path, "", {"ssl_config_file": "", "grpc_socket_path": str(tmp_path / "no directory" / "grpc")}
             )
         assert securely(server.grpc_target, AUTHORITY) == [2.5]
@@ -139,14 +139,14 @@ def test_a_port_that_somebody_else_was_quicker_to_take(path: str, tmp_path: Path
             taken = rf"--port={port_of(server, target)}: cannot listen on .* \(Address already in use\)"
             for _ in range(2):  # as long as it is taken
                 with pytest.raises(PortTakenError, match=taken):
-                    deployment.change(server, path, "", {"ssl_config_file": tls})
+                    start.change(server, path, "", {"ssl_config_file": tls})
                 assert (server.grpc_target, server.tls) == (None, None)
                 assert ask(server, "GET", "/v1/models/model").status == 200
                 (problem,) = server.problems
                 assert "Nothing answers there any more: somebody else took the place" in problem.message
                 assert f"--port={port_of(server, target)}" in problem.message
                 assert [e.error for e in events if e.kind is Kind.SERVER][-1] is problem
-        deployment.change(server, path, "", {"ssl_config_file": tls})
+        start.change(server, path, "", {"ssl_config_file": tls})
         assert (server.grpc_target, server.problems) == (target, [])
         assert securely(target, AUTHORITY) == [2.5]
 
@@ -157,13 +157,13 @@ def test_a_socket_in_whose_place_somebody_else_put_a_file(path: str, tmp_path: P
         (tmp_path / "grpc").unlink()
         (tmp_path / "grpc").write_text("")
         with pytest.raises(PortTakenError, match=f"--grpc_socket_path={tmp_path}/grpc is there already and is no sock"):
-            deployment.change(server, path, "", {"grpc_channel_arguments": "a=1"})
+            start.change(server, path, "", {"grpc_channel_arguments": "a=1"})
         assert server.grpc_socket_target is None
         assert plainly(server.grpc_target) == [2.5]
         (problem,) = server.problems
         assert f"--grpc_socket_path={tmp_path}/grpc" in problem.message
         (tmp_path / "grpc").unlink()
-        deployment.change(server, path, "", {})
+        start.change(server, path, "", {})
         assert (server.grpc_socket_target, server.problems) == (before, [])
         assert plainly(before) == [2.5]
 
@@ -175,11 +175,11 @@ def test_a_rest_port_that_somebody_else_was_quicker_to_take(path: str) -> None:
         until(lambda: not server._endpoints._rest.listening)
         with socket.create_server(("127.0.0.1", port_of(server, url))):
             with pytest.raises(PortTakenError, match=f"--rest_api_port={port_of(server, url)}: cannot listen"):
-                deployment.change(server, path, "", {"host": "0.0.0.0"})
+                start.change(server, path, "", {"host": "0.0.0.0"})
             assert server.rest_url is None
             assert plainly(server.grpc_target) == [2.5]
             (problem,) = server.problems
             assert f"--rest_api_port={port_of(server, url)}" in problem.message
-        deployment.change(server, path, "", {})
+        start.change(server, path, "", {})
         assert (server.rest_url, server.problems) == (url, [])
         assert ask(server, "GET", "/v1/models/model").status == 200

@@ -20,6 +20,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 import tfs_notebook
 from tests.support import saved_models
 from tests.support.serving import Reply, ask, ask_on, config_text, connect, until
+from tfs_notebook.server import start
 from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def test_files_are_exchanged_under_one_number(versions: Callable[[int], None], t
         for version in (2, 3, 1):
             scale, offset = CONSTANTS[version]
             saved_models.half_plus_two(tmp_path / "m" / "1", scale=scale, offset=offset)
-            deployment.change(server, str(tmp_path / "m"), "", {**ANY, "model_name": "m"})
+            start.change(server, str(tmp_path / "m"), "", {**ANY, "model_name": "m"})
             load.until_newest(version)
 
 
@@ -208,7 +209,7 @@ def test_ports_move(versions: Callable[[int], None], tmp_path: Path) -> None:
     ):
         for _ in range(5):
             before = server.rest_url
-            deployment.change(server, path, "", {"rest_api_port": free_port(), "port": 0, "model_name": "m"})
+            start.change(server, path, "", {"rest_api_port": free_port(), "port": 0, "model_name": "m"})
             assert server.rest_url != before
             load.until_answered(40)
 
@@ -261,7 +262,7 @@ def test_what_is_under_way_is_answered_when_the_ports_move(tmp_path: Path) -> No
             thread.start()
         loaded = server._core.manager.registry.serving["model"][1]
         until(lambda: loaded._pins >= 2)
-        deployment.change(server, str(tmp_path), "", {"rest_api_port": free_port(), "port": free_port()})
+        start.change(server, str(tmp_path), "", {"rest_api_port": free_port(), "port": free_port()})
         assert ask(server, "GET", "/v1/models/model").status == 200
         for thread in threads:
             thread.join()

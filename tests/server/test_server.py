@@ -28,6 +28,7 @@ from tests.support.serving import ALL, ask, config_text, label, serving_threads,
 from tfs_notebook import Code, ServingError
 from tfs_notebook.engine import config_file
 from tfs_notebook.engine.config import parse_config
+from tfs_notebook.server import start
 from tfs_notebook.server.server import Server
 from tfs_notebook.settings import deployment
 from tfs_notebook.settings.ports import PortTakenError
@@ -382,7 +383,7 @@ def test_the_environments_token(models: Models, monkeypatch: pytest.MonkeyPatch)
 def test_change_of_models_keeps_the_ports(models: Models) -> None:
     with tfs_notebook.serve(str(models.path("half_plus_two")), **ANY) as server:
         before = server.rest_url, server.grpc_target
-        deployment.change(server, "", config_text({"other": models.path("half_plus_two")}), ANY)
+        start.change(server, "", config_text({"other": models.path("half_plus_two")}), ANY)
         assert predictions(server, "other") == [2.5]
         assert ask(server, "POST", "/v1/models/model:predict", {"instances": [1]}).status == 404
         assert (server.rest_url, server.grpc_target) == before
@@ -393,7 +394,7 @@ def test_change_of_ports(models: Models) -> None:
     with tfs_notebook.serve(path, **ANY) as server:
         old = server.rest_url, server.grpc_target
         rest_port, grpc_port = free_port(), free_port()
-        deployment.change(server, path, "", {"rest_api_port": rest_port, "port": grpc_port})
+        start.change(server, path, "", {"rest_api_port": rest_port, "port": grpc_port})
         assert (server.rest_url, server.grpc_target) == (f"http://localhost:{rest_port}", f"localhost:{grpc_port}")
         assert predictions(server) == [2.5]
         for address in old:
@@ -405,10 +406,10 @@ def test_change_of_the_interface_under_the_same_ports(models: Models) -> None:
     path = str(models.path("half_plus_two"))
     ports = {"rest_api_port": free_port(), "port": free_port()}
     with tfs_notebook.serve(path, **ports) as server:
-        deployment.change(server, path, "", {**ports, "host": "0.0.0.0", "token": "t"})
+        start.change(server, path, "", {**ports, "host": "0.0.0.0", "token": "t"})
         assert ask(server, "GET", "/v1/models/model", headers={"Authorization": "t"}).status == 200
         assert grpc_answers(server, "t")
-        deployment.change(server, path, "", {**ports, "host": "127.0.0.1", "token": ""})
+        start.change(server, path, "", {**ports, "host": "127.0.0.1", "token": ""})
         assert predictions(server) == [2.5]
         assert grpc_answers(server)
 
@@ -432,7 +433,7 @@ def test_change_to_a_taken_port_changes_nothing(models: Models, taken: int, flag
         before = server.options, server.rest_url, server.grpc_target
         wanted = {**(ports if same_ports else ANY), flag: taken, "host": "127.0.0.1" if not same_ports else "localhost"}
         with pytest.raises(PortTakenError, match=f"--{flag}={taken}: "):
-            deployment.change(server, path, "", wanted)
+            start.change(server, path, "", wanted)
         assert (server.options, server.rest_url, server.grpc_target) == before
         assert predictions(server) == [2.5]
         assert grpc_answers(server)
@@ -442,7 +443,7 @@ def test_change_of_the_token(models: Models) -> None:
     path = str(models.path("half_plus_two"))
     with tfs_notebook.serve(path, token="old", **ANY) as server:
         url = server.rest_url
-        deployment.change(server, path, "", {**ANY, "token": "new"})
+        start.change(server, path, "", {**ANY, "token": "new"})
         assert server.rest_url == url
         assert ask(server, "GET", "/v1/models/model", headers={"Authorization": "old"}).status == 401
         assert ask(server, "GET", "/v1/models/model", headers={"Authorization": "new"}).status == 200
@@ -452,12 +453,12 @@ def test_where_it_listens_and_who_may_ask_stay_unless_something_else_is_said(mod
     path = str(models.path("half_plus_two"))
     with tfs_notebook.serve(path, token="secret", allowed_hosts="my.lab", **ANY) as server:
         before = server.rest_url, server.grpc_target
-        deployment.change(server, path, "", {"model_name": "renamed"})
+        start.change(server, path, "", {"model_name": "renamed"})
         assert (server.rest_url, server.grpc_target) == before
         headers = {"Host": "my.lab", "Authorization": "secret"}
         assert ask(server, "GET", "/v1/models/renamed").status == 401
         assert ask(server, "GET", "/v1/models/renamed", headers=headers).status == 200
-        deployment.change(server, path, "", {"token": ""})
+        start.change(server, path, "", {"token": ""})
         assert ask(server, "GET", "/v1/models/model").status == 200
 
 
@@ -467,7 +468,7 @@ def test_a_made_up_token_stays_for_the_servers_life(models: Models) -> None:
         token = server.token
         assert server.status().needs_token
         for given in ({}, {"host": "0.0.0.0"}, {"host": "127.0.0.1"}, {"host": "0.0.0.0"}):
-            deployment.change(server, path, "", given)
+            start.change(server, path, "", given)
             assert server.token == ("" if given == {"host": "127.0.0.1"} else token)
 
 
@@ -475,7 +476,7 @@ def test_a_refused_change_leaves_the_token_as_it_was(models: Models, taken: int)
     path = str(models.path("half_plus_two"))
     with tfs_notebook.serve(path, token="old", **ANY) as server:
         with pytest.raises(PortTakenError):
-            deployment.change(server, path, "", {"token": "new", "port": taken})
+            start.change(server, path, "", {"token": "new", "port": taken})
         assert server.token == "old"
         for token, status in (("old", 200), ("new", 401)):
             assert ask(server, "GET", "/v1/models/model", headers={"Authorization": token}).status == status
@@ -487,7 +488,7 @@ def test_a_refused_change_leaves_the_token_as_it_was(models: Models, taken: int)
 def test_change_to_a_bad_config_changes_nothing(models: Models, text: str) -> None:
     with tfs_notebook.serve(str(models.path("half_plus_two")), **ANY) as server:
         with pytest.raises(ServingError):
-            deployment.change(server, "", text, ANY)
+            start.change(server, "", text, ANY)
         assert predictions(server) == [2.5]
 
 
@@ -497,7 +498,7 @@ def test_what_is_exported_again_under_its_number_is_served_after_a_change(models
         assert predictions(server) == [2.5]
         shutil.rmtree(tmp_path / "1")
         saved_models.half_plus_two(tmp_path / "1", scale=10, offset=0)
-        deployment.change(server, str(tmp_path), "", ANY)
+        start.change(server, str(tmp_path), "", ANY)
         assert predictions(server) == [10.0]
 
 
@@ -507,7 +508,7 @@ def test_a_failed_version_is_tried_again_by_a_change(models: Models, tmp_path: P
         assert server.problems
         shutil.rmtree(tmp_path / "1")
         models.copy("half_plus_two", tmp_path)
-        deployment.change(server, str(tmp_path), "", {**ANY, "file_system_poll_wait_seconds": 0})
+        start.change(server, str(tmp_path), "", {**ANY, "file_system_poll_wait_seconds": 0})
         until(lambda: predictions(server) == [2.5])
         assert server.problems == []
 
@@ -519,7 +520,7 @@ def test_what_is_exported_again_but_broken_is_told_and_the_old_copy_serves(
     saved_models.half_plus_two(tmp_path / "1")
     with tfs_notebook.serve(str(tmp_path), **ANY) as server:
         damage(tmp_path / "1")
-        deployment.change(server, str(tmp_path), "", ANY)
+        start.change(server, str(tmp_path), "", ANY)
         assert predictions(server) == [2.5]
         (problem,) = server.problems
         assert f"Version 1 of model model is still the copy loaded from {tmp_path}/1; " in problem.message
@@ -528,14 +529,14 @@ def test_what_is_exported_again_but_broken_is_told_and_the_old_copy_serves(
 def test_other_tags_and_threads_are_taken_up_by_what_is_served(models: Models) -> None:
     path = str(models.path("half_plus_two"))
     with tfs_notebook.serve(path, **ANY) as server:
-        deployment.change(server, path, "", {"saved_model_tags": "gpu"})
+        start.change(server, path, "", {"saved_model_tags": "gpu"})
         (problem,) = server.problems
         assert "Could not find meta graph def matching supplied tags: { gpu }" in problem.message
         loaded = server.status().models[0].versions[0].attempts
-        deployment.change(server, path, "", {"tensorflow_intra_op_parallelism": 1})
+        start.change(server, path, "", {"tensorflow_intra_op_parallelism": 1})
         assert server.problems == []
         assert server.status().models[0].versions[0].attempts == loaded + 1
-        deployment.change(server, path, "", {"tensorflow_intra_op_parallelism": 1})
+        start.change(server, path, "", {"tensorflow_intra_op_parallelism": 1})
         assert server.status().models[0].versions[0].attempts == loaded + 1
 
 
@@ -544,7 +545,7 @@ def test_change_returns_when_what_had_failed_serves(models: Models, tmp_path: Pa
     text = config_text({"m": Path("/models/m")}, {"m": label("stable", 1)})
     with tfs_notebook.serve(str(tmp_path / "typo"), config=text, mount="/models", **ANY) as server:
         assert server.problems
-        deployment.change(server, str(tmp_path), text, {"mount": "/models"})
+        start.change(server, str(tmp_path), text, {"mount": "/models"})
         assert server.problems == []
         assert predictions(server, "m", "/labels/stable") == [2.5]
 
@@ -568,7 +569,7 @@ def test_control_c_during_a_change_ends_the_wait_but_not_the_change(models: Mode
             options = {"rest_api_port": rest_port, "port": grpc_port}
             interrupt_soon()
             with pytest.raises(KeyboardInterrupt):
-                deployment.change(
+                start.change(
                     server,
                     "",
                     "",
@@ -603,7 +604,7 @@ def test_change_moves_the_mount(models: Models, tmp_path: Path) -> None:
     text = config_text({"m": Path("/models/m")})
     with tfs_notebook.serve(str(tmp_path / "a"), config=text, mount="/models", **ANY) as server:
         assert predictions(server, "m") == [1]
-        deployment.change(server, str(tmp_path / "b"), text, {**ANY, "mount": "/models"})
+        start.change(server, str(tmp_path / "b"), text, {**ANY, "mount": "/models"})
         assert predictions(server, "m") == [2]
 
 
@@ -711,7 +712,7 @@ def test_labels_move_with_a_change(models: Models, tmp_path: Path) -> None:
     config = {"m": tmp_path}
     with tfs_notebook.serve(config=config_text(config, {"m": ALL + label("stable", 1)}), **ANY) as server:
         assert predictions(server, "m", "/labels/stable") == [1]
-        deployment.change(server, "", config_text(config, {"m": ALL + label("stable", 2)}), ANY)
+        start.change(server, "", config_text(config, {"m": ALL + label("stable", 2)}), ANY)
         assert predictions(server, "m", "/labels/stable") == [2]
 
 

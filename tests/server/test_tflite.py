@@ -17,7 +17,7 @@ import tfs_notebook
 from tests.support import tflite_models
 from tests.support.serving import ask, until
 from tests.support.tflite_models import definition, with_signatures, write
-from tfs_notebook.settings import deployment
+from tfs_notebook.server import start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,9 +92,9 @@ def test_the_option_decides_which_of_the_two_is_served(content: bytes, models: M
     ports = {"port": 0, "rest_api_port": 0}
     with tfs_notebook.serve(str(tmp_path), **ports) as server:
         assert predict(server, {"instances": [2.0]}) == {"predictions": [3.0]}
-        deployment.change(server, str(tmp_path), "", {"prefer_tflite_model": True})
+        start.change(server, str(tmp_path), "", {"prefer_tflite_model": True})
         assert predict(server, ROWS)["predictions"][0] == {"y": [2, 5], "sum": 7}
-        deployment.change(server, str(tmp_path), "", {})
+        start.change(server, str(tmp_path), "", {})
         assert predict(server, {"instances": [2.0]}) == {"predictions": [3.0]}
 
 
@@ -121,7 +121,7 @@ def test_without_the_option_it_is_no_model_and_the_remedy_is_told(content: bytes
     with tfs_notebook.serve(str(tmp_path), port=0, rest_api_port=0) as server:
         (model,) = server.status().models
         assert model.waiting == {1: "saved_model.pb is missing (model.tflite is served with --prefer_tflite_model)"}
-        deployment.change(server, str(tmp_path), "", {"prefer_tflite_model": True})
+        start.change(server, str(tmp_path), "", {"prefer_tflite_model": True})
         assert isinstance(predict(server, ROWS), dict)
 
 

@@ -14,6 +14,7 @@ from tests.support.certificates import Authority, ssl_config
 from tests.support.serving import ask, config_text
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.options import Options
+from tfs_notebook.server import start
 from tfs_notebook.settings import deployment
 from tfs_notebook.settings.files import FILE_OPTIONS, option_file, with_files
 
@@ -55,7 +56,7 @@ def test_a_server_whose_files_can_all_be_read_once_and_a_change_of_it(
     with tfs_notebook.serve(**files, enable_batching=True, **ANY) as server:
         assert ask(server, "GET", "/monitoring/prometheus/metrics").status == 200
         assert ask(server, "POST", "/v1/models/half:predict", {"instances": [1.0]}).json == {"predictions": [2.5]}
-        deployment.change(server, "", config.replace("'half'", "'model'"), {})  # TLS stays, as all that tells where
+        start.change(server, "", config.replace("'half'", "'model'"), {})  # TLS stays, as all that tells where
         assert securely(server.grpc_target, AUTHORITY) == [2.5]
 
 

@@ -18,7 +18,7 @@ import tfs_notebook
 from tests.support.certificates import Authority, ssl_config
 from tests.support.serving import ask, config_text, serving_threads, until
 from tfs_notebook import ServingError
-from tfs_notebook.settings import deployment
+from tfs_notebook.server import start
 from tfs_notebook.settings.ports import PortTakenError
 
 if TYPE_CHECKING:
@@ -126,15 +126,15 @@ def test_an_ssl_config_below_a_mount(path: str, tls: str) -> None:
 def test_tls_comes_changes_and_goes_on_the_same_port(path: str, tls: str) -> None:
     with tfs_notebook.serve(path, **ANY) as server:
         target = server.grpc_target
-        deployment.change(server, path, "", {"ssl_config_file": tls})
+        start.change(server, path, "", {"ssl_config_file": tls})
         assert (server.grpc_target, securely(target)) == (target, [2.5])
-        deployment.change(server, path, "", {})  # stays, as all that tells where it listens
+        start.change(server, path, "", {})  # stays, as all that tells where it listens
         assert (server.grpc_target, securely(target)) == (target, [2.5])
         key, certificate = STRANGER.issue("server")
         ssl_config(Path(tls), server_key=key, server_cert=certificate)
-        deployment.change(server, path, "", {})  # the file is read anew
+        start.change(server, path, "", {})  # the file is read anew
         assert (server.grpc_target, securely(target, STRANGER)) == (target, [2.5])
-        deployment.change(server, path, "", {"ssl_config_file": ""})
+        start.change(server, path, "", {"ssl_config_file": ""})
         assert (server.grpc_target, plainly(target)) == (target, [2.5])
 
 
@@ -145,7 +145,7 @@ def test_a_request_under_way_outlasts_a_change_of_tls(models: Models, tls: str) 
         request.inputs["seconds"].CopyFrom(tf.make_tensor_proto(2.0))
         under_way = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=60)
         until(lambda: server._core.manager.registry.serving["slow"][1]._pins, "its request has not begun")
-        deployment.change(server, "", config, {"ssl_config_file": tls})
+        start.change(server, "", config, {"ssl_config_file": tls})
         assert securely(server.grpc_target) == [2.5]
         assert next(iter(under_way.result().outputs["elapsed"].float_val)) >= 2.0
 
@@ -155,7 +155,7 @@ def test_a_change_to_tls_that_cannot_be_used_changes_nothing(path: str, tls: str
         before = server.options, server.rest_url, server.grpc_target
         file = ssl_config(tmp_path / "bad", server_key=KEY, server_cert="")
         with pytest.raises(ServingError, match="server_cert holds no certificate: it is empty"):
-            deployment.change(server, path, "", {"ssl_config_file": file})
+            start.change(server, path, "", {"ssl_config_file": file})
         assert (server.options, server.rest_url, server.grpc_target) == before
         assert securely(server.grpc_target) == [2.5]
 
@@ -167,7 +167,7 @@ def test_the_status_names_the_socket_and_whose_certificate_it_is(path: str, tls:
         targets = f"{server.grpc_target} and unix:{tmp_path}/grpc"
         assert server.status().addresses == [f"REST {server.rest_url}", f"gRPC {targets} ({security})"]
         assert repr(server) == f"<tfs_notebook.Server REST {server.rest_url}, gRPC {targets} ({security}): model>"
-        deployment.change(server, path, "", {"grpc_socket_path": "", "ssl_config_file": ""})
+        start.change(server, path, "", {"grpc_socket_path": "", "ssl_config_file": ""})
         assert repr(server) == f"<tfs_notebook.Server REST {server.rest_url}, gRPC {server.grpc_target}: model>"
     assert server.status().addresses == []
 
@@ -184,7 +184,7 @@ def test_a_socket_beside_the_port(path: str, tmp_path: Path) -> None:
             states: list[grpc.ChannelConnectivity] = []
             assert predict(channel) == [2.5]
             channel.subscribe(states.append)
-            deployment.change(server, path, "", {"host": "localhost"})
+            start.change(server, path, "", {"host": "localhost"})
             assert predict(channel) == [2.5]
             assert set(states) <= {grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.READY}
     assert server.grpc_socket_target is None
@@ -204,7 +204,7 @@ def test_a_relative_path_is_where_the_server_was_started(
     monkeypatch.chdir(tmp_path)
     with tfs_notebook.serve(path, grpc_socket_path="grpc", **ANY) as server:
         monkeypatch.chdir("/")
-        deployment.change(server, path, "", {})
+        start.change(server, path, "", {})
         assert server.grpc_socket_target == f"unix:{tmp_path}/grpc"
         assert plainly(server.grpc_socket_target) == [2.5]
 
@@ -225,14 +225,14 @@ def test_a_socket_comes_moves_and_goes(path: str, tls: str, tmp_path: Path) -> N
     one, two = tmp_path / "one", tmp_path / "two"
     with tfs_notebook.serve(path, **ANY) as server:
         before = server.grpc_target
-        deployment.change(server, path, "", {"grpc_socket_path": str(one)})
+        start.change(server, path, "", {"grpc_socket_path": str(one)})
         assert plainly(f"unix:{one}") == [2.5]
-        deployment.change(server, path, "", {"grpc_socket_path": str(two)})
+        start.change(server, path, "", {"grpc_socket_path": str(two)})
         assert plainly(f"unix:{two}") == [2.5]
         assert not one.exists()
-        deployment.change(server, path, "", {"ssl_config_file": tls})
+        start.change(server, path, "", {"ssl_config_file": tls})
         assert securely(f"unix:{two}") == [2.5]
-        deployment.change(server, path, "", {"grpc_socket_path": "", "ssl_config_file": ""})
+        start.change(server, path, "", {"grpc_socket_path": "", "ssl_config_file": ""})
         assert not two.exists()
         assert (server.grpc_socket_target, server.grpc_target) == (None, before)
         assert plainly(before) == [2.5]
@@ -244,7 +244,7 @@ def test_a_change_of_the_socket_leaves_the_port_alone(path: str, tmp_path: Path)
         assert predict(channel) == [2.5]
         channel.subscribe(states.append)
         for name in ("one", "two", ""):
-            deployment.change(server, path, "", {"grpc_socket_path": name and str(tmp_path / name)})
+            start.change(server, path, "", {"grpc_socket_path": name and str(tmp_path / name)})
             assert predict(channel) == [2.5]
         assert set(states) <= {grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.READY}
 
@@ -264,7 +264,7 @@ def test_a_socket_is_taken_over_and_not_taken_away_by_who_had_it(path: str, tmp_
         with tfs_notebook.serve(path, token="older", **given) as older:
             assert refused(plainly, older.grpc_socket_target) == grpc.StatusCode.UNAUTHENTICATED
             assert newer.grpc_socket_target is None
-            deployment.change(newer, path, "", {})
+            start.change(newer, path, "", {})
             assert older.grpc_socket_target is None
             assert plainly(newer.grpc_socket_target) == [2.5]
         assert plainly(newer.grpc_socket_target) == [2.5]
@@ -287,7 +287,7 @@ def test_clients_find_a_socket_at_every_moment_of_a_change(path: str, tls: str, 
         connecting.start()
         try:
             for file in (tls, "", tls):
-                deployment.change(server, path, "", {"ssl_config_file": file})
+                start.change(server, path, "", {"ssl_config_file": file})
         finally:
             ended.set()
             connecting.join()
@@ -325,7 +325,7 @@ def test_a_change_to_a_socket_that_cannot_be_had_changes_nothing(path: str, tls:
         before = server.options, server.rest_url, server.grpc_target, server.grpc_socket_target
         given = {"grpc_socket_path": str(tmp_path / "file"), "ssl_config_file": tls}
         with pytest.raises(PortTakenError, match="is there already and is no socket"):
-            deployment.change(server, path, "", given)
+            start.change(server, path, "", given)
         assert (server.options, server.rest_url, server.grpc_target, server.grpc_socket_target) == before
         assert plainly(server.grpc_target) == plainly(server.grpc_socket_target) == [2.5]
 
@@ -338,7 +338,7 @@ def test_channel_arguments(path: str) -> None:
     with tfs_notebook.serve(path, grpc_channel_arguments=arguments, **ANY) as server:
         target = server.grpc_target
         assert refused(plainly, target) == grpc.StatusCode.RESOURCE_EXHAUSTED
-        deployment.change(server, path, "", {"grpc_channel_arguments": ""})
+        start.change(server, path, "", {"grpc_channel_arguments": ""})
         assert (server.grpc_target, plainly(target)) == (target, [2.5])
 
 

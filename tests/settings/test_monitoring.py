@@ -11,6 +11,7 @@ from tests.support.serving import ask
 from tfs_notebook import cli
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.options import Options
+from tfs_notebook.server import start
 from tfs_notebook.settings import deployment
 from tfs_notebook.settings.monitoring import DEFAULT_PATH, metrics_path
 
@@ -133,7 +134,7 @@ def test_a_bad_file_changes_nothing_of_a_running_server(file: Path, models: Mode
     path, bad = str(models.path("half_plus_two")), written(file, "prometheus_config { enable: maybe }")
     with tfs_notebook.serve(path, rest_api_port=0, port=0) as server:
         with pytest.raises(ServingError, match="1:29"):
-            deployment.change(server, path, "", {"monitoring_config_file": bad})
+            start.change(server, path, "", {"monitoring_config_file": bad})
         assert ask(server, "POST", "/v1/models/model:predict", {"instances": [1.0]}).json == {"predictions": [2.5]}
 
 

@@ -100,7 +100,7 @@ def test_a_file_that_is_none(file: Path, content: bytes | None, code: str, messa
 
 
 def test_a_server_with_a_file_and_a_change_that_is_refused(file: Path, models: Models) -> None:
-    from tfs_notebook.settings import deployment
+    from tfs_notebook.server import start
 
     file.write_text("allow_soft_placement: true")
     ports = {"port": 0, "rest_api_port": 0}
@@ -108,6 +108,6 @@ def test_a_server_with_a_file_and_a_change_that_is_refused(file: Path, models: M
     with tfs_notebook.serve(half, tensorflow_session_config_file=str(file), **ports) as server:
         wrong = {"tensorflow_session_config_file": f"{file}.none"}
         with pytest.raises(ServingError, match=r"session\.pbtxt\.none; No such file or directory"):
-            deployment.change(server, cnn, "", wrong)
+            start.change(server, cnn, "", wrong)
         reply = ask(server, "POST", "/v1/models/model:predict", {"instances": [2.0]})
         assert reply.json == {"predictions": [3.0]}

@@ -92,7 +92,7 @@ class ServingMagics(Magics):
             raise UsageError(_NOTHING_TO_SERVE)
         from tfs_notebook.engine.models.export import check_path
         from tfs_notebook.notebook.view.progress import FetchProgress
-        from tfs_notebook.settings import deployment
+        from tfs_notebook.server import start
 
         running = self.server is not None and self.server.running
         try:
@@ -100,9 +100,9 @@ class ServingMagics(Magics):
             with FetchProgress(self.server if running else None) as progress:
                 path, show = arguments.path, progress.update
                 if self.server is not None and running:
-                    deployment.change(self.server, path, cell, given, source="cell", meanwhile=show)
+                    start.change(self.server, path, cell, given, source="cell", meanwhile=show)
                 else:
-                    self.server = deployment.serve(path, cell, given, source="cell", meanwhile=show)
+                    self.server = start.serve(path, cell, given, source="cell", meanwhile=show)
         except ServingError as error:
             raise UsageError(error.told) from None
         except OSError as error:

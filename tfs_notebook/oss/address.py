@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfs_notebook.errors import invalid_argument
-from tfs_notebook.oss.cache.cache import PRIVATE
 
 SCHEME = "oss://"
+PRIVATE = ".tfs-sync"
+"""The directory beside the copies of models in which the synchronisation keeps its own files."""
 _NEARLY = re.compile(r"oss(:/*|//+)(?=[^/])", re.IGNORECASE)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from tfs_notebook.api import auth
-from tfs_notebook.api.grpc.server import GrpcOptions, GrpcServer
+from tfs_notebook.api.grpc.options import GrpcOptions
+from tfs_notebook.api.grpc.server import GrpcServer
 from tfs_notebook.api.inference import Call
 from tfs_notebook.api.method_names import CheckedCall
-from tfs_notebook.api.rest.server import RestOptions, RestServer
+from tfs_notebook.api.rest.options import RestOptions
+from tfs_notebook.api.rest.server import RestServer
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.server.grpc_listener import GrpcPlace
 from tfs_notebook.settings.batching import waiting_threads

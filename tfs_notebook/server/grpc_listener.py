@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from tfs_notebook.api.grpc.server import GrpcOptions, GrpcServer
+    from tfs_notebook.api.grpc.options import GrpcOptions
+    from tfs_notebook.api.grpc.server import GrpcServer
 
 _LONGEST_SECONDS = 2.0
 """How long a place may take to become free."""

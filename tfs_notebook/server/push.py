@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from tfs_notebook.engine.models.export import exported
 from tfs_notebook.oss.address import OssAddress
 from tfs_notebook.runtime import import_aside
-from tfs_notebook.server.sources import open_store
 from tfs_notebook.settings.arguments import as_version
 from tfs_notebook.settings.deployment import notebook_options
+from tfs_notebook.settings.oss import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,6 +17,7 @@ from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.runtime import Runtime
 from tfs_notebook.server.changes import Arrangement, Asked, Changes, InterruptedChangeError
 from tfs_notebook.server.config_watch import Following
+from tfs_notebook.server.display import mimebundle
 from tfs_notebook.server.endpoints import Endpoints, with_token
 from tfs_notebook.server.loaders import Loading
 from tfs_notebook.server.sources import Sources
@@ -436,6 +437,4 @@ class Server:
         return f"<tfs_notebook.Server {', '.join(parts)}: {', '.join(sorted(self._core.configs)) or 'no model'}>"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        from tfs_notebook.notebook.view.display import mimebundle
-
         return mimebundle(self, **kwargs)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tfs_notebook.engine.storage.remote import Outlook
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.address import OssAddress, is_oss
-from tfs_notebook.oss.client.endpoint import Endpoint, StoreOptions
+from tfs_notebook.oss.client.endpoint import Endpoint
+from tfs_notebook.settings.oss import open_store, store_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,20 +22,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.config import ModelConfig
     from tfs_notebook.engine.storage.remote import SourceStatus
     from tfs_notebook.options import Options
-    from tfs_notebook.oss.client.store import ObjectStore
     from tfs_notebook.oss.sync.mirror import Mirror
-
-
-def store_options(options: Options) -> StoreOptions:
-    """How `options` reach OSS."""
-    return StoreOptions(options.oss_endpoint, options.oss_region, options.oss_cname)
-
-
-def open_store(bucket: str, options: Options, credentials: Any = None) -> ObjectStore:
-    """The bucket; `credentials` is a provider of the user's. Raises ServingError with what is missing."""
-    from tfs_notebook.oss.client.oss2_store import open_store
-
-    return open_store(bucket, store_options(options), credentials)
 
 
 class Sources:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
 from tfs_notebook.engine.config_file import ConfigFile
 from tfs_notebook.engine.daemon_thread import aside
-from tfs_notebook.engine.events import Kind
 from tfs_notebook.engine.storage.scan import nothing_to_serve
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 from tfs_notebook.options import ANY_PORT, NOTEBOOK_DEFAULTS, Options
@@ -20,23 +19,20 @@ from tfs_notebook.oss.address import OssAddress, check_spelling, is_oss
 from tfs_notebook.oss.config_object import ConfigObject
 from tfs_notebook.oss.preflight import Access
 from tfs_notebook.oss.sync.completeness import check_marker
-from tfs_notebook.runtime import import_aside, result_of, without_tensorflow_remarks
-from tfs_notebook.server.sources import open_store
-from tfs_notebook.settings.batching import batching_parameters, check_batching
+from tfs_notebook.runtime import result_of
+from tfs_notebook.settings.batching import check_batching
 from tfs_notebook.settings.files import can_be_read_again, with_files
-from tfs_notebook.settings.grpc import check_listening
 from tfs_notebook.settings.ignored_flags import KNOWN_FLAGS, without_accepted
 from tfs_notebook.settings.monitoring import metrics_path
 from tfs_notebook.settings.mount import Mount
-from tfs_notebook.tensorflow_log import ERRORS_ONLY
+from tfs_notebook.settings.oss import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    from tfs_notebook.server.server import Server
-    from tfs_notebook.settings.files import OptionFile
+    from tfs_notebook.options import OptionFile
 
 _FIRST_READ_SECONDS = 60.0
 """How long a config file may take to answer at the start."""
@@ -146,51 +142,6 @@ def notebook_options(given: Mapping[str, Any]) -> Options:
             raise invalid_argument(f"Option {name} is of type {wanted.__name__}, not {value!r}")
     options = Options(**{**NOTEBOOK_DEFAULTS, **without_accepted(given)})
     return replace(options, port=options.port or ANY_PORT, rest_api_port=options.rest_api_port or ANY_PORT)
-
-
-def serve(
-    path: str,
-    text: str,
-    given: Mapping[str, Any],
-    *,
-    source: str = "model config",
-    credentials: Any = None,
-    meanwhile: Callable[[Server], None] | None = None,
-) -> Server:
-    """Start a server in a notebook or script; see `tfs_notebook.serve`. `meanwhile` is called while models come up."""
-    deployed = plan(path, text, given, source=source, credentials=credentials)
-    check_listening(deployed.options)  # before TensorFlow is imported, which takes seconds
-    batching_parameters(deployed.options)
-    import_aside("tfs_notebook.engine.saved_model.loader", "tfs_notebook.server.server")
-    from tfs_notebook.server.server import Server
-
-    server = Server(deployed.options, oss_credentials=credentials)
-    waiting = partial(meanwhile, server) if meanwhile is not None else None
-    speak_up = ERRORS_ONLY.begin()
-    server.events.listen(lambda event: None if event.kind is not Kind.SERVER or server.running else speak_up())
-    with without_tensorflow_remarks():
-        server.start(deployed.config, file=deployed.file, meanwhile=waiting)
-    return server
-
-
-def change(
-    server: Server,
-    path: str,
-    text: str,
-    given: Mapping[str, Any],
-    *,
-    source: str = "model config",
-    meanwhile: Callable[[Server], None] | None = None,
-) -> None:
-    """Let a running server go on with another deployment, without an unanswered request.
-
-    Where it listens and who may ask stay as they are unless `given` says otherwise.
-    """
-    kept = () if given.get("ssl_config_file") else server.options.files
-    given = {**server.stance(), **given}
-    deployed = plan(path, text, given, source=source, credentials=server.oss_credentials, kept=kept)
-    waiting = partial(meanwhile, server) if meanwhile is not None else None
-    server.change(deployed.options, deployed.config, file=deployed.file, meanwhile=waiting)
 
 
 def plan(

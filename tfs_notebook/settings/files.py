@@ -6,12 +6,13 @@ What can be read once only, like a pipe or what a shell puts in the place of `<(
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.text_file import read_text
 from tfs_notebook.errors import invalid_argument
+from tfs_notebook.options import OptionFile
 from tfs_notebook.oss.address import is_oss
 from tfs_notebook.settings.mount import Mount
 
@@ -30,15 +31,6 @@ _HINTS = {
 }
 FILE_OPTIONS = tuple(_HINTS)
 """The options that name a file on this machine which is read at the start, but for the model config file."""
-
-
-@dataclass(frozen=True, slots=True)
-class OptionFile:
-    """The `text` of the file that `option` names; `path` is where it was found, and absolute."""
-
-    option: str
-    path: str
-    text: str = field(repr=False)  # it may hold a key
 
 
 def with_files(options: Options, kept: Sequence[OptionFile] = ()) -> Options:

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
 from tests.support.serving import until
-from tfs_notebook.settings import deployment
+from tfs_notebook.server import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +96,7 @@ def test_health_is_off_unless_asked_for(path: str) -> None:
     with tfs_notebook.serve(path, **ANY) as server, grpc.insecure_channel(server.grpc_target) as channel:
         assert refusal(lambda: check(channel))[0] == grpc.StatusCode.UNIMPLEMENTED
         target = server.grpc_target
-        deployment.change(server, path, "", {"enable_grpc_healthcheck_service": True})
+        start.change(server, path, "", {"enable_grpc_healthcheck_service": True})
         assert server.grpc_target == target
         own_connection = [("grpc.use_local_subchannel_pool", 1)]  # the other one ends with the server that had it
         with grpc.insecure_channel(target, own_connection) as fresh:

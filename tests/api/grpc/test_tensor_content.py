@@ -14,7 +14,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
 from tfs_notebook.api.tensor_proto import encode_outputs, to_array
-from tfs_notebook.settings import deployment
+from tfs_notebook.server import start
 
 if TYPE_CHECKING:
     from tests.conftest import Models
@@ -68,6 +68,6 @@ def test_a_server_answers_as_asked_for(models: Models) -> None:
         y = answer(server, "int32", np.array([1, 2], np.int32))
         assert (y.tensor_content, list(y.int_val)) == (np.array([2, 3], np.int32).tobytes(), [])
         assert list(answer(server, "string", [b"a"]).string_val) == [b"a!"]
-        deployment.change(server, path, "", {})
+        start.change(server, path, "", {})
         y = answer(server, "int32", np.array([1, 2], np.int32))
         assert (y.tensor_content, list(y.int_val)) == (b"", [2, 3])

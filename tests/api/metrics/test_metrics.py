@@ -30,7 +30,7 @@ import tfs_notebook
 from tests.support.serving import Reply, ask, ask_on, config_text, connect, until
 from tfs_notebook.api.metrics.metrics import Metrics
 from tfs_notebook.engine.config import parse_config
-from tfs_notebook.settings import deployment
+from tfs_notebook.server import start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -440,7 +440,7 @@ def test_they_only_rise_when_models_and_options_change(models: Models, tmp_path:
             return ask_on(connection, "POST", PREDICT, BODY)
 
         assert predict().status == 200  # not counted: nobody has asked for it
-        deployment.change(server, str(base_path), "", {"model_name": "hpt", **on})
+        start.change(server, str(base_path), "", {"model_name": "hpt", **on})
         assert predict().status == 200  # on the connection that was open before
         assert requests(server) == {("hpt", "OK"): 1}
         models.copy("half_plus_two", base_path, version=2)
@@ -448,13 +448,13 @@ def test_they_only_rise_when_models_and_options_change(models: Models, tmp_path:
         until(lambda: ask(server, "POST", "/v1/models/hpt/versions/1:predict", BODY).status == 404)
         assert predict().status == 200
         counted = calls(server, "runtime_latency")["hpt", "Predict", "TF1"]
-        deployment.change(server, str(base_path), "", {"model_name": "hpt"})
+        start.change(server, str(base_path), "", {"model_name": "hpt"})
         assert ask(server, "GET", PATH).status == 404
         assert predict().status == 200
         before = server.rest_url
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        deployment.change(server, str(base_path), "", {"model_name": "hpt", **on, "rest_api_port": port})
+        start.change(server, str(base_path), "", {"model_name": "hpt", **on, "rest_api_port": port})
         assert server.rest_url != before
         assert calls(server, "runtime_latency")["hpt", "Predict", "TF1"] == counted >= 2
         assert ask(server, "POST", PREDICT, BODY).status == 200

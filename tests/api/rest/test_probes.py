@@ -9,7 +9,7 @@ import pytest
 
 import tfs_notebook
 from tests.support.serving import ask, config_text, connect, until
-from tfs_notebook.settings import deployment
+from tfs_notebook.server import start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,7 @@ def test_a_model_without_a_version(half_ready: Mapping[str, Path], models: Model
 def test_readiness_follows_the_configuration(half_ready: Mapping[str, Path]) -> None:
     with tfs_notebook.serve(config=config_text(half_ready), **ANY) as server:
         assert probe(server, "/readyz")[0] == 503
-        deployment.change(server, "", config_text({"good": half_ready["good"]}), ANY)
+        start.change(server, "", config_text({"good": half_ready["good"]}), ANY)
         assert probe(server, "/readyz") == (200, {"ready": True})
 
 

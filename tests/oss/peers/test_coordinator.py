@@ -18,7 +18,7 @@ from tests.support.serving import PATIENCE, until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
 from tfs_notebook.engine.storage.remote import Outlook
 from tfs_notebook.errors import not_found
-from tfs_notebook.oss.cache.cache import PRIVATE
+from tfs_notebook.oss.address import PRIVATE
 from tfs_notebook.oss.peers.coordinator import Crew
 from tfs_notebook.oss.peers.messages import Bulletin, Report, Wants, as_json
 

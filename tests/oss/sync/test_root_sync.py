@@ -13,7 +13,7 @@ from tests import trees
 from tests.oss.syncing import FILES, PREFIX, listings, model, upload, watched
 from tests.support.serving import until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
-from tfs_notebook.oss.cache.cache import PRIVATE
+from tfs_notebook.oss.address import PRIVATE
 from tfs_notebook.oss.client.checksum import Crc64
 from tfs_notebook.oss.peers.coordinator import Crew
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tensorflow_serving.apis import model_pb2
 
-    from tfs_notebook.api.grpc.server import GrpcServer
+    from tfs_notebook.api.grpc.options import GrpcOptions
     from tfs_notebook.api.metrics.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -33,16 +33,16 @@ _COUNTED = {"PredictRequest": "Predict", "ClassificationRequest": "Classify", "R
 
 
 class Answers:
-    """How the calls to one `server` are answered, by its options of the moment."""
+    """How calls are answered, by the options of the moment."""
 
-    def __init__(self, metrics: Metrics, server: GrpcServer) -> None:
+    def __init__(self, metrics: Metrics, options: Callable[[], GrpcOptions]) -> None:
         self._metrics = metrics
-        self._server = server
+        self._options = options
 
     def counting(self, request: Any) -> AbstractContextManager[object]:
         """Counts, from now to the end of a `with`, a request of a kind that is counted; None is of no kind."""
         api = _COUNTED.get(type(request).__name__)
-        if api and self._server.options.counted:
+        if api and self._options().counted:
             return self._metrics.request("GRPC", request.model_spec.name, api)
         return nullcontext()
 

@@ -17,14 +17,15 @@ from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     import grpc
     import numpy as np
 
     from tfs_notebook.api.grpc.errors import Answers
+    from tfs_notebook.api.grpc.options import GrpcOptions
     from tfs_notebook.api.grpc.rpc import Rpc
-    from tfs_notebook.api.grpc.server import GrpcServer
     from tfs_notebook.api.inference import Begun, Call, Inference
     from tfs_notebook.engine.models.signature import Signature
 
@@ -37,10 +38,10 @@ _LARGE_MESSAGE = 64 << 10
 class Predict:
     """The behaviour of the method Predict."""
 
-    def __init__(self, inference: Inference, answers: Answers, server: GrpcServer) -> None:
+    def __init__(self, inference: Inference, answers: Answers, options: Callable[[], GrpcOptions]) -> None:
         self._inference = inference
         self._answers = answers
-        self._server = server
+        self._options = options
 
     def __call__(self, request: Any, context: grpc.ServicerContext) -> Any:
         """The reply; waits for it."""
@@ -106,7 +107,7 @@ class Predict:
     def _reply(self, asked: _Asked, outputs: dict[str, np.ndarray]) -> bytes:
         model = asked.request.model_spec
         spec = _spec_only(model.name, asked.call.version, model.signature_name or DEFAULT_SIGNATURE)
-        reply = encode_outputs(outputs, as_content=self._server.options.tensor_content) + spec
+        reply = encode_outputs(outputs, as_content=self._options().tensor_content) + spec
         if len(reply) > MAX_MESSAGE:
             raise ServingError(Code.RESOURCE_EXHAUSTED, f"The reply of {len(reply)} bytes is too long for a message")
         if self._inference.logs:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -28,31 +28,10 @@ from tfs_notebook.settings.sockets import SocketFile, path_beside, put_on
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tfs_notebook.api.grpc.options import GrpcOptions
     from tfs_notebook.api.grpc.services import Reload
     from tfs_notebook.api.inference import Inference
     from tfs_notebook.api.metrics.metrics import Metrics
-    from tfs_notebook.settings.channel_arguments import ChannelArguments
-    from tfs_notebook.settings.tls import Tls
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GrpcOptions:
-    """How the gRPC front end listens. `port` 0 picks a free one; with a `socket_path` it listens there instead.
-
-    `arguments` overrule the server's own; `health` answers grpc.health.v1.Health; `counted` puts requests into the
-    metrics.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    token: str = field(default="", repr=False)
-    threads: int = 8
-    tensor_content: bool = False
-    counted: bool = False
-    socket_path: str = ""
-    tls: Tls | None = None
-    arguments: ChannelArguments = ()
-    health: bool = False
 
 
 class GrpcServer:
@@ -60,7 +39,7 @@ class GrpcServer:
 
     def __init__(self, inference: Inference, metrics: Metrics, reload: Reload, options: GrpcOptions) -> None:
         self.options = options
-        self._api = GrpcApi(inference, metrics, reload, self)
+        self._api = GrpcApi(inference, metrics, reload, lambda: self.options)
         self._pool = CallPool(max(options.threads, 1), "tfs-grpc")
         # so_reuseport lets a second process listen on the same port without an error
         arguments = {

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
-    from tfs_notebook.api.grpc.server import GrpcServer
+    from tfs_notebook.api.grpc.options import GrpcOptions
     from tfs_notebook.api.inference import Call, Inference
     from tfs_notebook.api.metrics.metrics import Metrics
     from tfs_notebook.engine.metrics.counters import Labels
@@ -56,15 +56,17 @@ SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelSer
 
 
 class GrpcApi:
-    """Answers the calls to one `server` by its options of the moment."""
+    """Answers calls by the options of the moment."""
 
-    def __init__(self, inference: Inference, metrics: Metrics, reload: Reload, server: GrpcServer) -> None:
+    def __init__(
+        self, inference: Inference, metrics: Metrics, reload: Reload, options: Callable[[], GrpcOptions]
+    ) -> None:
         """`reload` begins to apply a ModelServerConfig within so many seconds."""
         self._inference = inference
         self._metrics = metrics
         self._reload = reload
-        self._answers = Answers(metrics, server)
-        self._predict = Predict(inference, self._answers, server)
+        self._answers = Answers(metrics, options)
+        self._predict = Predict(inference, self._answers, options)
 
     def methods(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
         """What is called by which name."""

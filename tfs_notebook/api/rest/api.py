@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tfs_notebook.api.dispatch.executor import Turns
+    from tfs_notebook.api.http.body_budget import BodyBudget
     from tfs_notebook.api.http.messages import Request
     from tfs_notebook.api.inference import Call, Inference
+    from tfs_notebook.api.rest.options import RestOptions
     from tfs_notebook.api.rest.routes import Route
-    from tfs_notebook.api.rest.server import RestServer
     from tfs_notebook.engine.models.signature import Signature
 
 T = TypeVar("T")
@@ -44,12 +45,22 @@ _LEAST_MEMORY = 256 << 20
 
 
 class RestApi:
-    """Answers the requests of one `server` by its options of the moment."""
+    """Answers requests by the options of the moment."""
 
-    def __init__(self, inference: Inference, turns: Turns, server: RestServer) -> None:
+    def __init__(
+        self,
+        inference: Inference,
+        turns: Turns,
+        bodies: BodyBudget,
+        options: Callable[[], RestOptions],
+        is_alone: Callable[[], bool],
+    ) -> None:
+        """`is_alone` tells that no request of another connection waits for the loop."""
         self._inference = inference
         self._turns = turns
-        self._server = server
+        self._bodies = bodies
+        self._options = options
+        self._is_alone = is_alone
 
     def answer(self, request: Request, asked: Route) -> bytes | Awaitable[bytes]:
         """The reply, or what is to be awaited for it."""
@@ -76,7 +87,7 @@ class RestApi:
             return self._answer(plain, asked)
         request.add_body(body)
         del body
-        most, budget = self._server.options.max_body_bytes, self._server.bodies
+        most, budget = self._options().max_body_bytes, self._bodies
         return self._turns.read_and_run(lambda: self._read(asked, inflated(request, most, budget)))
 
     def _whole(self, asked: Route, body: bytes) -> bytes:
@@ -99,7 +110,7 @@ class RestApi:
 
     def _evaluate(self, asked: Route, parsed: ExamplesBody) -> bytes:
         with self._inference.open(asked.spec) as call:
-            result = evaluate(call, asked.action, parsed, self._server.options.timeout)
+            result = evaluate(call, asked.action, parsed, self._options().timeout)
             if self._inference.logs:
                 log_examples(self._inference.logs, call, asked.spec, parsed, result)
             return encode_result(result)
@@ -111,7 +122,7 @@ class RestApi:
         work, call, seconds = self._prepare(asked, parsed)
         if seconds is None and call.is_batched:
             return self._run_batched(*work.args, **work.keywords)
-        if not self._turns.may_run_now(seconds, alone=self._server.alone):
+        if not self._turns.may_run_now(seconds, alone=self._is_alone()):
             return self._turns.run(work, call.close, seconds=seconds)
         try:
             return work()
@@ -132,12 +143,12 @@ class RestApi:
 
     @property
     def _most_bytes(self) -> int:
-        return max(_LEAST_MEMORY, 4 * self._server.options.max_body_bytes)
+        return max(_LEAST_MEMORY, 4 * self._options().max_body_bytes)
 
     def _run(
         self, asked: Route, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool
     ) -> bytes:
-        outputs = call.predict(signature, inputs, timeout=self._server.options.timeout)
+        outputs = call.predict(signature, inputs, timeout=self._options().timeout)
         return self._write(asked, call, signature, inputs, outputs, row_format=row_format)
 
     def _write(
@@ -161,7 +172,7 @@ class RestApi:
         write = partial(self._write, asked, call, signature, inputs, row_format=row_format)
         reply = BatchedReply(self._turns, call, write)
         try:
-            begun = reply.begin(signature, inputs, self._server.options.timeout)
+            begun = reply.begin(signature, inputs, self._options().timeout)
         except BaseException:
             call.close()
             raise

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tfs_notebook.api.addresses import bound_sockets, own_name
 from tfs_notebook.api.auth import (
-    LOCAL_NAMES,
     foreign_origin,
     host_name,
     names_this_server,
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.inference import Inference
     from tfs_notebook.api.metrics.metrics import Metrics
+    from tfs_notebook.api.rest.options import RestOptions
 
 _log = logging.getLogger(__name__)
 _HTTP_STATUS = {
@@ -55,26 +54,6 @@ _CORS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestOptions:
-    """How the REST front end listens. `port` 0 picks a free one; `hosts` None admits any Host header.
-
-    `metrics_path` is where Prometheus finds the metrics; "" counts nothing.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    token: str = field(default="", repr=False)
-    hosts: frozenset[str] | None = LOCAL_NAMES
-    threads: int = 8
-    timeout: float | None = 30.0
-    max_body_bytes: int = 256 << 20
-    body_budget: int = 1 << 30
-    cors: bool = False
-    metrics_path: str = ""
-    gzip_from_bytes: int = 64 << 10
-
-
 class RestServer:
     """The REST front end of one `Inference`."""
 
@@ -89,7 +68,7 @@ class RestServer:
         self._metrics = metrics
         self._turns = Turns(options.threads)
         self._http = HttpServer(self)
-        self._api = RestApi(inference, self._turns, self)
+        self._api = RestApi(inference, self._turns, self.bodies, lambda: self.options, lambda: self._http.alone)
 
     # Life
 
@@ -111,11 +90,6 @@ class RestServer:
         self.port = int(sockets[0].getsockname()[1])
         self.name = await loop.run_in_executor(None, own_name, [str(each.getsockname()[0]) for each in sockets])
         await self._http.listen(sockets)
-
-    @property
-    def alone(self) -> bool:
-        """Whether no request of another connection waits for the loop."""
-        return self._http.alone
 
     @property
     def listening(self) -> bool:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.oss.address import PRIVATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.listing import Content
 
-PRIVATE = ".tfs-sync"
 _LONGEST_NAME = 150
 
 

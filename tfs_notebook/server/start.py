@@ -1,0 +1,63 @@
+"""Starts a server for a notebook or script, and lets a running one go on with something else."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tfs_notebook.engine.events import Kind
+from tfs_notebook.runtime import import_aside, without_tensorflow_remarks
+from tfs_notebook.settings.batching import batching_parameters
+from tfs_notebook.settings.deployment import plan
+from tfs_notebook.settings.grpc import check_listening
+from tfs_notebook.tensorflow_log import ERRORS_ONLY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tfs_notebook.server.server import Server
+
+
+def serve(
+    path: str,
+    text: str,
+    given: Mapping[str, Any],
+    *,
+    source: str = "model config",
+    credentials: Any = None,
+    meanwhile: Callable[[Server], None] | None = None,
+) -> Server:
+    """Start a server in a notebook or script; see `tfs_notebook.serve`. `meanwhile` is called while models come up."""
+    deployed = plan(path, text, given, source=source, credentials=credentials)
+    check_listening(deployed.options)  # before TensorFlow is imported, which takes seconds
+    batching_parameters(deployed.options)
+    import_aside("tfs_notebook.engine.saved_model.loader", "tfs_notebook.server.server")
+    from tfs_notebook.server.server import Server
+
+    server = Server(deployed.options, oss_credentials=credentials)
+    waiting = partial(meanwhile, server) if meanwhile is not None else None
+    speak_up = ERRORS_ONLY.begin()
+    server.events.listen(lambda event: None if event.kind is not Kind.SERVER or server.running else speak_up())
+    with without_tensorflow_remarks():
+        server.start(deployed.config, file=deployed.file, meanwhile=waiting)
+    return server
+
+
+def change(
+    server: Server,
+    path: str,
+    text: str,
+    given: Mapping[str, Any],
+    *,
+    source: str = "model config",
+    meanwhile: Callable[[Server], None] | None = None,
+) -> None:
+    """Let a running server go on with another deployment, without an unanswered request.
+
+    Where it listens and who may ask stay as they are unless `given` says otherwise.
+    """
+    kept = () if given.get("ssl_config_file") else server.options.files
+    given = {**server.stance(), **given}
+    deployed = plan(path, text, given, source=source, credentials=server.oss_credentials, kept=kept)
+    waiting = partial(meanwhile, server) if meanwhile is not None else None
+    server.change(deployed.options, deployed.config, file=deployed.file, meanwhile=waiting)
