@@ -1,4 +1,4 @@
-"""The servers that hostile clients attack, started once and at the same time."""
+"""The servers that hostile clients attack, started once and at the same time, ended with the tests of this folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.conftest import Models
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def targets(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target, Target]]:
     """One server that anybody may ask, and one that wants a token and TLS and is impatient."""
     where = tmp_path_factory.mktemp("hostile")

@@ -72,8 +72,13 @@ def test_reloading_keeps_one_of_each_thing_and_unloading_none(shell: Interactive
     for _ in range(3):
         line = f"{models.path('half_plus_two')} {ANY} --switch_interval_micros=500"
         server = shell.run_line_magic("tfs_serve", line)
-        assert ask(server, "POST", "/v1/models/model:predict", {"instances": [1.0]}).status == 200
-        assert sys.getswitchinterval() == pytest.approx(500e-6)
+        # It is back soon after a request, which a busy machine may not let this thread see
+        until(
+            lambda server=server: (
+                ask(server, "POST", "/v1/models/model:predict", {"instances": [1.0]}).status == 200
+                and sys.getswitchinterval() == pytest.approx(500e-6)
+            )
+        )
         shell.run_line_magic("reload_ext", "tfs_notebook")
         assert things_of_ours(shell) == loaded
         until(lambda: serving_threads() == threads)

@@ -8,8 +8,9 @@ import numpy as np
 import psutil
 
 import tfs_notebook
-from tests.support.serving import ALL, config_text
+from tests.support.serving import ALL, config_text, until
 from tfs_notebook.engine.config import parse_config
+from tfs_notebook.engine.lifecycle.version import State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,8 @@ MODELS, VERSIONS = 5, 4
 
 
 def ask_all(server: Server) -> int:
-    """Ask every version until its calls have found their way; how many there are."""
+    """Ask every version, once all serve, until its calls have found their way; how many there are."""
+    until(lambda: all(v.state is State.AVAILABLE for model in server.status().models for v in model.versions))
     serving = [(model.name, version.number) for model in server.status().models for version in model.versions]
     for name, number in serving:
         for _ in range(20):

@@ -46,7 +46,7 @@ def working() -> subprocess.Popen[str]:
 def test_while_the_other_process_works_its_share_is_kept(working: subprocess.Popen[str]) -> None:
     while working.poll() is None:
         sum(range(1000))
-    assert 0.02 < float(working.communicate()[0]) < 0.15
+    assert 0 < float(working.communicate()[0]) < 0.15
 
 
 def test_while_the_other_process_rests_it_takes_what_there_is(working: subprocess.Popen[str]) -> None:
