@@ -110,9 +110,6 @@ def test_a_missing_region_key_or_package_is_told_with_its_remedy(
     with monkeypatch.context() as without:
         without.delenv("OSS_ACCESS_KEY_SECRET")
         assert "OSS_ACCESS_KEY_SECRET is not" in notebook.refuse(f"%tfs_serve {ROOT}modelA/ {ANY}")
-    with monkeypatch.context() as without:
-        without.setitem(__import__("sys").modules, "oss2", None)
-        assert "pip install 'tfs-notebook[oss]'" in notebook.refuse(f"%tfs_serve {ROOT}modelA/ {ANY}")
     guide.oss.revoke(guide.oss.key_id)
     refused = notebook.refuse(f"%tfs_serve {ROOT}modelA/ {ANY}")
     assert "InvalidAccessKeyId" in refused
@@ -228,15 +225,6 @@ def test_a_model_that_nobody_could_ask_is_not_pushed(notebook: Notebook, guide: 
     module.double = tf.function(lambda x: 2.0 * x)
     assert "has no signature" in notebook.refuse(f"%tfs_push module {ROOT}net/")
     assert dict(guide.oss.objects) == before
-
-
-def test_without_the_package_for_oss_no_model_is_exported(
-    notebook: Notebook, guide: Guide, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    notebook["net"] = tf.keras.Sequential([tf.keras.layers.Dense(1)])  # has no weights yet: cannot be exported
-    with monkeypatch.context() as without:
-        without.setitem(__import__("sys").modules, "oss2", None)
-        assert "pip install 'tfs-notebook[oss]'" in notebook.refuse(f"%tfs_push net {ROOT}net/")
 
 
 def test_where_the_running_server_will_not_follow(

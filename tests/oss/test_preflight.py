@@ -94,13 +94,6 @@ def test_no_region(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     Access(partial(open_store, options=in_region)).check([ROOT])
 
 
-def test_a_package_that_is_not_installed(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "oss2", None)
-    with pytest.raises(ServingError, match="need the package oss2") as refused:
-        access.check([ROOT])
-    assert refused.value.hint == "pip install 'tfs-notebook[oss]'"
-
-
 def test_no_connection_stays_open(access: Access, oss: OssServer) -> None:
     oss.fail("error", method="LIST", key="modelC", status=404, code="NoSuchBucket")
     oss.fail("error", method="LIST", key="modelD", status=400)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tfs_notebook.oss.client.extra import needs
-
 _POLYNOMIAL = 0xC96C5795D7870F42
 """ECMA-182 with its bits reversed, as the checksum is: the highest bit stands for x^0."""
 
@@ -17,8 +15,8 @@ class Crc64:
     """The checksum of what `update` was given so far."""
 
     def __init__(self) -> None:
-        with needs("fastcrc"):
-            from fastcrc.crc64 import xz
+        from fastcrc.crc64 import xz
+
         self._continue = xz
         self.value = 0
 

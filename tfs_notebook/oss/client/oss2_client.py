@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.oss.client.credentials import FixedProvider, Keys, Provider, keys_of
 from tfs_notebook.oss.client.errors import refusal, unreachable
-from tfs_notebook.oss.client.extra import needs
 from tfs_notebook.oss.client.store import Fault, StoreError
 
 if TYPE_CHECKING:
@@ -119,10 +118,8 @@ class _Signer:
 
 
 def _import_oss2() -> Any:
-    with needs("psutil"):
-        import psutil  # noqa: F401 (of the process that downloads; the error is better told here)
-    with needs("oss2"):
-        import oss2
+    import oss2
+
     # Without a handler logging would write to the cell. What oss2 logs as an error is raised, too; below that it tells
     # what was signed, and tokens.
     logger = logging.getLogger("oss2")
