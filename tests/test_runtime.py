@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.serving import PATIENCE
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.runtime import Runtime, without_tensorflow_remarks
 
@@ -76,7 +77,7 @@ def test_a_call_that_takes_too_long_is_cancelled(runtime: Runtime) -> None:
     sleeper = Sleeper()
     with pytest.raises(FutureTimeoutError):
         runtime.call(sleeper.sleep(), timeout=0.05)
-    assert sleeper.cancelled.wait(5)
+    assert sleeper.cancelled.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_control_c_ends_the_wait_and_cancels_the_call(runtime: Runtime) -> None:
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         runtime.call(sleeper.sleep())
-    assert sleeper.cancelled.wait(5)
+    assert sleeper.cancelled.wait(PATIENCE)
     thread.join()
     assert runtime.call(answer("still there")) == "still there"
 
@@ -130,7 +131,7 @@ def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
     sleeper.began.wait()
     runtime.close()
     assert sleeper.cancelled.is_set()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     runtime.close()
 

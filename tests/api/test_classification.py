@@ -20,7 +20,7 @@ from tensorflow_serving.apis import (
 
 import tfs_notebook
 from tests.support import example_models
-from tests.support.serving import ALL, ask, config_text, label, until
+from tests.support.serving import ALL, PATIENCE, ask, config_text, label, until
 from tfs_notebook.api.classification import CLASSIFY, REGRESS, classify, regress
 from tfs_notebook.api.examples import example_tensor
 from tfs_notebook.api.inference import Call, ModelSpec
@@ -276,7 +276,7 @@ def test_grpc_classify(stub: Stub, choice: dict[str, Any], version: int) -> None
         }}
         model_spec {{ name: "heads" version {{ value: {version} }} signature_name: "serving_default" }}
     """
-    response = stub.Classify(request, timeout=10)
+    response = stub.Classify(request, timeout=PATIENCE)
     assert response == text_format.Parse(expected, classification_pb2.ClassificationResponse())
 
 
@@ -286,7 +286,7 @@ def test_grpc_regress(stub: Stub) -> None:
         result { regressions { value: 2.5 } regressions { value: 4.5 } }
         model_spec { name: "heads" version { value: 2 } signature_name: "regress" }
     """
-    response = stub.Regress(request, timeout=10)
+    response = stub.Regress(request, timeout=PATIENCE)
     assert response == text_format.Parse(expected, regression_pb2.RegressionResponse())
 
 
@@ -355,7 +355,7 @@ def test_grpc_calls_end_with_their_deadline(server: Server, stub: Stub) -> None:
     code, _ = refusal(lambda: stub.Regress(request, timeout=0.3))
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
     loaded = server._core.manager.registry.serving["tf2"][1]
-    until(lambda: loaded._pins == 0, "the run goes on", timeout=10)
+    until(lambda: loaded._pins == 0, "the run goes on", timeout=PATIENCE)
 
 
 # MultiInference
@@ -369,7 +369,7 @@ def inference(given: Any, *tasks: tuple[Any, str]) -> inference_pb2.MultiInferen
 
 def test_several_signatures_at_once_in_the_order_of_the_tasks(stub: Stub) -> None:
     tasks = [(spec("regress", version={"value": 1}), REGRESS), (spec(), CLASSIFY), (spec("count"), REGRESS)]
-    response = stub.MultiInference(inference(listed(example(x=1.0, word=b"cat", words=b"w")), *tasks), timeout=10)
+    response = stub.MultiInference(inference(listed(example(x=1.0, word=b"cat", words=b"w")), *tasks), timeout=PATIENCE)
     expected = """
         results {
           model_spec { name: "heads" version { value: 1 } signature_name: "regress" }

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
-from tests.support.serving import ask
+from tests.support.serving import PATIENCE, ask
 from tfs_notebook import ServingError
 from tfs_notebook.server import start
 
@@ -51,7 +51,7 @@ def over_grpc(server: Server, signature_name: str) -> list[float]:
     request.model_spec.name, request.model_spec.signature_name = "model", signature_name
     request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0]))
     with grpc.insecure_channel(server.grpc_target) as channel:
-        reply = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=20)
+        reply = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=PATIENCE)
     return list(reply.outputs["y"].float_val)
 
 

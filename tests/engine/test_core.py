@@ -16,6 +16,7 @@ import pytest
 from tests import trees
 from tests.engine.parts import Recorder, until
 from tests.support import saved_models
+from tests.support.serving import PATIENCE
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.core import CoreOptions, ServerCore
 from tfs_notebook.engine.events import EventStream, Kind
@@ -402,7 +403,7 @@ async def test_a_load_that_takes_longer_than_the_caller_waits_goes_on(
     finish = threading.Event()
 
     def load(path: Path) -> Servable:
-        assert finish.wait(20)
+        assert finish.wait(PATIENCE)
         return load_saved_model(path)
 
     versions.put(base, 1)
@@ -637,7 +638,7 @@ async def test_a_disk_that_does_not_answer_holds_back_only_its_own_model(
     from tfs_notebook.engine.storage import scan
 
     answer, names_in = threading.Event(), scan.names_in
-    monkeypatch.setattr(scan, "names_in", lambda at: ("hung" not in str(at) or answer.wait(30)) and names_in(at))
+    monkeypatch.setattr(scan, "names_in", lambda at: ("hung" not in str(at) or answer.wait(PATIENCE)) and names_in(at))
     versions.put(base, 1)
     loop = asyncio.get_running_loop()
     async with serving(events) as core:
@@ -943,7 +944,7 @@ async def test_until_the_versions_of_labels_serve_the_configuration_before_is_in
     finish = threading.Event()
 
     def load(path: Path) -> Servable:
-        assert path.name != "2" or finish.wait(20)
+        assert path.name != "2" or finish.wait(PATIENCE)
         return load_saved_model(path)
 
     versions.put(base, 1)
@@ -968,7 +969,7 @@ async def test_what_is_loaded_for_labels_answers_nobody_before_the_configuration
     finish = threading.Event()
 
     def load(path: Path) -> Servable:
-        assert path.name != "3" or finish.wait(20)
+        assert path.name != "3" or finish.wait(PATIENCE)
         return load_saved_model(path)
 
     versions.put(base, 1)
@@ -1000,7 +1001,7 @@ async def test_versions_on_trial_answer_nobody_when_another_configuration_comes(
     finish = threading.Event()
 
     def load(path: Path) -> Servable:
-        assert path.name not in {"3", "4"} or finish.wait(20)
+        assert path.name not in {"3", "4"} or finish.wait(PATIENCE)
         return load_saved_model(path)
 
     for number in (1, 2, 3, 4):
@@ -1036,7 +1037,7 @@ async def test_whoever_waits_for_labels_is_answered_though_something_unforeseen_
     supply, finish = Failing(), threading.Event()
 
     def load(path: Path) -> Servable:
-        assert path.name != "2" or finish.wait(20)
+        assert path.name != "2" or finish.wait(PATIENCE)
         return load_saved_model(path)
 
     for number in (1, 2):
@@ -1076,7 +1077,7 @@ async def test_a_configuration_that_waits_for_its_labels_is_given_up_for_a_later
     finish = threading.Event()
 
     def load(path: Path) -> Servable:
-        assert path.name == "1" or finish.wait(20)
+        assert path.name == "1" or finish.wait(PATIENCE)
         return load_saved_model(path)
 
     for number in (1, 2, 3):
@@ -1155,7 +1156,7 @@ async def test_no_request_by_label_is_lost_while_labels_and_versions_move_togeth
 
     def load(path: Path) -> Servable:
         if path.name == str(slow) and begun:
-            assert finish.wait(20)
+            assert finish.wait(PATIENCE)
         return load_saved_model(path)
 
     for number in (1, 2, 3):
@@ -1280,7 +1281,7 @@ async def test_close_while_models_load_and_configurations_wait(
 
     def load(path: Path) -> Servable:
         begun.set()
-        assert finish.wait(20)
+        assert finish.wait(PATIENCE)
         return load_saved_model(path)
 
     versions.put(base, 1)
@@ -1303,7 +1304,7 @@ async def test_a_configuration_that_waits_for_its_labels_hears_of_the_end(
     finish = threading.Event()
 
     def load(path: Path) -> Servable:
-        assert path.name == "1" or finish.wait(20)
+        assert path.name == "1" or finish.wait(PATIENCE)
         return load_saved_model(path)
 
     for number in (1, 2):

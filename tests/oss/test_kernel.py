@@ -10,6 +10,7 @@ import pytest
 
 from tests.notebook.test_kernel import Kernel
 from tests.oss.guide import CONFIG, ROOT, Guide, asking
+from tests.support.serving import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +95,7 @@ def test_the_wait_ends_with_ctrl_c_and_what_is_fetched_goes_on(kernel: Kernel, g
     kernel.run(f"{SERVE};")
     stall = guide.oss.fail("stall", key="modelA/2/saved_model.pb", times=None)
     guide.put("modelA", 2)
-    threading.Thread(target=lambda: (stall.reached.wait(60), kernel.manager.interrupt_kernel())).start()
+    threading.Thread(target=lambda: (stall.reached.wait(PATIENCE), kernel.manager.interrupt_kernel())).start()
     assert "KeyboardInterrupt: the synchronisation goes on, %tfs_sync shows it" in kernel.run("%tfs_sync now")
     guide.oss.heal()
     assert "in step" in kernel.run("%tfs_sync now")
@@ -103,7 +104,7 @@ def test_the_wait_ends_with_ctrl_c_and_what_is_fetched_goes_on(kernel: Kernel, g
 def test_ctrl_c_before_anything_has_changed_says_so(kernel: Kernel, guide: Guide) -> None:
     kernel.run(f"%tfs_serve {ROOT}modelA/ {QUICK}")
     stall = guide.oss.fail("stall", method="LIST", key="modelC", times=None)
-    threading.Thread(target=lambda: (stall.reached.wait(60), kernel.manager.interrupt_kernel())).start()
+    threading.Thread(target=lambda: (stall.reached.wait(PATIENCE), kernel.manager.interrupt_kernel())).start()
     assert "KeyboardInterrupt: nothing has changed" in kernel.run(f"%tfs_serve {ROOT}modelC/ {QUICK}")
     guide.oss.heal()
     assert f"{ROOT}modelA/" in kernel.run("print(get_ipython().run_line_magic('tfs_sync', 'status'))")

@@ -18,7 +18,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
 from tests.support import saved_models
-from tests.support.serving import ALL, ask, ask_on, config_text, connect, serving_threads, until
+from tests.support.serving import ALL, PATIENCE, ask, ask_on, config_text, connect, serving_threads, until
 from tfs_notebook import ServingError
 from tfs_notebook.notebook.view.table import as_text
 from tfs_notebook.server.server import Server
@@ -96,7 +96,7 @@ def ask_together(server: Server, front_end: Any, model: str, questions: list[dic
 
     def client(inputs: dict[str, Any]) -> Any:
         with front_end(server) as predict:
-            ready.wait(60)
+            ready.wait(PATIENCE)
             return predict(model, inputs)
 
     with ThreadPoolExecutor(len(questions)) as clients:

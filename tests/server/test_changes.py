@@ -13,7 +13,7 @@ import pytest
 
 import tfs_notebook
 from tests.support import saved_models
-from tests.support.serving import ALL, ask, config_text, label, until
+from tests.support.serving import ALL, PATIENCE, ask, config_text, label, until
 from tfs_notebook.errors import ServingError
 from tfs_notebook.server import endpoints, start
 from tfs_notebook.server.changes import InterruptedChangeError
@@ -46,7 +46,7 @@ class Held:
     def __call__(self, *arguments: Any) -> Any:
         read = self._read(*arguments)
         self.reached.set()
-        assert self._gate.wait(60)
+        assert self._gate.wait(PATIENCE)
         return read
 
 
@@ -74,7 +74,7 @@ def aside(call: Callable[[], Any]) -> Iterator[list[BaseException]]:
     try:
         yield raised
     finally:
-        thread.join(60)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
@@ -119,7 +119,7 @@ def test_a_change_that_was_interrupted_before_it_began_does_not_happen(models: M
     with tfs_notebook.serve(str(models.path("half_plus_two")), **ANY) as server:
         held.begin()
         with aside(lambda: change(server, models, "first")) as raised:
-            assert held.reached.wait(60)
+            assert held.reached.wait(PATIENCE)
             waits = server._changes._tasks
             with control_c(lambda: len(waits) == 2), pytest.raises(InterruptedChangeError) as interrupt:
                 change(server, models, "second")
@@ -149,7 +149,7 @@ def test_nothing_listens_after_a_stop_in_the_middle_of_a_change(models: Models, 
     server = tfs_notebook.serve(path, rest_api_port=ports[0], port=ports[1])
     held.begin()
     with aside(lambda: start.change(server, path, "", {"rest_api_port": ports[2], "port": ports[3]})) as raised:
-        assert held.reached.wait(60)
+        assert held.reached.wait(PATIENCE)
         with aside(server.stop):
             until(lambda: not server.running)
             held.go_on()

@@ -19,7 +19,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
 from tests.support import saved_models
-from tests.support.serving import Reply, ask, ask_on, config_text, connect, until
+from tests.support.serving import PATIENCE, Reply, ask, ask_on, config_text, connect, until
 from tfs_notebook.server import start
 from tfs_notebook.settings import deployment
 
@@ -123,7 +123,7 @@ def grpc_client(channel: grpc.Channel) -> Callable[[], Any]:
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     request = predict_pb2.PredictRequest(model_spec={"name": "m"})
     request.inputs["x"].CopyFrom(tf.make_tensor_proto(QUESTION, tf.float32))
-    return lambda: stub.Predict(request, timeout=30).outputs["y"].float_val
+    return lambda: stub.Predict(request, timeout=PATIENCE).outputs["y"].float_val
 
 
 def ask_locally(server: Server) -> Any:
@@ -255,7 +255,9 @@ def test_what_is_under_way_is_answered_when_the_ports_move(tmp_path: Path) -> No
                 target=lambda: replies.append(ask(server, "POST", "/v1/models/model:predict", {"inputs": 1.5}).status)
             ),
             threading.Thread(
-                target=lambda: replies.append(stub.Predict(request, timeout=30).outputs["elapsed"].float_val[0] > 1)
+                target=lambda: replies.append(
+                    stub.Predict(request, timeout=PATIENCE).outputs["elapsed"].float_val[0] > 1
+                )
             ),
         ]
         for thread in threads:

@@ -24,7 +24,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
 from tests.support import saved_models
-from tests.support.serving import ALL, ask, config_text, label, serving_threads, until
+from tests.support.serving import ALL, PATIENCE, ask, config_text, label, serving_threads, until
 from tfs_notebook import Code, ServingError
 from tfs_notebook.engine import config_file
 from tfs_notebook.engine.config import parse_config
@@ -784,7 +784,7 @@ def test_stop_while_another_thread_starts(models: Models) -> None:
     thread.start()
     until(lambda: server._core.configs)
     server.stop(timeout=2)
-    thread.join(10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
     assert failures
     assert server.rest_url is None

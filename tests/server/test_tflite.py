@@ -15,7 +15,7 @@ from tensorflow_serving.apis.inference_pb2 import MultiInferenceRequest
 
 import tfs_notebook
 from tests.support import tflite_models
-from tests.support.serving import ask, until
+from tests.support.serving import PATIENCE, ask, until
 from tests.support.tflite_models import definition, with_signatures, write
 from tfs_notebook.server import start
 
@@ -59,11 +59,11 @@ def test_it_is_served_in_every_way(content: bytes, tmp_path: Path) -> None:
             request.inputs[alias].CopyFrom(tf.make_tensor_proto(x))
         with grpc.insecure_channel(server.grpc_target) as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            reply = stub.Predict(request, timeout=20)
+            reply = stub.Predict(request, timeout=PATIENCE)
             assert {alias: list(proto.float_val) for alias, proto in reply.outputs.items()} == {"y": [3, 6]}
             request.inputs["z"].CopyFrom(tf.make_tensor_proto([[1, 2]]))
             with pytest.raises(grpc.RpcError, match="to be float but int32 is provided") as caught:
-                stub.Predict(request, timeout=20)
+                stub.Predict(request, timeout=PATIENCE)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
         metadata = ask(server, "GET", "/v1/models/model/metadata").json["metadata"]["signature_def"]
@@ -174,7 +174,7 @@ def test_several_tasks_at_once_and_each_alone(heads: Path, options: dict[str, An
         grpc.insecure_channel(server.grpc_target) as channel,
     ):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        reply = stub.MultiInference(tasks((REGRESS, "regress"), (CLASSIFY, ""), (CLASSIFY, "scores")), timeout=20)
+        reply = stub.MultiInference(tasks((REGRESS, "regress"), (CLASSIFY, ""), (CLASSIFY, "scores")), timeout=PATIENCE)
         specs = [(result.model_spec.version.value, result.model_spec.signature_name) for result in reply.results]
         assert specs == [(4, "regress"), (4, "serving_default"), (4, "scores")]
         values, *classes = reply.results
@@ -217,7 +217,7 @@ def test_tasks_that_are_refused(heads: Path, request_: MultiInferenceRequest, co
         grpc.insecure_channel(server.grpc_target) as channel,
         pytest.raises(grpc.RpcError) as caught,
     ):
-        prediction_service_pb2_grpc.PredictionServiceStub(channel).MultiInference(request_, timeout=20)
+        prediction_service_pb2_grpc.PredictionServiceStub(channel).MultiInference(request_, timeout=PATIENCE)
     assert (caught.value.code().name, caught.value.details()) == (code, text)
 
 

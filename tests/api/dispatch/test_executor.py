@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.serving import PATIENCE
 from tfs_notebook.api.dispatch.executor import ALONE_SECONDS, TOGETHER_SECONDS, Turns
 from tfs_notebook.errors import Code
 
@@ -212,7 +213,7 @@ def test_what_was_read_for_one_who_has_gone_is_let_go_of(closes: bool) -> None:
 
     def read() -> tuple[Callable[[], str], Callable[[], None]]:
         reads.set()
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
         return works.make("a")
 
     async def main(turns: Turns) -> None:

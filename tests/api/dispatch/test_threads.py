@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.serving import PATIENCE
 from tfs_notebook.api.dispatch import threads as short_calls
 from tfs_notebook.api.dispatch.pool import NoThreadError
 from tfs_notebook.api.dispatch.threads import LONG_SECONDS, WAKING_SECONDS, ShortCalls
@@ -42,17 +43,17 @@ class Held:
 
     def __call__(self) -> None:
         self.begun.put(threading.current_thread().name)
-        assert self.go_on.wait(20)
+        assert self.go_on.wait(PATIENCE)
 
     def names(self, count: int) -> set[str]:
-        return {self.begun.get(timeout=20) for _ in range(count)}
+        return {self.begun.get(timeout=PATIENCE) for _ in range(count)}
 
 
 def test_calls_run_in_the_order_in_which_they_come(calls: ShortCalls) -> None:
     done: SimpleQueue[int] = SimpleQueue()
     for number in range(50):
         calls.submit(partial(done.put, number), 0)
-    assert [done.get(timeout=20) for _ in range(50)] == list(range(50))
+    assert [done.get(timeout=PATIENCE) for _ in range(50)] == list(range(50))
 
 
 def test_a_thread_that_sleeps_is_woken_again(calls: ShortCalls) -> None:
@@ -60,7 +61,7 @@ def test_a_thread_that_sleeps_is_woken_again(calls: ShortCalls) -> None:
     found = set()
     for _ in range(20):
         calls.submit(lambda: names.put(threading.current_thread().name), LONG)
-        found.add(names.get(timeout=20))
+        found.add(names.get(timeout=PATIENCE))
         time.sleep(0.001)  # it falls asleep
     assert found == {"short_0"}
 
@@ -103,7 +104,7 @@ def test_calls_from_many_threads_are_all_run(calls: ShortCalls) -> None:
     for thread in threads:
         thread.join()
     for _ in range(2000):
-        done.get(timeout=20)
+        done.get(timeout=PATIENCE)
     assert done.empty()
 
 
@@ -119,7 +120,7 @@ def test_what_waits_when_it_is_closed_is_run_and_nothing_after(calls: ShortCalls
     held.names(2)
     for thread in threading.enumerate():
         if thread.name.startswith("short_"):
-            thread.join(20)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
 
@@ -130,7 +131,7 @@ def test_closing_ends_threads_that_sleep(calls: ShortCalls) -> None:
     held.names(1)
     (thread,) = (thread for thread in threading.enumerate() if thread.name == "short_0")
     calls.close()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 

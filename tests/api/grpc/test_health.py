@@ -17,7 +17,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
-from tests.support.serving import until
+from tests.support.serving import PATIENCE, until
 from tfs_notebook.server import start
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def path(models: Models) -> str:
 
 def check(channel: grpc.Channel, service: str = "") -> int:
     request = health_pb2.HealthCheckRequest(service=service)
-    return int(health_pb2_grpc.HealthStub(channel).Check(request, timeout=20).status)
+    return int(health_pb2_grpc.HealthStub(channel).Check(request, timeout=PATIENCE).status)
 
 
 def refusal(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
@@ -65,7 +65,7 @@ class Watch:
             self._told.put(error.code())
 
     def next(self) -> Any:
-        return self._told.get(timeout=20)
+        return self._told.get(timeout=PATIENCE)
 
     def cancel(self) -> None:
         self._stream.cancel()
@@ -204,7 +204,7 @@ def test_reflection_needs_the_token(path: str) -> None:
 
     def services(channel: grpc.Channel, token: str) -> list[Any]:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        return list(stub.ServerReflectionInfo(iter(requests), metadata=[("authorization", token)], timeout=20))
+        return list(stub.ServerReflectionInfo(iter(requests), metadata=[("authorization", token)], timeout=PATIENCE))
 
     with (
         tfs_notebook.serve(path, token="secret", **ANY) as server,
@@ -228,7 +228,7 @@ def test_a_reflection_stream_that_stays_open_holds_nothing_up(path: str) -> None
         assert len(next(stream).list_services_response.service) == 3
         request = predict_pb2.PredictRequest(model_spec={"name": "model"})
         request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0]))
-        assert prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=20)
+        assert prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=PATIENCE)
         stopping = threading.Thread(target=server.stop, args=(60,))
         stopping.start()
         stopping.join(30)

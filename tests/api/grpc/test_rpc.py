@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
 import tfs_notebook
-from tests.support.serving import config_text, until
+from tests.support.serving import PATIENCE, config_text, until
 from tfs_notebook.api.grpc import rpc
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def test_a_call_known_to_take_a_while_has_threads_of_its_own(server: Server, pre
     loaded = server._core.manager.registry.serving["slow"][1]
     slow = [predict.future(message("slow", "seconds", 60), timeout=8) for _ in range(4)]
     until(lambda: loaded._pins == 4)
-    assert output(predict(images, timeout=5)) == pytest.approx(expected)
+    assert output(predict(images, timeout=PATIENCE)) == pytest.approx(expected)
     assert not any(call.done() for call in slow)
     until(lambda: loaded._pins == 0)
 
@@ -154,7 +154,7 @@ def test_a_short_call_is_answered_though_slow_ones_have_all_threads(server: Serv
     loaded = server._core.manager.registry.serving["slow"][1]
     slow = [predict.future(message("slow", "seconds", 60), timeout=8) for _ in range(4)]
     until(lambda: loaded._pins == 4)
-    assert output(predict(message("half_plus_two", "x", [1]), timeout=5)) == [2.5]
+    assert output(predict(message("half_plus_two", "x", [1]), timeout=PATIENCE)) == [2.5]
     assert not any(call.done() for call in slow)
     # Their runs end with their deadlines, and give TensorFlow's threads back to the tests that follow
     until(lambda: loaded._pins == 0)

@@ -25,7 +25,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 import tfs_notebook
 from tests.support import saved_models
-from tests.support.serving import ALL, ask, config_text, label, until
+from tests.support.serving import ALL, PATIENCE, ask, config_text, label, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,7 +109,7 @@ def refusal(call: Callable[[], Any]) -> tuple[grpc.StatusCode, str]:
 def test_predict_tells_the_effective_model_spec(
     stub: Stub, spec: dict[str, Any], version: int, expected: list[float]
 ) -> None:
-    response = stub.Predict(request("hpt", {"x": floats(1, 2, 5)}, **spec), timeout=10)
+    response = stub.Predict(request("hpt", {"x": floats(1, 2, 5)}, **spec), timeout=PATIENCE)
     wanted = predict_pb2.PredictResponse()
     wanted.model_spec.name = "hpt"
     wanted.model_spec.version.value = version
@@ -291,7 +291,7 @@ def test_a_long_text_is_cut(stub: Stub) -> None:
 
 def test_a_request_beyond_four_megabytes(stub: Stub) -> None:
     large = np.ones(3 << 20, np.float32)
-    response = stub.Predict(request("hpt", {"x": large}, version=1), timeout=30)
+    response = stub.Predict(request("hpt", {"x": large}, version=1), timeout=PATIENCE)
     assert tf.make_ndarray(response.outputs["y"]).sum() == 2.5 * large.size
 
 
@@ -305,7 +305,7 @@ def test_a_deadline(stub: Stub) -> None:
 def test_the_run_ends_with_its_deadline(server: Server, stub: Stub) -> None:
     refusal(lambda: stub.Predict(request("slow", {"seconds": np.float32(30)}), timeout=0.3))
     loaded = server._core.manager.registry.serving["slow"][1]
-    until(lambda: loaded._pins == 0, "the run goes on", timeout=10)
+    until(lambda: loaded._pins == 0, "the run goes on", timeout=PATIENCE)
 
 
 def test_services_that_are_not_there(channel: grpc.Channel) -> None:
@@ -397,12 +397,12 @@ def served(server: Server) -> set[str]:
 
 def test_reload_replaces_the_whole_configuration(reloadable: tuple[Server, ModelStub], models: Models) -> None:
     server, stub = reloadable
-    response = stub.HandleReloadConfigRequest(reload_request(config_text({"b": models.path("cnn")})), timeout=30)
+    response = stub.HandleReloadConfigRequest(reload_request(config_text({"b": models.path("cnn")})), timeout=60)
     assert response.status.error_code == 0
     assert ask(server, "GET", "/v1/models/b").json["model_version_status"][0]["state"] == "AVAILABLE"
     assert ask(server, "POST", "/v1/models/a:predict", {"instances": [1]}).status == 404
     assert served(server) == {"b"}
-    stub.HandleReloadConfigRequest(reload_request("model_config_list {}"), timeout=30)
+    stub.HandleReloadConfigRequest(reload_request("model_config_list {}"), timeout=60)
     assert served(server) == set()
 
 
@@ -431,7 +431,7 @@ def test_reload_replaces_the_whole_configuration(reloadable: tuple[Server, Model
 )
 def test_a_bad_reload_changes_nothing(reloadable: tuple[Server, ModelStub], text: str, code: str, error: str) -> None:
     server, stub = reloadable
-    outcome = refusal(lambda: stub.HandleReloadConfigRequest(reload_request(text), timeout=30))
+    outcome = refusal(lambda: stub.HandleReloadConfigRequest(reload_request(text), timeout=60))
     assert outcome == (grpc.StatusCode[code], error)
     assert ask(server, "POST", "/v1/models/a:predict", {"instances": [1]}).json == {"predictions": [2.5]}
     assert served(server) == {"a"}
@@ -491,7 +491,10 @@ def test_what_nobody_expected_is_an_answer_too(
 
     monkeypatch.setattr("tfs_notebook.api.inference.Call.predict", fail)
     with caplog.at_level(logging.ERROR, "tfs_notebook"):
-        assert refusal(lambda: stub.Predict(request("hpt", {"x": X}), timeout=5)) == (grpc.StatusCode[code], text)
+        assert refusal(lambda: stub.Predict(request("hpt", {"x": X}), timeout=PATIENCE)) == (
+            grpc.StatusCode[code],
+            text,
+        )
     assert bool(caplog.records) == (code == "INTERNAL")
 
 
@@ -592,7 +595,7 @@ def tensor(dtype: str, *sizes: int, **values: Any) -> TensorProto:
 )
 def test_a_message_of_a_few_bytes_does_not_become_gigabytes_nor_hold_up_others(stub: Stub, proto: TensorProto) -> None:
     started = time.process_time()
-    code, details = refusal(lambda: stub.Predict(request("hpt", {"x": proto}), timeout=20))
+    code, details = refusal(lambda: stub.Predict(request("hpt", {"x": proto}), timeout=PATIENCE))
     assert (code, details) == (grpc.StatusCode.INVALID_ARGUMENT, "tensor parsing error: x")
     assert time.process_time() - started < 2.0
 
@@ -602,17 +605,17 @@ def test_a_message_of_a_few_bytes_does_not_become_gigabytes_nor_hold_up_others(s
 def test_more_dimensions_than_tensorflow_survives(stub: Stub, model: str, dimensions: int) -> None:
     alias = {"hpt": "x", "vocabulary": "words"}[model]
     proto = tensor("STRING", *[1] * dimensions, string_val=[b"x"])
-    code, details = refusal(lambda: stub.Predict(request(model, {alias: proto}), timeout=20))
+    code, details = refusal(lambda: stub.Predict(request(model, {alias: proto}), timeout=PATIENCE))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert "may have at most 30 dimensions" in details
 
 
 def test_names_are_looked_at_before_values(stub: Stub) -> None:
     broken = tensor("FLOAT", 7, tensor_content=b"x")
-    code, details = refusal(lambda: stub.Predict(request("hpt", {"x": floats(1), "y": broken}), timeout=20))
+    code, details = refusal(lambda: stub.Predict(request("hpt", {"x": floats(1), "y": broken}), timeout=PATIENCE))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert details.startswith("input size does not match signature: 2!=1 len({x,y}) != len({x}). Sent extra: {y}.")
-    code, details = refusal(lambda: stub.Predict(request("hpt", {"y": broken}), timeout=20))
+    code, details = refusal(lambda: stub.Predict(request("hpt", {"y": broken}), timeout=PATIENCE))
     assert details.startswith("Signature input alias: x(feed name: ")
 
 
@@ -631,5 +634,5 @@ def test_reloads_whose_callers_have_gone_hold_up_nobody(models: Models, tmp_path
             call = ModelStub(channel).HandleReloadConfigRequest.future(reload, timeout=3600)
             until(lambda n=number: f"empty{n}" in server._core.configs)
             call.cancel()
-            answer = Stub(channel).Predict(request("half", {"x": floats(1)}), timeout=10)
+            answer = Stub(channel).Predict(request("half", {"x": floats(1)}), timeout=PATIENCE)
             assert list(answer.outputs["y"].float_val) == [2.5]

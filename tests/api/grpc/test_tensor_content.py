@@ -13,6 +13,7 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
+from tests.support.serving import PATIENCE
 from tfs_notebook.api.tensor_proto import encode_outputs, to_array
 from tfs_notebook.server import start
 
@@ -56,7 +57,7 @@ def answer(server: Server, signature_name: str, value: Any) -> Any:
     request.model_spec.name, request.model_spec.signature_name = "model", signature_name
     request.inputs["x"].CopyFrom(tf.make_tensor_proto(value))
     with grpc.insecure_channel(server.grpc_target) as channel:
-        reply = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=20)
+        reply = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=PATIENCE)
     assert (reply.model_spec.name, reply.model_spec.version.value) == ("model", 1)
     return reply.outputs["y"]
 

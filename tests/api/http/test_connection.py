@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.serving import until
+from tests.support.serving import PATIENCE, until
 from tfs_notebook.api.addresses import bound_sockets
 from tfs_notebook.api.http import server as http_server
 from tfs_notebook.api.http import timeouts
@@ -464,7 +464,7 @@ def test_closing_lets_what_is_under_way_leave_and_ends_the_others(site: Site) ->
         site.open_gate()
         head = client.head()
         assert "Connection: close" in head
-        closing.result(20)
+        closing.result(PATIENCE)
 
 
 def test_closing_does_not_wait_longer_than_it_is_told(site: Site) -> None:

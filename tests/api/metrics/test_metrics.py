@@ -27,7 +27,7 @@ from tensorflow_serving.apis import (
 )
 
 import tfs_notebook
-from tests.support.serving import Reply, ask, ask_on, config_text, connect, until
+from tests.support.serving import PATIENCE, Reply, ask, ask_on, config_text, connect, until
 from tfs_notebook.api.metrics.metrics import Metrics
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.server import start
@@ -213,15 +213,15 @@ def test_requests_over_grpc_are_counted_but_those_for_metadata_and_status(
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
     model_stub = model_service_pb2_grpc.ModelServiceStub(channel)
     for _ in range(3):
-        stub.Predict(predict_request("hpt", 1), timeout=10)
+        stub.Predict(predict_request("hpt", 1), timeout=PATIENCE)
     for request in (predict_request("nobody", 1), predict_request("raising", -1), predict_pb2.PredictRequest()):
         with pytest.raises(grpc.RpcError):
-            stub.Predict(request, timeout=10)
+            stub.Predict(request, timeout=PATIENCE)
     spec: Any = {"name": "hpt"}
     stub.GetModelMetadata(
         get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"]), timeout=10
     )
-    model_stub.GetModelStatus(get_model_status_pb2.GetModelStatusRequest(model_spec=spec), timeout=10)
+    model_stub.GetModelStatus(get_model_status_pb2.GetModelStatusRequest(model_spec=spec), timeout=PATIENCE)
     assert requests(server) == {
         ("", "INVALID_ARGUMENT"): 1,
         ("hpt", "OK"): 3,
@@ -404,7 +404,7 @@ def test_nothing_is_lost_and_nothing_falls_while_many_ask(server: Server) -> Non
             for _ in range(rounds):
                 assert ask_on(connection, "POST", PREDICT, BODY).status == 200
                 assert ask_on(connection, "POST", "/v1/models/nobody:predict", BODY).status == 404
-                stub.Predict(predict_request("hpt", 1), timeout=30)
+                stub.Predict(predict_request("hpt", 1), timeout=PATIENCE)
 
     def scrape_often() -> int:
         before: Counter[tuple[Any, ...]] = Counter()
@@ -470,7 +470,7 @@ def test_a_scrape_waits_for_no_request_and_no_request_for_a_scrape(
 
     def long_text(metrics: Metrics) -> str:
         begun.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE)
         return text(metrics)
 
     with tfs_notebook.serve(config=config_text(paths), **options) as server, ThreadPoolExecutor(2) as pool:
@@ -478,7 +478,7 @@ def test_a_scrape_waits_for_no_request_and_no_request_for_a_scrape(
         assert f"{SERVING}request_count" in scraped(server)
         monkeypatch.setattr(Metrics, "text", long_text)
         scraping = pool.submit(scraped, server)
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE)
         assert slow.result().status == 200
         assert ask(server, "POST", PREDICT, BODY).status == 200
         assert not scraping.done()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine.parts import Loads, Part, Recorder, until
+from tests.support.serving import PATIENCE
 from tfs_notebook.engine.events import EventStream, Kind, State
 from tfs_notebook.engine.lifecycle import load_slots
 from tfs_notebook.engine.lifecycle.manager import HISTORY, Manager, RetryPolicy
@@ -186,7 +187,7 @@ async def test_loads_of_different_models_and_versions_run_at_the_same_time(event
     together = threading.Barrier(4)
 
     def load(path: Path) -> Part:
-        together.wait(10)
+        together.wait(PATIENCE)
         return Part(path)
 
     manager = Manager(load, events, retry_policy=NOW, load_threads=4)
@@ -273,7 +274,7 @@ async def test_unloads_run_at_the_same_time(events: EventStream, threads: int) -
 
     class Closing(Part):
         def close(self) -> None:
-            together.wait(10)
+            together.wait(PATIENCE)
 
     manager = Manager(Closing, events, retry_policy=NOW, load_threads=threads, unload_threads=threads)
     numbers = range(1, together.parties + 1)
@@ -532,13 +533,13 @@ async def test_wanted_again_while_a_cancelled_load_is_thrown_away_it_loads_again
     class Slow(Part):
         def close(self) -> None:
             closing.set()
-            assert close.wait(10)
+            assert close.wait(PATIENCE)
 
     begun, finish = threading.Event(), threading.Event()
 
     def load(path: Path) -> Part:
         begun.set()
-        assert finish.wait(10)
+        assert finish.wait(PATIENCE)
         return Slow(path)
 
     manager.load = load

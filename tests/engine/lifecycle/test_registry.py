@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.engine.parts import Part
+from tests.support.serving import PATIENCE
 from tfs_notebook.engine.lifecycle.registry import Registry
 from tfs_notebook.engine.models.servable import Loaded
 from tfs_notebook.errors import Code, ServingError
@@ -120,7 +121,7 @@ def test_while_versions_are_exchanged_every_request_gets_one() -> None:
         registry.publish(current)
         idle = threading.Event()
         previous.retire(idle.set)
-        assert idle.wait(10)
+        assert idle.wait(PATIENCE)
         previous.servable.close()
     stop.set()
     for thread in threads:

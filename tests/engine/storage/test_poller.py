@@ -14,6 +14,7 @@ import pytest
 from tests.engine.parts import Loads, until
 from tests.engine.storage.test_scan import put
 from tests.engine.test_core import config, entry, states
+from tests.support.serving import PATIENCE
 from tfs_notebook.engine.core import CoreOptions, ServerCore
 from tfs_notebook.engine.lifecycle.manager import Manager, RetryPolicy
 from tfs_notebook.engine.storage import poller
@@ -153,7 +154,7 @@ async def test_base_paths_that_do_not_answer_hold_up_nobody_else_and_are_polled_
         found, name = names_in(base), Path(base).name
         if name in hung and hangs.is_set():
             waiting.append(name)
-            assert answer.wait(60)
+            assert answer.wait(PATIENCE)
         return found
 
     monkeypatch.setattr(storage, "names_in", slow)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.support import tflite_models
+from tests.support.serving import PATIENCE
 from tests.support.tflite_models import definition, renamed, with_metadata, with_signatures, write
 from tfs_notebook.engine.saved_model.loader import Loader
 from tfs_notebook.engine.tflite import interpreter
@@ -219,7 +220,7 @@ def test_many_threads_get_each_its_own_answer(linear: bytes) -> None:
     together = threading.Barrier(threads)
 
     def work(number: int) -> bool:
-        together.wait(30)
+        together.wait(PATIENCE)
         x = np.full((1 + number % 5, 2), number, np.float32)
         return all(ask(model, x=x, z=x)["y"] == (3 * x).tolist() for _ in range(50))
 

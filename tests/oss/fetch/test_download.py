@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests import trees
-from tests.support.serving import until
+from tests.support.serving import PATIENCE, until
 from tfs_notebook.oss.client.checksum import Crc64
 from tfs_notebook.oss.client.endpoint import StoreOptions
 from tfs_notebook.oss.client.oss2_store import Oss2Store, open_store
@@ -290,7 +290,7 @@ def test_a_large_download_has_a_process_that_gets_its_keys_over_a_pipe(
     assert process.nice() == min(os.nice(0) + 10, 19)  # serving goes first
     assert download.progress().size_in_all == len(BIG)
     oss.heal()
-    assert ended.wait(60)
+    assert ended.wait(PATIENCE)
     assert download.error is None
     assert download.progress().files == 1
     assert (tmp_path / "content" / PATH).read_bytes() == BIG
@@ -305,13 +305,13 @@ def test_a_cancelled_download_ends_with_its_process_and_keeps_what_came(
     download, ended = started(oss, store, tmp_path)
     until(lambda: any(len(json.loads(note)["parts"]) == 3 for note in notes(tmp_path / "parts")))
     download.cancel()
-    assert ended.wait(20)
+    assert ended.wait(PATIENCE)
     assert not children()
     assert download.error is None
     oss.heal()
     before = len(asked(oss))
     again, ended = started(oss, store, tmp_path)
-    assert ended.wait(60)
+    assert ended.wait(PATIENCE)
     assert again.error is None
     assert len(asked(oss)) - before == 1
     assert (tmp_path / "content" / PATH).read_bytes() == BIG
@@ -325,7 +325,7 @@ def test_a_process_that_is_killed_is_an_error_that_can_be_tried_again(
     download, ended = started(oss, store, tmp_path)
     until(lambda: download.progress().size > 0)
     children()[0].kill()
-    assert ended.wait(20)
+    assert ended.wait(PATIENCE)
     assert isinstance(download.error, StoreError)
     assert download.error.fault is Fault.UNREACHABLE
 
@@ -336,7 +336,7 @@ def test_an_error_of_the_store_comes_back_from_the_process(oss: OssServer, store
     oss.put(KEY, BIG[::-1])
     ended = threading.Event()
     download = Download("m/1", store, {PATH: stored}, tmp_path, ended.set)
-    assert ended.wait(60)
+    assert ended.wait(PATIENCE)
     assert isinstance(download.error, StoreError)
     assert download.error.fault is Fault.CHANGED
 
@@ -345,7 +345,7 @@ def test_an_error_of_the_disk_comes_back_from_the_process(oss: OssServer, store:
     oss.put(KEY, BIG)
     (tmp_path / "parts").write_text("in the way")
     download, ended = started(oss, store, tmp_path)
-    assert ended.wait(60)
+    assert ended.wait(PATIENCE)
     assert isinstance(download.error, OSError)
     assert "parts" in str(download.error.filename)
 
@@ -368,7 +368,7 @@ def test_the_process_dies_with_the_one_that_started_it(oss: OssServer, tmp_path:
     fault = oss.fail("stall", at=1000, times=None)
     with subprocess.Popen([sys.executable, "-c", STARTER, KEY, str(tmp_path)]) as parent:
         try:
-            assert fault.reached.wait(60)
+            assert fault.reached.wait(PATIENCE)
             helpers = [child for child in psutil.Process(parent.pid).children() if child.is_running()]
             assert len(helpers) == 1
         finally:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.oss.fetch.test_download import BIG, KEY, children, started
-from tests.support.serving import until
+from tests.support.serving import PATIENCE, until
 from tfs_notebook.oss.client.endpoint import StoreOptions
 from tfs_notebook.oss.client.oss2_store import open_store
 from tfs_notebook.oss.fetch.throttle import NICENESS, Courtesy
@@ -53,7 +53,7 @@ def test_while_the_other_process_rests_it_takes_what_there_is(working: subproces
     greedy = subprocess.Popen(
         [sys.executable, "-c", WORKS.replace("given.pause()", "pass")], stdout=subprocess.PIPE, text=True
     )
-    taken, there_is = (float(process.communicate(timeout=60)[0]) for process in (working, greedy))
+    taken, there_is = (float(process.communicate(timeout=PATIENCE)[0]) for process in (working, greedy))
     assert taken > there_is / 3
 
 
@@ -88,7 +88,7 @@ def test_a_part_gives_way_while_the_other_process_works_and_somebody_has_time(
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while works and process.poll() is None:
         sum(range(1000))
-    printed, error = process.communicate(timeout=60)
+    printed, error = process.communicate(timeout=PATIENCE)
     assert printed.strip() == expected
     assert error.strip().endswith("ZeroDivisionError: division by zero")  # what goes wrong there is told
 
@@ -102,4 +102,4 @@ def test_a_process_that_downloads_is_after_all_others_of_the_session(oss: OssSer
     if sys.version_info >= (3, 11):
         assert os.getsid(process.pid) == os.getsid(0)  # the system minds priorities within a session only
     download.cancel()
-    assert ended.wait(20)
+    assert ended.wait(PATIENCE)

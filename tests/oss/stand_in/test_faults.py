@@ -17,7 +17,7 @@ from fastcrc import crc64
 
 from tests.oss.clients import ask, client, connect, refusal, signed_headers, target
 from tests.oss.stand_in.server import oss_server
-from tests.support.serving import until
+from tests.support.serving import PATIENCE, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,12 +97,12 @@ def test_a_stalled_response_goes_on_when_released(stored: OssServer, at: int | N
     fault = stored.fail("stall", at=at)
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(ask, stored, "GET", "a")
-        assert fault.reached.wait(20)
+        assert fault.reached.wait(PATIENCE)
         assert not waiting.done()
         assert stored.requests[-1].sent == (at or 0)
         assert fine(stored)
         fault.release()
-        assert waiting.result(20).body == CONTENT
+        assert waiting.result(PATIENCE).body == CONTENT
 
 
 def test_a_stall_ends_after_its_seconds(stored: OssServer) -> None:
@@ -118,7 +118,7 @@ def test_a_stalled_server_closes(at: int | None) -> None:
         server.put("a", CONTENT)
         fault = server.fail("stall", at=at)
         waiting = pool.submit(ask, server, "GET", "a")
-        assert fault.reached.wait(20)
+        assert fault.reached.wait(PATIENCE)
         server.close()
         # Closing takes the fault back: the response may just have gone on, or not have come at all.
         error = waiting.exception(20)
@@ -146,9 +146,9 @@ def test_a_dripping_body_is_let_go(stored: OssServer) -> None:
     fault = stored.fail("slow", rate=100)
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(ask, stored, "GET", "a")
-        assert fault.reached.wait(20)
+        assert fault.reached.wait(PATIENCE)
         fault.release()
-        assert waiting.result(20).body == CONTENT
+        assert waiting.result(PATIENCE).body == CONTENT
 
 
 def test_errors_as_often_as_asked_for(stored: OssServer) -> None:

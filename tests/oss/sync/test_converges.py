@@ -11,7 +11,7 @@ import pytest
 
 from tests import trees
 from tests.oss.syncing import FILES, PREFIX, Watched, identity, listings, model, watched
-from tests.support.serving import until
+from tests.support.serving import PATIENCE, until
 from tfs_notebook.engine.config import AllVersions
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def test_whatever_happens_what_is_published_was_in_the_bucket_and_the_end_is_wha
                 bucket.put(f"{name}/7", number, file)
         seen.mirror.sync_now()
         expected = {f"{name}/7": files for name, files in zip(NAMES, bucket.variants, strict=True)}
-        until(lambda: published(seen) == expected, timeout=30)
+        until(lambda: published(seen) == expected, timeout=PATIENCE)
         until(lambda: seen.status.state == "in step" and not seen.status.warnings)
         assert not trees.names(seen.directory().parent / ".tfs-sync" / "staging")
     assert ever

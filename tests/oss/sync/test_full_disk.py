@@ -18,7 +18,7 @@ import pytest
 
 from tests import trees
 from tests.oss.syncing import FILES, PREFIX, model, upload, watched
-from tests.support.serving import until
+from tests.support.serving import PATIENCE, until
 from tfs_notebook.engine.config import AllVersions
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def test_a_disk_that_is_full_in_the_middle_is_told_and_gone_on_with_when_there_i
     oss.clock_offset = 100  # nothing needs to settle
     stalled = oss.fail("stall", key=LARGE, at=1_200_000)
     with watched(tmp_path, model(policy=AllVersions()), patience=60, poll_seconds=2) as seen:
-        assert stalled.reached.wait(20)
+        assert stalled.reached.wait(PATIENCE)
         until(lambda: published(seen) == ["1"])
         until(lambda: arrived(tmp_path) >= 1_000_000)
         disk.fill()

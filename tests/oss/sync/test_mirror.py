@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.oss.syncing import PREFIX, ROOT, listings, model, open_impatiently, upload, watched
-from tests.support.serving import until
+from tests.support.serving import PATIENCE, until
 from tfs_notebook.engine.config import AllVersions, Specific
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.address import OssAddress
@@ -157,11 +157,11 @@ def test_the_first_look_and_a_transfer_are_worth_waiting_for(oss: OssServer, mod
     upload(oss, models, "modelA/1")
     look, read = oss.fail("stall", method="LIST"), oss.fail("stall", key="assets/")
     with watched(tmp_path, patience=60) as seen:
-        assert look.reached.wait(20)
+        assert look.reached.wait(PATIENCE)
         assert seen.outlook().coming
         assert seen.status.state == "starting"
         look.release()
-        assert read.reached.wait(20)
+        assert read.reached.wait(PATIENCE)
         until(lambda: seen.outlook().waiting == {1: "it is being brought"})
         assert seen.status.state == "transferring"
         assert seen.outlook().coming
@@ -205,7 +205,7 @@ def test_a_look_is_of_the_moment_when_it_was_asked_for(oss: OssServer, tmp_path:
     """Whoever uploads after that, and asks for a look, must not take this one for it."""
     stalled = oss.fail("stall", method="LIST")
     with watched(tmp_path, poll_seconds=60, patience=60) as seen:
-        assert stalled.reached.wait(20)
+        assert stalled.reached.wait(PATIENCE)
         uploaded = time.time()
         stalled.release()
         assert until(lambda: seen.status.last_look) <= uploaded
@@ -273,7 +273,7 @@ def test_while_paused_nothing_is_asked_or_brought(oss: OssServer, models: Models
     upload(oss, models, "modelA/1")
     read = oss.fail("stall", key="assets/", times=None)
     with watched(tmp_path, patience=60) as seen:
-        assert read.reached.wait(20)
+        assert read.reached.wait(PATIENCE)
         seen.mirror.pause()
         until(lambda: seen.status.state == "paused" and not seen.status.transfers)
         assert not seen.outlook().coming
@@ -304,7 +304,7 @@ def test_closing_does_not_wait_for_an_answer_that_does_not_come(
     fault = oss.fail("stall", method=stalled, times=None)
     before = set(threading.enumerate())
     with watched(tmp_path, patience=60) as seen:
-        assert fault.reached.wait(20)
+        assert fault.reached.wait(PATIENCE)
         begun = time.monotonic()
         seen.mirror.close()
         assert time.monotonic() - begun < 5.0
@@ -319,14 +319,14 @@ def test_a_store_that_is_opened_while_it_ends_is_asked_nothing_and_closed(oss: O
 
     def open_slowly(bucket: str) -> ObjectStore:
         opening.set()
-        assert may_open.wait(60)
+        assert may_open.wait(PATIENCE)
         opened.append(open_impatiently(bucket))
         return opened[0]
 
     mirror = Mirror(MirrorOptions(cache_dir=str(tmp_path)), open_slowly, lambda directory: None)
     mirror.mount(ROOT, "/models")
     mirror.want([model()])
-    assert opening.wait(20)
+    assert opening.wait(PATIENCE)
     mirror.close()
     may_open.set()
     until(lambda: not [thread for thread in set(threading.enumerate()) - before if "tfs-" in thread.name])

@@ -11,7 +11,7 @@ import pytest
 
 from tests import trees
 from tests.oss.syncing import FILES, PREFIX, listings, model, upload, watched
-from tests.support.serving import until
+from tests.support.serving import PATIENCE, until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
 from tfs_notebook.oss.address import PRIVATE
 from tfs_notebook.oss.client.checksum import Crc64
@@ -98,7 +98,7 @@ def test_a_file_added_during_the_download_is_part_of_what_is_published(
     upload(oss, models, "modelA/1")
     stalled = oss.fail("stall", key="assets/")
     with watched(tmp_path, patience=60) as seen:
-        assert stalled.reached.wait(20)
+        assert stalled.reached.wait(PATIENCE)
         oss.put(f"{PREFIX}/modelA/1/assets.extra/late", b"late")
         stalled.release()
         until(lambda: seen.versions() == ["1"])
@@ -112,7 +112,7 @@ def test_a_version_that_vanishes_while_it_is_brought_leaves_nothing(
     upload(oss, models, "modelA/2")
     stalled = oss.fail("stall", key="2/assets/")
     with watched(tmp_path, patience=60) as seen:
-        assert stalled.reached.wait(20)
+        assert stalled.reached.wait(PATIENCE)
         oss.delete(f"{PREFIX}/modelA/2/")
         stalled.release()
         until(lambda: seen.versions() == ["1"])
@@ -334,7 +334,7 @@ def test_the_version_that_serves_stays_until_the_next_is_here(oss: OssServer, mo
         until(lambda: seen.versions() == ["1"])
         stalled = oss.fail("stall", key="modelA/2/assets/")
         upload(oss, models, "modelA/2")
-        assert stalled.reached.wait(20)
+        assert stalled.reached.wait(PATIENCE)
         looked(oss)
         assert seen.versions() == ["1"]
         stalled.release()
@@ -347,7 +347,7 @@ def test_the_disk_budget_makes_room_or_says_why_it_cannot(oss: OssServer, models
     with watched(tmp_path, model(policy=Latest(1)), keep_versions=None, disk_budget=2 * size + 10) as seen:
         for number in (1, 2, 3):
             upload(oss, models, f"modelA/{number}", model="half_plus_two")
-            until(lambda: str(number) in seen.versions(), timeout=50)  # noqa: B023 - each waits for the disk ten times
+            until(lambda: str(number) in seen.versions(), timeout=PATIENCE)  # noqa: B023 - each waits for the disk ten times
         until(lambda: seen.versions() == ["2", "3"])
         seen.mirror.want([model(policy=Latest(3))])
         until(lambda: "disk budget" in seen.outlook().waiting.get(1, ""))
@@ -359,7 +359,7 @@ def test_what_is_on_its_way_counts_as_well(oss: OssServer, tmp_path: Path) -> No
         oss.put(f"{PREFIX}/modelA/{number}/model.tflite", b"x" * 1000)
     stalled = oss.fail("stall", key="modelA/2/")
     with watched(tmp_path, model(policy=Latest(2)), patience=60, disk_budget=1500) as seen:
-        assert stalled.reached.wait(20)
+        assert stalled.reached.wait(PATIENCE)
         until(lambda: "disk budget" in seen.outlook().waiting.get(1, ""))
         stalled.release()
         until((seen.directory() / "2").is_dir)
@@ -412,7 +412,7 @@ def test_bad_moments_pass_and_nothing_half_is_ever_published(
     upload(oss, models, "modelA/1")
     oss.fail(**fault)
     with watched(tmp_path) as seen:
-        until(lambda: seen.versions() == ["1"], timeout=40)
+        until(lambda: seen.versions() == ["1"], timeout=PATIENCE)
         for name in FILES:
             expected = (models.path("vocabulary") / "1" / name).read_bytes()
             assert (seen.directory() / "1" / name).read_bytes() == expected
