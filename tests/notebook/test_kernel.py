@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from jupyter_client.manager import start_new_kernel
+from jupyter_client.manager import KernelManager
 
 from tests.support.serving import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.conftest import Models
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore:Kernel is running over TCP without encryption"),
-]
+pytestmark = pytest.mark.timeout(300)
 
 INTERRUPT_WHILE_TENSORFLOW_IS_IMPORTED = """
 import os, signal, sys, threading, time
@@ -37,7 +36,15 @@ class Kernel:
     """A kernel, and what its cells said."""
 
     def __init__(self) -> None:
-        self.manager, self.client = start_new_kernel(kernel_name="python3")
+        # Over sockets in a directory of its own: the ports that Jupyter picks may be taken before the kernel has them
+        directory = Path(tempfile.mkdtemp(prefix="kernel-"))
+        self.manager = KernelManager(
+            kernel_name="python3", transport="ipc", connection_file=str(directory / "kernel.json")
+        )
+        self.manager.start_kernel()
+        self.client = self.manager.blocking_client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=PATIENCE)
         self.messages: list[dict[str, Any]] = []
 
     def run(self, code: str, *, timeout: float = PATIENCE) -> str:
@@ -53,6 +60,7 @@ class Kernel:
     def close(self) -> None:
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
+        shutil.rmtree(Path(self.manager.connection_file).parent)
 
 
 def _text(message: dict[str, Any]) -> str:
