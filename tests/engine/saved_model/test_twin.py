@@ -182,6 +182,27 @@ def test_a_version_that_is_gone_goes_on_without(
     servable.close()
 
 
+def test_calls_that_come_while_its_thread_starts_begin_no_second_one(
+    models: Models, sessions: list[Any], places: threading.BoundedSemaphore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servable = load_saved_model(models.path("cnn") / "1")
+    aside = twin.aside
+    starts: list[str] = []
+
+    def start_late(work: Any, name: str) -> Any:
+        starts.append(name)
+        often(servable)
+        return aside(work, name)
+
+    monkeypatch.setattr(twin, "aside", start_late)
+    often(servable)
+    until(lambda: len(sessions) >= 2)
+    assert len(starts) == 1
+    assert places._value == 1
+    servable.close()
+    until(lambda: places._value == 2)
+
+
 def test_unloading_while_the_twin_is_made_closes_it(
     models: Models, sessions: list[Any], places: threading.BoundedSemaphore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ class Twin:
         self._load = load
         self._calls = 0
         self._lock = threading.Lock()
+        self._is_begun = False
         self._is_closed = False
         self._runner: Runner | None = None
 
@@ -52,11 +53,17 @@ class Twin:
         self._calls += 1
         if self._calls % CALLS_BEFORE or expected_seconds is None or expected_seconds < LEAST_SECONDS:
             return False
-        if not _places.acquire(blocking=False):
-            return False
+        with self._lock:  # starting a thread takes a while, in which others may come as far
+            if self._is_begun:
+                return True
+            self._is_begun = _places.acquire(blocking=False)
+            if not self._is_begun:
+                return False
         try:
             aside(lambda: self._make(use), "tfs-twin-session")
         except RuntimeError:  # no thread can be started
+            with self._lock:
+                self._is_begun = False
             _places.release()
             return False
         return True
