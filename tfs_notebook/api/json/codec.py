@@ -2,9 +2,9 @@
 
 A body is read by the first of three ways that takes it; all of them give the same tensors.
 
-1. `json_fast`: nothing but numbers in lists; no Python object per number.
-2. `json_loose`: what orjson reads as RapidJSON does.
-3. `json_request`: everything else, to the letter. All errors come from here.
+1. `fast`: nothing but numbers in lists; no Python object per number.
+2. `loose`: what orjson reads as RapidJSON does.
+3. `exact`: everything else, to the letter. All errors come from here.
 """
 
 from __future__ import annotations

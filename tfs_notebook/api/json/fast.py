@@ -6,7 +6,7 @@
 * simdjson proves it JSON and hands the numbers over in one buffer; no Python number or list is ever made.
 * Long texts are read in pieces: whatever holds the interpreter's lock for longer keeps all other requests waiting.
 
-A body that is anything else is declined: `json_loose` and `json_request` then decide.
+A body that is anything else is declined: `loose` and `exact` then decide.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The middle way, by orjson, for bodies that it reads as RapidJSON does: strings, objects, several inputs.
 
 It only ever says yes: to uniform values of the right types. For anything else, errors included, it declines and
-`json_request` decides. What orjson reads differently is found as follows.
+`exact` decides. What orjson reads differently is found as follows.
 
 * Equal keys, where orjson keeps the last: every key ends in a quote and a colon. When there are as many of those in the
   text as there are members in the objects that were used, no key came twice (and nothing was left unlooked at).

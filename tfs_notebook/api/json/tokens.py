@@ -1,6 +1,6 @@
 """The scalars of RapidJSON's grammar, with the phrase and offset of each way they can be wrong.
 
-The fast patterns of `json_reader` take the usual spellings; what they leave comes here.
+The fast patterns of `reader` take the usual spellings; what they leave comes here.
 """
 
 from __future__ import annotations

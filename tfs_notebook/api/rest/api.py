@@ -1,7 +1,7 @@
 """TensorFlow Serving's REST API: what is answered to requests under /v1/, whatever HTTP server they came by.
 
-Small bodies are read on the loop, and `turns` says where their calls run; what takes longer is read on the pool, and
-large bodies one at a time.
+Small bodies are read on the loop, and `dispatch.executor` says where their calls run; what takes longer is read on the
+pool, and large bodies one at a time.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class SavedModel:
     ) -> dict[str, np.ndarray]:
         """The outputs by alias, all of them for None, for inputs by alias; `timeout` in seconds.
 
-        Neither dtype nor shape is checked beforehand, but a shape that may end the process (`shapes`); raises
+        Neither dtype nor shape is checked beforehand, but a shape that may end the process (`input_checks`); raises
         ServingError with the code and text of the graph's error, DEADLINE_EXCEEDED after `timeout`.
         """
         try:

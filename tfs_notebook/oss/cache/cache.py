@@ -1,7 +1,7 @@
 """The local copy of one root: complete versions where the engine looks, all else in `.tfs-sync/` beside them.
 
     modelA/123/…            a published version, there by one rename and gone by one rename
-    .tfs-sync/lock          held by the one process that writes (see `crew`)
+    .tfs-sync/lock          held by the one process that writes (see `peers.coordinator`)
     .tfs-sync/published/    what each published version was made of, written before its rename
     .tfs-sync/staging/      versions on their way (see `staging`)
     .tfs-sync/trash/        withdrawn versions until nothing uses them, each with its record beside it

@@ -171,7 +171,7 @@ def _start() -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # not hit by Ctrl-C; in the same session, as priorities hold within one only (see courtesy)
+        # not hit by Ctrl-C; in the same session, as priorities hold within one only (see throttle)
         **({"process_group": 0} if sys.version_info >= (3, 11) else {"start_new_session": True}),
         cwd=Path(sys.executable).anchor,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*paths, _PACKAGES]))},
