@@ -83,6 +83,26 @@ def test_a_corrupt_saved_model_is_left_to_the_loader_to_explain(tmp_path: Path, 
     assert missing_part(tmp_path) == ""
 
 
+def test_the_operations_of_a_graph_are_not_parsed(tmp_path: Path) -> None:
+    """Parsing a frozen graph of 300 MB would keep every request of other models waiting for a second."""
+    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    rest = MetaGraphDef()
+    rest.asset_file_def.add(filename="words.txt")
+    no_graph = b"\xff" * 1000
+    graph = bytes([MetaGraphDef.GRAPH_DEF_FIELD_NUMBER << 3 | 2]) + encoded(len(no_graph)) + no_graph
+    meta_graph = graph + rest.SerializeToString()
+    content = bytes([SavedModel.META_GRAPHS_FIELD_NUMBER << 3 | 2]) + encoded(len(meta_graph)) + meta_graph
+    (tmp_path / "saved_model.pb").write_bytes(content)
+    assert missing_part(tmp_path) == "assets/words.txt is missing"
+
+
+def encoded(size: int) -> bytes:
+    """`size`, under 2**14, as protobuf writes it."""
+    return bytes([size & 127 | 128, size >> 7])
+
+
 def test_the_text_form(models: Models, tmp_path: Path) -> None:
     from google.protobuf import text_format
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel

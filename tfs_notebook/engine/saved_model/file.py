@@ -64,24 +64,28 @@ def _from_text(path: Path) -> bytes:
         ) from None
 
 
+def without_graphs(content: bytes) -> Iterator[Any]:
+    """Each meta graph in `content`, a serialized SavedModel, without its graph and objects. Raises DecodeError."""
+    try:
+        for number, _, start, end in _fields(content, 0, len(content)):
+            if number == _META_GRAPHS:
+                yield _read(content, start, end).message
+    except IndexError:
+        raise DecodeError from None
+
+
 def _find(content: bytes, tags: Sequence[str]) -> MetaGraph:
     found = []
     for number, _, start, end in _fields(content, 0, len(content)):
         if number != _META_GRAPHS:
             continue
-        graphs: list[tuple[int, int]] = []
-        others: list[bytes] = []
-        for inner, tag, inner_start, inner_end in _fields(content, start, end):
-            if inner == _GRAPH:
-                graphs.append((inner_start, inner_end))
-            elif inner == _OBJECTS:
-                others += _ragged_functions(content, inner_start, inner_end)
-            else:
-                others.append(content[tag:inner_end])
-        message = MetaGraphDef.FromString(b"".join(others))
+        message, graphs, objects = _read(content, start, end)
         if set(message.meta_info_def.tags) == set(tags):
-            for graph_start, graph_end in graphs:
-                _merge(message.graph_def, content, graph_start, graph_end)
+            for part in objects:
+                for functions in _ragged_functions(content, *part):
+                    message.MergeFromString(functions)
+            for graph in graphs:
+                _merge(message.graph_def, content, *graph)
             return MetaGraph(message, _joined([memoryview(content)[slice(*graph)] for graph in graphs]))
         found.append(f"'{','.join(message.meta_info_def.tags)}'")
     raise not_found(
@@ -89,6 +93,26 @@ def _find(content: bytes, tags: Sequence[str]) -> MetaGraph:
         "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
         hint=f"it has the tags {' or '.join(found) or 'of no meta graph'}: --saved_model_tags names those to serve",
     )
+
+
+class _Read(NamedTuple):
+    """A MetaGraphDef without what is large, and where in the file that begins and ends."""
+
+    message: Any
+    graphs: list[tuple[int, int]]
+    objects: list[tuple[int, int]]
+
+
+def _read(content: bytes, start: int, end: int) -> _Read:
+    found = _Read(MetaGraphDef(), [], [])
+    for number, tag, value, stop in _fields(content, start, end):
+        if number == _GRAPH:
+            found.graphs.append((value, stop))
+        elif number == _OBJECTS:
+            found.objects.append((value, stop))
+        else:
+            found.message.MergeFromString(content[tag:stop])
+    return found
 
 
 def _ragged_functions(content: bytes, start: int, end: int) -> Iterator[bytes]:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from tfs_notebook.engine.storage.hints import keras_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+    from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
 TFLITE_FILE = "model.tflite"
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
@@ -83,12 +83,10 @@ class Parts:
     @classmethod
     def of(cls, graph: Path) -> Parts:
         """The parts that the file `graph`, a `saved_model.pb` or `.pbtxt`, asks for. Raises OSError."""
-        saved_model = _parse_text(graph) if graph.suffix == ".pbtxt" else _parse_binary(graph)
-        if saved_model is None:
-            return cls()
+        meta_graphs = _parse_text(graph) if graph.suffix == ".pbtxt" else _parse_binary(graph)
         return cls(
-            any(meta_graph.saver_def.restore_op_name for meta_graph in saved_model.meta_graphs),
-            tuple(asset.filename for meta_graph in saved_model.meta_graphs for asset in meta_graph.asset_file_def),
+            any(meta_graph.saver_def.restore_op_name for meta_graph in meta_graphs),
+            tuple(asset.filename for meta_graph in meta_graphs for asset in meta_graph.asset_file_def),
         )
 
     def missing(self, has: Callable[[str], bool], in_variables: Callable[[], Iterable[str]]) -> Iterator[str]:
@@ -118,21 +116,22 @@ def _missing_shard(names: Iterable[str]) -> str:
     return f"variables.data-{absent:05}-of-{total}"
 
 
-def _parse_binary(path: Path) -> SavedModel | None:
+def _parse_binary(path: Path) -> Sequence[MetaGraphDef]:
     from google.protobuf.message import DecodeError
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    from tfs_notebook.engine.saved_model.file import without_graphs
 
     try:
-        return SavedModel.FromString(path.read_bytes())
+        return list(without_graphs(path.read_bytes()))
     except DecodeError:
-        return None
+        return ()
 
 
-def _parse_text(path: Path) -> SavedModel | None:
+def _parse_text(path: Path) -> Sequence[MetaGraphDef]:
     from google.protobuf import text_format
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), SavedModel())
+        return list(text_format.Parse(path.read_text(encoding="utf-8"), SavedModel()).meta_graphs)
     except (text_format.ParseError, UnicodeDecodeError):
-        return None
+        return ()
