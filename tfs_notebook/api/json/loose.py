@@ -6,6 +6,9 @@ It only ever says yes: to uniform values of the right types. For anything else, 
 * Equal keys, where orjson keeps the last: every key ends in a quote and a colon. When there are as many of those in the
   text as there are members in the objects that were used, no key came twice (and nothing was left unlooked at).
 * Numbers that RapidJSON finds too big: see `may_be_too_big`.
+
+What it brings (two virtual cores, December 2026): 64 rows of ten floats, a float and a string are read in 0.18 ms, by
+`exact` in 4.2 ms; 64 strings of 100 characters in 0.04 and 0.21 ms. For large lists of numbers both take the same.
 """
 
 from __future__ import annotations
