@@ -22,7 +22,7 @@ from tfs_notebook.engine.core import CoreOptions, ServerCore
 from tfs_notebook.engine.events import EventStream, Kind
 from tfs_notebook.engine.lifecycle.manager import Manager, RetryPolicy
 from tfs_notebook.engine.saved_model.loader import load_saved_model
-from tfs_notebook.engine.storage.remote import Directories
+from tfs_notebook.engine.storage.remote import LocalDirectories
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -1020,8 +1020,8 @@ async def test_versions_on_trial_answer_nobody_when_another_configuration_comes(
         assert (offset(core, version=2), offset(core)) == (None, 4)
 
 
-class Failing(Directories):
-    """A supply with a fault that nobody has thought of."""
+class Failing(LocalDirectories):
+    """A fetcher with a fault that nobody has thought of."""
 
     fails = False
 
@@ -1034,7 +1034,7 @@ class Failing(Directories):
 async def test_whoever_waits_for_labels_is_answered_though_something_unforeseen_goes_wrong(
     versions: Versions, base: Path, events: EventStream, caplog: pytest.LogCaptureFixture
 ) -> None:
-    supply, finish = Failing(), threading.Event()
+    fetcher, finish = Failing(), threading.Event()
 
     def load(path: Path) -> Servable:
         assert path.name != "2" or finish.wait(PATIENCE)
@@ -1043,13 +1043,13 @@ async def test_whoever_waits_for_labels_is_answered_though_something_unforeseen_
     for number in (1, 2):
         versions.put(base, number)
     async with serving(events, load=load) as core:
-        core.supply = supply
+        core.fetcher = fetcher
         before = config(entry(base, "specific { versions: 1 }", {"x": 1}))
         await core.apply(before)
         configs = core.configs
         applying = asyncio.ensure_future(core.apply(config(entry(base, ALL, {"x": 2})), timeout=None))
         await until(lambda: states(core) == {2: "LOADING", 1: "AVAILABLE"})
-        supply.fails = True
+        fetcher.fails = True
         finish.set()
         error = await refusal(applying)
         assert (error.code, error.message) == (
@@ -1062,7 +1062,7 @@ async def test_whoever_waits_for_labels_is_answered_though_something_unforeseen_
 
         waiting = asyncio.ensure_future(core.apply(config(entry(base, ALL, {"x": 7})), timeout=None))
         await asyncio.sleep(0)  # it has begun
-        supply.fails = True
+        fetcher.fails = True
         with pytest.raises(RuntimeError):
             await core.apply(before)
         assert (await refusal(waiting)).code is Code.ABORTED

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Models
     from tests.oss.stand_in.server import OssServer
-    from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
+    from tfs_notebook.engine.storage.remote import FetchStatus, SourceStatus
     from tfs_notebook.oss.client.credentials import Provider
     from tfs_notebook.oss.client.store import ObjectStore
 
@@ -82,8 +82,8 @@ class Watched:
                 assert identity(directory / version) != before, missing  # else it has changed: look again
         return found
 
-    def outlook(self, name: str = "modelA") -> Outlook:
-        return self.mirror.outlook(f"/models/{name}")
+    def fetch_status(self, name: str = "modelA") -> FetchStatus:
+        return self.mirror.fetch_status(f"/models/{name}")
 
     @property
     def status(self) -> SourceStatus:

@@ -46,7 +46,7 @@ def test_the_guides_scenario_deployment_of_one_model_is_one_line(guide: Guide) -
         assert server.problems == []
         (source,) = server.status().sources
         assert (source.address, source.state, source.problem) == (f"{ROOT}modelA/", "in step", None)
-        assert source.last_look is not None
+        assert source.last_listing is not None
 
 
 @pytest.mark.parametrize("config", [CONFIG, "/models/model_config.pbtxt"])
@@ -149,7 +149,7 @@ def test_without_a_period_it_is_looked_at_only_when_asked(guide: Guide) -> None:
     with tfs_notebook.serve(ROOT, **{**WHOLE, "oss_poll_wait_seconds": 0}) as server:
         assert versions(server, "modelC") == {2, 3}
         (source,) = server.sources()
-        assert source.next_look is None
+        assert source.next_listing is None
         before = len(guide.oss.requests)
         guide.put("modelA", 2)
         guide.configure("modelA")
@@ -270,7 +270,7 @@ def test_the_engines_events_tell_of_it(guide: Guide) -> None:
         server.listen(lambda event: told.append(event.kind))
         guide.put("modelA", 2)
         until(lambda: versions(server, "model") == {2})
-        assert Kind.SUPPLY in told
+        assert Kind.FETCH in told
 
 
 def test_the_log_says_once_what_a_version_waits_for(guide: Guide, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,7 +26,7 @@ from tfs_notebook.engine.lifecycle.settled import has_settled
 from tfs_notebook.engine.lifecycle.trial import Adoption, Trial
 from tfs_notebook.engine.status import ModelStatus
 from tfs_notebook.engine.storage.poller import Poller
-from tfs_notebook.engine.storage.remote import Directories, Outlook, Supply
+from tfs_notebook.engine.storage.remote import Fetcher, FetchStatus, LocalDirectories
 from tfs_notebook.engine.storage.scan import SETTLE_SECONDS, Fingerprint, Scan
 from tfs_notebook.engine.storage.watcher import Lookout
 from tfs_notebook.errors import Code, ServingError
@@ -64,9 +64,9 @@ class ServerCore:
         options: CoreOptions | None = None,
         *,
         resolve: Callable[[str], str] = str,
-        supply: Supply | None = None,
+        fetcher: Fetcher | None = None,
     ) -> None:
-        """`resolve` turns a configured base path into the directory or address it stands for (a mount), and `supply`
+        """`resolve` turns a configured base path into the directory or address it stands for (a mount), and `fetcher`
         that into a directory; both may be replaced, and hold for the configurations that are applied afterwards.
         """
         self.manager = manager
@@ -76,7 +76,7 @@ class ServerCore:
         """Why the last configuration was refused, so that the one before is in force; None when it was not."""
         self.options = options or CoreOptions()
         self.resolve = resolve
-        self.supply: Supply = supply or Directories()
+        self.fetcher: Fetcher = fetcher or LocalDirectories()
         self._has_config = False
         self._lookouts: dict[str, Lookout] = {}
         self._aspired: dict[str, Mapping[int, Path]] = {}
@@ -184,7 +184,7 @@ class ServerCore:
         try:
             models = validate_config(config, self.configs)
             for model in (models or {}).values():
-                self.supply.check(self.resolve(model.base_path))
+                self.fetcher.check(self.resolve(model.base_path))
         except ServingError as error:
             self.events.publish(Event(Kind.CONFIG, error=error))
             raise
@@ -222,7 +222,7 @@ class ServerCore:
             self.manager.aspire(name, {})
         changed = {name for name, model in models.items() if before.get(name) != model or self._labelling.problem(name)}
         for name, model in models.items():
-            base_path = self.supply.directory(places[name])
+            base_path = self.fetcher.directory(places[name])
             if name not in self._lookouts:
                 self._lookouts[name] = self._lookout(model, base_path, partial(self._take_up, name))
             if self._lookouts[name].base_path != base_path:
@@ -233,7 +233,7 @@ class ServerCore:
         return changed
 
     def _want_brought(self, models: Iterable[ModelConfig]) -> None:
-        self.supply.want([replace(model, base_path=self.resolve(model.base_path)) for model in models])
+        self.fetcher.want([replace(model, base_path=self.resolve(model.base_path)) for model in models])
 
     # Labels that name versions which do not serve yet
 
@@ -250,8 +250,9 @@ class ServerCore:
         lookouts = {}
         for model in tried:
             place = self.resolve(model.base_path)
-            base_path, name, outlook = self.supply.directory(place), model.name, partial(self.supply.outlook, place)
-            lookouts[name] = self._lookout(model, base_path, partial(self._take_up_tried, name), outlook)
+            base_path, name = self.fetcher.directory(place), model.name
+            fetch_status = partial(self.fetcher.fetch_status, place)
+            lookouts[name] = self._lookout(model, base_path, partial(self._take_up_tried, name), fetch_status)
             lookouts[name].turn_to(model, base_path, name=place, prefer_tflite=self.options.prefer_tflite)
         return Trial(models, lacking, lookouts, self.manager, outcome, patient=patient)
 
@@ -320,7 +321,7 @@ class ServerCore:
         config: ModelConfig,
         base_path: str,
         take_up: Callable[[Scan], None],
-        outlook: Callable[[], Outlook] | None = None,
+        fetch_status: Callable[[], FetchStatus] | None = None,
     ) -> Lookout:
         return Lookout(
             config,
@@ -329,7 +330,7 @@ class ServerCore:
             disk=self._disk,
             known=partial(self._known, config.name),
             take_up=take_up,
-            outlook=outlook or partial(self._outlook, config.name),
+            fetch_status=fetch_status or partial(self._fetch_status, config.name),
         )
 
     # Disk
@@ -344,11 +345,11 @@ class ServerCore:
         await asyncio.gather(*(lookout.look() for lookout in self._lookouts.values()))
 
     def look_again(self, directory: str) -> None:
-        """What was brought to `directory` changed, or the outlook on it: see `Supply`. Called on the serving loop."""
+        """The files in `directory`, or its fetch status, changed: see `Fetcher`. Called on the serving loop."""
         for name, lookout in self._lookouts.items():
             if lookout.base_path == directory and not self._closed:
                 lookout.begin_look()
-                self.events.publish(Event(Kind.SUPPLY, name, error=self._outlook(name).problem))
+                self.events.publish(Event(Kind.FETCH, name, error=self._fetch_status(name).problem))
         if self._trial is not None:
             self._trial.look_again(directory)
 
@@ -359,25 +360,30 @@ class ServerCore:
         """
         return self.manager.in_use(Path(directory), number)
 
-    def _outlook(self, name: str) -> Outlook:
+    def _fetch_status(self, name: str) -> FetchStatus:
         """What is on its way to the base path of a model, and what is not."""
         lookout = self._lookouts.get(name)
-        return self.supply.outlook(lookout.name) if lookout is not None else Outlook()
+        return self.fetcher.fetch_status(lookout.name) if lookout is not None else FetchStatus()
 
     def _known(self, name: str) -> tuple[set[int], Mapping[int, Fingerprint | None]]:
         return self.manager.taken_up(name), {version.number: version.files for version in self.manager.failed(name)}
 
     def _take_up(self, name: str, scan: Scan) -> None:
         lookout = self._lookouts[name]
-        outlook = lookout.outlook
-        may_still_come = outlook.coming or outlook.waiting or outlook.problem or (scan.waiting and not scan.problem)
+        fetch_status = lookout.fetch_status
+        may_still_come = (
+            fetch_status.expects_more
+            or fetch_status.waiting
+            or fetch_status.problem
+            or (scan.waiting and not scan.problem)
+        )
         if scan.readable and (scan.aspired or not may_still_come):  # else what serves stays until there is another
             self._aspired[name] = scan.aspired
             self._aspire(name)
         for version in self.manager.failed(name):
             if version.number in scan.repaired:
                 self.manager.retry(version)
-        waiting, problem = waiting_of(scan, outlook), problem_of(scan, outlook)
+        waiting, problem = waiting_of(scan, fetch_status), problem_of(scan, fetch_status)
         # The words of what brings the versions may differ each time, like the number of a request
         of_problem = problem and (problem.message if problem is scan.problem else (problem.code, problem.hint))
         prospect = waiting, of_problem, scan.settles_in is None
@@ -422,7 +428,7 @@ class ServerCore:
         """Why the newest settled version of `name` does not serve, in TensorFlow Serving's form; "" when it does."""
         if name not in self.configs:
             return ""
-        return why_unavailable(self._lookouts[name], self._outlook(name), self.manager)
+        return why_unavailable(self._lookouts[name], self._fetch_status(name), self.manager)
 
     def status(self) -> tuple[ModelStatus, ...]:
         """Every configured model, and those that were and still have a history, by name. Any thread may ask."""
@@ -430,7 +436,7 @@ class ServerCore:
 
     def model_status(self, name: str) -> ModelStatus:
         """What is known about one model; empty for one never heard of. Any thread may ask."""
-        lookout, outlook = self._lookouts.get(name), self._outlook(name)
+        lookout, fetch_status = self._lookouts.get(name), self._fetch_status(name)
         scan = found(lookout)
         is_settled = lookout is not None and has_settled(lookout, self.manager, patient=False)
         return ModelStatus(
@@ -438,8 +444,8 @@ class ServerCore:
             config=self.configs.get(name),
             versions=tuple(self.manager.versions(name)),
             labels=self.manager.registry.labels.get(name, {}),
-            waiting=waiting_of(scan, outlook),
-            problem=problem_of(scan, outlook),
+            waiting=waiting_of(scan, fetch_status),
+            problem=problem_of(scan, fetch_status),
             label_problem=self._labelling.problem(name) if is_settled else None,
             base_path=Path(lookout.base_path) if lookout is not None else None,
             place=lookout.name if lookout is not None else "",

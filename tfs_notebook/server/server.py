@@ -83,7 +83,7 @@ class Server:
             self._runtime.close()
             raise
         self._logging = RequestLogging(self._core, self._inference, self._runtime.loop, self._metrics.logged)
-        self._core.supply = self._sources = Sources(self._look_again, self._core.in_use, oss_credentials)
+        self._core.fetcher = self._sources = Sources(self._look_again, self._core.in_use, oss_credentials)
         self._following = Following(self._core, self._sources, self.options, self._changes.apply)
         self._running = True
         _SERVERS.add(self)

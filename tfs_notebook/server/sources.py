@@ -10,7 +10,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.engine.storage.remote import Outlook
+from tfs_notebook.engine.storage.remote import FetchStatus
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.address import OssAddress, is_oss
 from tfs_notebook.oss.client.endpoint import Endpoint
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Sources:
-    """The supply of one server: base paths in OSS are mirrored, all others are left alone."""
+    """The fetcher of one server: base paths in OSS are mirrored, all others are left alone."""
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class Sources:
         if self._mirror is not None:
             self._mirror.want(in_oss)
 
-    def outlook(self, base_path: str) -> Outlook:
+    def fetch_status(self, base_path: str) -> FetchStatus:
         """What is known of `base_path` now."""
         if not is_oss(base_path):
             return _THERE
-        return self._mirror.outlook(base_path) if self._mirror is not None else Outlook(problem=self._problem)
+        return self._mirror.fetch_status(base_path) if self._mirror is not None else FetchStatus(problem=self._problem)
 
     def status(self) -> tuple[SourceStatus, ...]:
         """Every source."""
@@ -140,7 +140,7 @@ class Sources:
             self._mirror.close()
 
 
-_THERE = Outlook()
+_THERE = FetchStatus()
 
 
 _LOOK_SECONDS = 0.05
@@ -154,7 +154,7 @@ def _nothing() -> None:
 
 def _has_looked(source: SourceStatus, since: float, problem: ServingError | None) -> bool:
     """Whether it has been looked at `since`, or could not be: for another reason than the earlier `problem`."""
-    if source.state == "paused" or (source.last_look or 0.0) >= since:
+    if source.state == "paused" or (source.last_listing or 0.0) >= since:
         return True
     return source.problem is not None and source.problem is not problem
 

@@ -16,7 +16,7 @@ from tfs_notebook.engine.config import parse_config
 from tfs_notebook.engine.core import CoreOptions, ServerCore
 from tfs_notebook.engine.events import EventStream, Kind
 from tfs_notebook.engine.lifecycle.manager import Manager, RetryPolicy
-from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
+from tfs_notebook.engine.storage.remote import FetchStatus, SourceStatus
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ DEPOT = "oss://depot"
 
 
 class Depot:
-    """A supply whose deliveries a test makes: `oss://depot/NAME` is brought to the directory NAME."""
+    """A fetcher whose deliveries a test makes: `oss://depot/NAME` is brought to the directory NAME."""
 
     def __init__(self, root: Path, source: Path) -> None:
         self.root = root
         self.source = source
         self.wanted: list[ModelConfig] = []
-        self.outlooks: dict[str, Outlook] = {}
+        self.fetch_statuses: dict[str, FetchStatus] = {}
         self.core: ServerCore
 
     def check(self, base_path: str) -> None:
@@ -51,25 +51,25 @@ class Depot:
     def want(self, models: Iterable[ModelConfig]) -> None:
         self.wanted = list(models)
 
-    def outlook(self, base_path: str) -> Outlook:
-        return self.outlooks.get(self.directory(base_path), Outlook())
+    def fetch_status(self, base_path: str) -> FetchStatus:
+        return self.fetch_statuses.get(self.directory(base_path), FetchStatus())
 
     def status(self) -> tuple[SourceStatus, ...]:
         return ()
 
-    def expect(self, name: str, outlook: Outlook) -> None:
+    def expect(self, name: str, fetch_status: FetchStatus) -> None:
         """What is known of the model `name` from now on."""
-        self.outlooks[str(self.root / name)] = outlook
+        self.fetch_statuses[str(self.root / name)] = fetch_status
         self.core.look_again(str(self.root / name))
 
-    def deliver(self, name: str, number: int, outlook: Outlook | None = None) -> Path:
+    def deliver(self, name: str, number: int, fetch_status: FetchStatus | None = None) -> Path:
         """Publish a version in one rename, and what is known then."""
         target = self.root / name / str(number)
         copying = self.root / f".{name}.{number}"
         shutil.copytree(self.source, copying)
         target.parent.mkdir(exist_ok=True)
         copying.rename(target)
-        self.expect(name, outlook or Outlook())
+        self.expect(name, fetch_status or FetchStatus())
         return target
 
 
@@ -87,7 +87,7 @@ def loads() -> Loads:
 async def serving(depot: Depot, events: EventStream, loads: Loads) -> AsyncIterator[ServerCore]:
     """A core that does not look by itself: what is brought must be told."""
     manager = Manager(loads, events, retry_policy=RetryPolicy(0))
-    core = depot.core = ServerCore(manager, events, CoreOptions(poll_seconds=0, settle_seconds=0), supply=depot)
+    core = depot.core = ServerCore(manager, events, CoreOptions(poll_seconds=0, settle_seconds=0), fetcher=depot)
     yield core
     await core.close()
 
@@ -111,7 +111,7 @@ async def test_it_is_told_what_is_wanted_by_the_address_that_a_mount_stands_for(
         core.resolve = lambda path: path.replace("/models", DEPOT)
         config = models_of()
         config.model_config_list.config[0].base_path = "/models/m/"
-        depot.outlooks[str(depot.root / "m")] = Outlook()
+        depot.fetch_statuses[str(depot.root / "m")] = FetchStatus()
         with contextlib.suppress(ServingError):
             await core.apply(config, patient=False)
         assert depot.wanted == [replace(core.configs["m"], base_path=f"{DEPOT}/m/")]
@@ -137,7 +137,7 @@ async def test_a_configuration_with_what_cannot_be_a_base_path_changes_nothing(
 
 async def test_what_is_coming_is_waited_for_and_found_at_once(depot: Depot, events: EventStream, loads: Loads) -> None:
     async with serving(depot, events, loads) as core:
-        depot.outlooks[str(depot.root / "m")] = Outlook(coming=True)
+        depot.fetch_statuses[str(depot.root / "m")] = FetchStatus(expects_more=True)
         applying = asyncio.ensure_future(core.apply(models_of(), patient=False))
         await until(lambda: core._lookouts and core._lookouts["m"].looked)
         assert not applying.done()
@@ -151,10 +151,10 @@ async def test_all_versions_that_are_asked_for_are_waited_for(depot: Depot, even
     extra = f"model_version_policy {{ specific {{ versions: 1 versions: 2 }} }} {label('stable', 1)}"
     for patient in (True, False):
         async with serving(depot, events, loads) as core:
-            depot.outlooks[str(depot.root / "m")] = Outlook(coming=True)
+            depot.fetch_statuses[str(depot.root / "m")] = FetchStatus(expects_more=True)
             applying = asyncio.ensure_future(core.apply(models_of(extra), patient=patient))
             await until(lambda core=core: core._lookouts)
-            depot.deliver("m", 2, Outlook(coming=True, waiting={1: "4 of 9 MB are here"}))
+            depot.deliver("m", 2, FetchStatus(expects_more=True, waiting={1: "4 of 9 MB are here"}))
             await until(lambda core=core: serves(core) == {2})
             assert not applying.done()
             assert core.model_status("m").waiting == {1: "4 of 9 MB are here"}
@@ -169,10 +169,10 @@ async def test_a_model_that_serves_is_not_held_up_by_what_is_coming(
     depot: Depot, events: EventStream, loads: Loads
 ) -> None:
     async with serving(depot, events, loads) as core:
-        depot.outlooks[str(depot.root / "m")] = Outlook(coming=True)
+        depot.fetch_statuses[str(depot.root / "m")] = FetchStatus(expects_more=True)
         applying = asyncio.ensure_future(core.apply(models_of(), patient=False))
         await until(lambda: core._lookouts)
-        depot.deliver("m", 1, Outlook(coming=True, waiting={2: "4 of 9 MB are here"}))
+        depot.deliver("m", 1, FetchStatus(expects_more=True, waiting={2: "4 of 9 MB are here"}))
         await applying
         assert serves(core) == {1}
         await core.apply(models_of(), patient=False, afresh=True)
@@ -185,16 +185,16 @@ async def test_what_only_a_person_can_change_is_not_waited_for(
 ) -> None:
     async with serving(depot, events, loads) as core:
         reason = "variables/variables.index is not uploaded yet"
-        depot.outlooks[str(depot.root / "m")] = Outlook(waiting={3: reason})
+        depot.fetch_statuses[str(depot.root / "m")] = FetchStatus(waiting={3: reason})
         with pytest.raises(ServingError, match=f"version 3: {reason}"):
             await core.apply(models_of(), patient=False)
         assert [problem.message for problem in core.model_status("m").problems] == [
             f"Version 3 of model m is not taken up yet: {reason}"
         ]
         refused = ServingError(Code.PERMISSION_DENIED, "oss://depot: AccessDenied", hint="Ask for oss:ListObjects.")
-        depot.expect("m", Outlook(problem=refused))
+        depot.expect("m", FetchStatus(problem=refused))
         assert core.model_status("m").problems == [refused]
-        assert recorder.of(Kind.SUPPLY, "m")[-1].error is refused
+        assert recorder.of(Kind.FETCH, "m")[-1].error is refused
         with pytest.raises(ServingError, match="AccessDenied"):
             await core.apply(models_of(), patient=False, afresh=True)
 
@@ -203,7 +203,7 @@ async def test_trouble_leaves_what_is_served(depot: Depot, events: EventStream, 
     async with serving(depot, events, loads) as core:
         depot.deliver("m", 1)
         await core.apply(models_of(ALL), patient=False)
-        depot.expect("m", Outlook(problem=ServingError(Code.UNAVAILABLE, "oss://depot: Connection refused")))
+        depot.expect("m", FetchStatus(problem=ServingError(Code.UNAVAILABLE, "oss://depot: Connection refused")))
         await core.poll()
         assert serves(core) == {1}
         shutil.rmtree(depot.root / "m")

@@ -15,12 +15,12 @@ from tfs_notebook.notebook.view.table import as_html, as_text
 
 ROOT = "oss://examplebucket/models/tf_serving/"
 LOOKED = time.mktime((2026, 11, 25, 12, 34, 56, 0, 0, -1))
-IN_STEP = SourceStatus(ROOT, "/cache/1", "in step", last_look=LOOKED)
+IN_STEP = SourceStatus(ROOT, "/cache/1", "in step", last_listing=LOOKED)
 BUSY = SourceStatus(
     ROOT,
     "/cache/1",
     "transferring",
-    last_look=LOOKED,
+    last_listing=LOOKED,
     transfers=(Transfer("modelA/2", 1, 3, 12_300_000, 40_000_000, 5_000_000.0), Transfer("modelB/2", 0, 2, 0, 0, 0.0)),
     waiting={"modelA/2": "is being brought", "modelC/4": "variables.data-00001-of-00002 is not uploaded yet"},
 )
@@ -43,7 +43,7 @@ def test_what_is_on_its_way_and_what_is_waited_for() -> None:
 
 def test_why_a_source_is_stopped_and_what_to_do() -> None:
     odd = ("a//b is no name for a file",)
-    stopped = SourceStatus(ROOT, "/cache/1", "stopped", next_look=LOOKED + 300.0, problem=REFUSED, warnings=odd)
+    stopped = SourceStatus(ROOT, "/cache/1", "stopped", next_listing=LOOKED + 300.0, problem=REFUSED, warnings=odd)
     header, row, *notes = lines(stopped)
     assert header.split() == [word for title in SOURCE_HEADER for word in title.split()]
     assert row.split() == [ROOT, "✗", "stopped", "until", "12:39:56", "never"]
@@ -55,7 +55,9 @@ def test_why_a_source_is_stopped_and_what_to_do() -> None:
 
 
 def test_trouble_that_may_pass_says_when_it_is_looked_again() -> None:
-    passing = SourceStatus(ROOT, "/cache/1", "waiting", last_look=LOOKED, next_look=LOOKED + 60.0, problem=REFUSED)
+    passing = SourceStatus(
+        ROOT, "/cache/1", "waiting", last_listing=LOOKED, next_listing=LOOKED + 60.0, problem=REFUSED
+    )
     assert re.split("   *", lines(passing)[1]) == [ROOT, "✗ waiting until 12:35:56", "12:34:56"]
 
 

@@ -16,7 +16,7 @@ from tests.oss import follower
 from tests.oss.syncing import FILES, PREFIX, Watched, listings, model, upload, watched
 from tests.support.serving import PATIENCE, until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
-from tfs_notebook.engine.storage.remote import Outlook
+from tfs_notebook.engine.storage.remote import FetchStatus
 from tfs_notebook.errors import not_found
 from tfs_notebook.oss.address import PRIVATE
 from tfs_notebook.oss.peers.coordinator import Crew
@@ -169,14 +169,14 @@ def test_followers_hear_what_the_writer_says_and_for_which_policies(tmp_path: Pa
     writer, one = Crew(private(tmp_path)), Crew(tmp_path)
     assert one.hear() == Bulletin()
     problem = not_found("nothing", hint="look")
-    said = {"m": Outlook(True, {1: "why"}), "n": Outlook(problem=problem)}
+    said = {"m": FetchStatus(True, {1: "why"}), "n": FetchStatus(problem=problem)}
     wants = {"m": (Latest(2), AllVersions(), Specific((1,))), "n": (Latest(),)}
     writer.say(Bulletin(said, wants, frozenset({"m/1"}), 1000.5, problem))
     heard = one.hear()
-    assert {base: as_json(outlook) for base, outlook in heard.outlooks.items()} == {
-        base: as_json(outlook) for base, outlook in said.items()
+    assert {base: as_json(fetch_status) for base, fetch_status in heard.fetch_statuses.items()} == {
+        base: as_json(fetch_status) for base, fetch_status in said.items()
     }
-    assert (heard.wants, heard.published, heard.last_look) == (wants, frozenset({"m/1"}), 1000.5)
+    assert (heard.wants, heard.published, heard.last_listing) == (wants, frozenset({"m/1"}), 1000.5)
     assert heard.problem is not None
     assert heard.problem.told == problem.told
     assert one.hear() is heard
@@ -188,10 +188,10 @@ def test_followers_hear_what_the_writer_says_and_for_which_policies(tmp_path: Pa
 def test_a_process_follows_what_the_writer_said_until_it_writes_or_lets_go(tmp_path: Path) -> None:
     writer, one = Crew(private(tmp_path)), Crew(tmp_path)
     assert writer.try_to_write()
-    writer.say(Bulletin(last_look=1000.0))
+    writer.say(Bulletin(last_listing=1000.0))
     assert writer.followed is None
     assert not one.try_to_write()
-    assert one.followed == Bulletin(last_look=1000.0)
+    assert one.followed == Bulletin(last_listing=1000.0)
     one.yield_lock()
     assert one.followed is None
     assert not one.try_to_write()
@@ -201,15 +201,17 @@ def test_a_process_follows_what_the_writer_said_until_it_writes_or_lets_go(tmp_p
     one.leave()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"outlooks": 1}', b'{"m": {"coming": true}}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"{}", b'{"fetch_statuses": 1}', b'{"m": {"expects_more": true}}']
+)
 def test_what_is_no_bulletin_or_report_tells_nothing(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "outlook.json").write_bytes(content)
+    (tmp_path / "writer.json").write_bytes(content)
     reader = Crew(tmp_path)
     assert reader.hear() == Bulletin()
-    Crew(tmp_path).say(Bulletin(last_look=1000.0))
-    assert reader.hear().last_look == 1000.0
-    (tmp_path / "outlook.json").write_bytes(content)
-    assert reader.hear().last_look == 1000.0
+    Crew(tmp_path).say(Bulletin(last_listing=1000.0))
+    assert reader.hear().last_listing == 1000.0
+    (tmp_path / "writer.json").write_bytes(content)
+    assert reader.hear().last_listing == 1000.0
     assert Report.decode(content) is None
 
 
@@ -217,7 +219,7 @@ def test_a_disk_that_is_full_does_not_keep_the_writer_from_telling(tmp_path: Pat
     writer, one = Crew(private(tmp_path)), Crew(tmp_path)
     writer.say(Bulletin(published=frozenset({"m/1", "m/2"})))
     assert one.hear().published == {"m/1", "m/2"}
-    (tmp_path / "outlook.json.new").mkdir()  # so that no other file can be written
+    (tmp_path / "writer.json.new").mkdir()  # so that no other file can be written
     writer.say(Bulletin(published=frozenset({"m/2"})))
     assert one.hear().published == {"m/2"}
 
@@ -226,12 +228,12 @@ def test_what_a_dead_writer_said_is_not_believed(tmp_path: Path) -> None:
     follower = Crew(private(tmp_path))
     with subprocess.Popen([sys.executable, "-c", SAY, str(tmp_path)]) as writer:
         assert writer.wait(PATIENCE) == -9
-    assert follower.hear().last_look == 1000.0
+    assert follower.hear().last_listing == 1000.0
     successor = Crew(tmp_path)
     assert successor.try_to_write()
     assert follower.hear() == Bulletin()
-    successor.say(Bulletin(last_look=2000.0))
-    assert follower.hear().last_look == 2000.0
+    successor.say(Bulletin(last_listing=2000.0))
+    assert follower.hear().last_listing == 2000.0
     successor.leave()
     assert follower.hear() == Bulletin()
 
@@ -243,7 +245,7 @@ from tfs_notebook.oss.peers.coordinator import Crew
 from tfs_notebook.oss.peers.messages import Bulletin
 crew = Crew(Path(sys.argv[1]))
 assert crew.try_to_write()
-crew.say(Bulletin(last_look=1000.0))
+crew.say(Bulletin(last_listing=1000.0))
 os.kill(os.getpid(), 9)
 """
 
@@ -268,14 +270,16 @@ def test_a_second_kernel_follows_gets_what_it_wants_and_takes_over(
         until(lambda: first.versions("modelA") == ["1"])
         with watched(tmp_path, model("modelB")) as second:
             until(lambda: second.versions("modelB") == ["1"])
-            until(lambda: second.outlook("modelB").waiting == {2: "variables.data-00000-of-00001 not uploaded yet"})
+            until(
+                lambda: second.fetch_status("modelB").waiting == {2: "variables.data-00000-of-00001 not uploaded yet"}
+            )
             assert second.status.state == "following"
             assert str(second.directory("modelB")) in second.changes
             oss.fail("stall", method="LIST")
             second.mirror.want([model("modelA", Specific((7,)))])
-            assert second.outlook("modelA").coming  # until the first kernel has taken note of it
+            assert second.fetch_status("modelA").expects_more  # until the first kernel has taken note of it
             oss.heal()
-            until(lambda: 7 in second.outlook("modelA").waiting and not second.outlook("modelA").coming)
+            until(lambda: 7 in second.fetch_status("modelA").waiting and not second.fetch_status("modelA").expects_more)
             second.mirror.want([model("modelB")])
             first.mirror.close()
             until(lambda: second.status.state != "following")
@@ -307,7 +311,7 @@ def following(oss: OssServer, tmp_path: Path, uses: set[int], **options: Any) ->
         until(lambda: listings(oss) > 1)
         with watched(tmp_path, in_use=lambda _, number: number in uses, **options) as seen:
             until(lambda: seen.versions() == ["1"])
-            until(lambda: seen.status.state == "following" and not seen.outlook().coming)
+            until(lambda: seen.status.state == "following" and not seen.fetch_status().expects_more)
             yield seen
 
 
@@ -367,12 +371,12 @@ def test_a_look_that_a_follower_is_asked_for_is_made_by_the_writer(
     upload(oss, models, "modelA/1")
     oss.clock_offset = 100
     with following(oss, tmp_path, set(), poll_seconds=60) as seen:
-        first = until(lambda: seen.status.last_look)
+        first = until(lambda: seen.status.last_listing)
         upload(oss, models, "modelA/2")
         oss.clock_offset = 200
         seen.mirror.sync_now()
         until(lambda: "2" in seen.versions())
-        until(lambda: (seen.status.last_look or 0.0) > first)
+        until(lambda: (seen.status.last_listing or 0.0) > first)
         oss.fail("error", method="LIST", times=None, status=400, code="InvalidArgument")
         before = None
         for _ in range(2):
@@ -404,15 +408,15 @@ def test_what_a_killed_writer_said_is_not_believed_by_those_that_follow_the_next
     oss: OssServer, models: Models, tmp_path: Path
 ) -> None:
     with process(tmp_path, "modelA"):
-        until(lambda: trees.files(tmp_path / "cache", "*/.tfs-sync/outlook.json"))
+        until(lambda: trees.files(tmp_path / "cache", "*/.tfs-sync/writer.json"))
     upload(oss, models, "modelA/1")
     stalled = oss.fail("stall", method="LIST", times=None)
     with process(tmp_path, "modelA", patience=60):
         assert stalled.reached.wait(PATIENCE)
         with watched(tmp_path, patience=60) as seen:
             until(lambda: seen.status.state == "following")
-            assert seen.outlook().coming
-            assert seen.outlook().problem is None
+            assert seen.fetch_status().expects_more
+            assert seen.fetch_status().problem is None
             oss.heal()
             until(lambda: seen.versions() == ["1"])
 

@@ -144,7 +144,7 @@ def test_a_disk_that_is_full_in_the_middle_is_told_and_gone_on_with_when_there_i
         until(lambda: arrived(tmp_path) >= 1_000_000)
         disk.fill()
         stalled.release()
-        told = until(lambda: (why := seen.outlook().waiting.get(2, "")) and disk.error in why and why)
+        told = until(lambda: (why := seen.fetch_status().waiting.get(2, "")) and disk.error in why and why)
         assert f"the disk of {seen.directory().parent} takes no more" in told
         assert "--oss_cache_dir" in told
         assert published(seen) == ["1"]

@@ -49,8 +49,8 @@ def test_base_paths_below_the_mount_and_their_addresses_are_one_directory(idle: 
 @pytest.mark.parametrize("path", ["/data/modelA", "file:///data/modelA", "/modelsA/x", "s3://b/c", "relative", ""])
 def test_a_path_that_is_not_in_oss_is_its_own_directory(idle: Mirror, path: str) -> None:
     assert idle.directory(path) == path
-    outlook = idle.outlook(path)
-    assert (outlook.coming, outlook.waiting, outlook.problem) == (False, {}, None)
+    fetch_status = idle.fetch_status(path)
+    assert (fetch_status.expects_more, fetch_status.waiting, fetch_status.problem) == (False, {}, None)
 
 
 def test_an_address_outside_of_the_mount_is_a_root_of_its_own(idle: Mirror) -> None:
@@ -63,7 +63,7 @@ def test_an_address_outside_of_the_mount_is_a_root_of_its_own(idle: Mirror) -> N
 @pytest.mark.parametrize("path", ["oss://examplebucket/a/../../b", "oss://examplebucket/a//b", "oss://B/x", "oss://"])
 def test_an_address_that_cannot_be_a_base_path_is_told_and_kept_out(idle: Mirror, path: str, oss: OssServer) -> None:
     assert idle.directory(path) == path
-    assert idle.outlook(path).problem is not None
+    assert idle.fetch_status(path).problem is not None
     idle.want([model(base_path=path)])
     assert idle.status() == ()
     idle.close()
@@ -158,26 +158,26 @@ def test_the_first_look_and_a_transfer_are_worth_waiting_for(oss: OssServer, mod
     look, read = oss.fail("stall", method="LIST"), oss.fail("stall", key="assets/")
     with watched(tmp_path, patience=60) as seen:
         assert look.reached.wait(PATIENCE)
-        assert seen.outlook().coming
+        assert seen.fetch_status().expects_more
         assert seen.status.state == "starting"
         look.release()
         assert read.reached.wait(PATIENCE)
-        until(lambda: seen.outlook().waiting == {1: "it is being brought"})
+        until(lambda: seen.fetch_status().waiting == {1: "it is being brought"})
         assert seen.status.state == "transferring"
-        assert seen.outlook().coming
+        assert seen.fetch_status().expects_more
         (transfer,) = seen.status.transfers
         assert (transfer.name, transfer.files_in_all) == ("modelA/1", 5)
         assert transfer.size_in_all == sum(stored.size for stored in oss.objects.values())
         read.release()
         until(lambda: seen.versions() == ["1"])
-        until(lambda: not seen.outlook().coming)
+        until(lambda: not seen.fetch_status().expects_more)
 
 
 def test_every_change_is_told_with_the_directory_it_is_in(oss: OssServer, models: Models, tmp_path: Path) -> None:
     upload(oss, models, "modelA/1")
     with watched(tmp_path, model(policy=AllVersions()), model("modelB")) as seen:
         until(lambda: seen.versions() == ["1"])
-        until(lambda: seen.status.state == "in step" and not seen.outlook().coming)
+        until(lambda: seen.status.state == "in step" and not seen.fetch_status().expects_more)
         before = listings(oss)
         until(lambda: listings(oss) > before + 1)
         assert set(seen.changes) == {str(seen.directory()), str(seen.directory("modelB"))}
@@ -196,8 +196,8 @@ def test_a_status_has_times_and_places(oss: OssServer, models: Models, tmp_path:
         status = seen.status
         assert status.address == str(ROOT)
         assert status.directory == str(seen.directory().parent)
-        assert status.last_look == pytest.approx(time.time(), abs=30)
-        assert status.next_look == pytest.approx(time.time(), abs=30)
+        assert status.last_listing == pytest.approx(time.time(), abs=30)
+        assert status.next_listing == pytest.approx(time.time(), abs=30)
         assert (status.transfers, status.problem, status.warnings) == ((), None, ())
 
 
@@ -208,7 +208,7 @@ def test_a_look_is_of_the_moment_when_it_was_asked_for(oss: OssServer, tmp_path:
         assert stalled.reached.wait(PATIENCE)
         uploaded = time.time()
         stalled.release()
-        assert until(lambda: seen.status.last_look) <= uploaded
+        assert until(lambda: seen.status.last_listing) <= uploaded
 
 
 def test_a_callback_that_fails_stops_nothing(oss: OssServer, models: Models, tmp_path: Path) -> None:
@@ -246,17 +246,17 @@ def test_on_demand_only_a_request_is_a_reason_to_look_until_it_is_answered(
     upload(oss, models, "modelA/1", model="half_plus_two")
     with watched(tmp_path, model(policy=AllVersions()), on_demand=True) as seen:
         until(lambda: seen.versions() == ["1"])
-        until(lambda: seen.status.next_look is None)
+        until(lambda: seen.status.next_listing is None)
         before = listings(oss)
         upload(oss, models, "modelA/2", model="half_plus_two")
         seen.mirror.sync_now()
         until(lambda: seen.versions() == ["1", "2"])
-        until(lambda: seen.status.next_look is None)
+        until(lambda: seen.status.next_listing is None)
         assert listings(oss) > before
         oss.delete(f"{PREFIX}/modelA/1/")
         seen.mirror.sync_now()
         until(lambda: seen.versions() == ["2"])
-        until(lambda: seen.status.next_look is None)
+        until(lambda: seen.status.next_listing is None)
 
 
 def test_on_demand_what_changes_while_it_is_brought_is_looked_at_again(
@@ -266,7 +266,7 @@ def test_on_demand_what_changes_while_it_is_brought_is_looked_at_again(
     oss.fail("error", status=412, code="PreconditionFailed", key="assets/")
     with watched(tmp_path, on_demand=True) as seen:
         until(lambda: seen.versions() == ["1"])
-        until(lambda: seen.status.next_look is None)
+        until(lambda: seen.status.next_listing is None)
 
 
 def test_while_paused_nothing_is_asked_or_brought(oss: OssServer, models: Models, tmp_path: Path) -> None:
@@ -276,8 +276,8 @@ def test_while_paused_nothing_is_asked_or_brought(oss: OssServer, models: Models
         assert read.reached.wait(PATIENCE)
         seen.mirror.pause()
         until(lambda: seen.status.state == "paused" and not seen.status.transfers)
-        assert not seen.outlook().coming
-        assert seen.status.next_look is None
+        assert not seen.fetch_status().expects_more
+        assert seen.status.next_listing is None
         oss.heal()
         before = len(oss.requests)
         seen.mirror.want([model(policy=AllVersions())])

@@ -62,9 +62,9 @@ def test_a_refusal_stops_nothing_that_is_served_and_ends_by_itself(
         upload(oss, models, "modelA/2")
         until(lambda: stopped(seen))
         assert code in seen.problem
-        assert time.time() - 1 < (seen.status.next_look or 0.0) < time.time() + 1
+        assert time.time() - 1 < (seen.status.next_listing or 0.0) < time.time() + 1
         assert seen.versions() == ["1"]
-        assert not seen.outlook().coming
+        assert not seen.fetch_status().expects_more
         grant(oss)
         until(lambda: seen.versions() == ["1", "2"])
         until(lambda: seen.status.state == "in step" and not seen.problem)
@@ -126,7 +126,7 @@ def test_a_fresh_token_does_not_wait_for_the_next_attempt(oss: OssServer, models
     oss.grant(oss.key_id, oss.key_secret, token="old", expires=time.time() - 1)
     os.environ["OSS_SESSION_TOKEN"] = "old"
     with watched(tmp_path) as seen:
-        attempt = until(lambda: (look := seen.status.next_look or 0.0) > time.time() + 3.0 and look)
+        attempt = until(lambda: (look := seen.status.next_listing or 0.0) > time.time() + 3.0 and look)
         oss.grant(oss.key_id, oss.key_secret, token="fresh")
         os.environ["OSS_SESSION_TOKEN"] = "fresh"
         until(lambda: seen.versions() == ["1"])
@@ -184,9 +184,9 @@ def test_what_fails_after_each_listing_is_tried_less_and_less_often_as_well(
 
     monkeypatch.setattr(shutil, "disk_usage", stale)
     with watched(tmp_path) as seen:
-        until(lambda: "Stale file handle" in seen.problem and (seen.status.next_look or 0.0) > time.time() + 1.0)
+        until(lambda: "Stale file handle" in seen.problem and (seen.status.next_listing or 0.0) > time.time() + 1.0)
         assert listings(oss) < 12
-        assert not seen.outlook().coming
+        assert not seen.fetch_status().expects_more
         monkeypatch.undo()
         until(lambda: seen.versions() == ["1"])
         until(lambda: not seen.problem)

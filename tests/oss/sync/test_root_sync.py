@@ -36,17 +36,17 @@ def looked(oss: OssServer, times: int = 3) -> None:
 def test_what_is_not_uploaded_yet_is_awaited_by_its_name(oss: OssServer, models: Models, tmp_path: Path) -> None:
     upload(oss, models, "modelA/1", *FILES[:2])
     with watched(tmp_path) as seen:
-        until(lambda: seen.outlook().waiting == {1: "variables.data-00000-of-00001 not uploaded yet"})
-        assert not seen.outlook().coming
+        until(lambda: seen.fetch_status().waiting == {1: "variables.data-00000-of-00001 not uploaded yet"})
+        assert not seen.fetch_status().expects_more
         assert seen.status.waiting == {"modelA/1": "variables.data-00000-of-00001 not uploaded yet"}
         assert seen.status.state == "waiting"
         oss.put(f"{PREFIX}/modelA/1/variables/variables.data-00000-of-00002", b"half")
-        until(lambda: seen.outlook().waiting == {1: "variables.data-00001-of-00002 not uploaded yet"})
+        until(lambda: seen.fetch_status().waiting == {1: "variables.data-00001-of-00002 not uploaded yet"})
         oss.delete(f"{PREFIX}/modelA/1/variables/variables.data-00000-of-00002")
         upload(oss, models, "modelA/1", *FILES[2:])
         until(lambda: seen.versions() == ["1"])
         until(lambda: seen.status.state == "in step")
-        assert not seen.outlook().waiting
+        assert not seen.fetch_status().waiting
 
 
 @pytest.mark.parametrize("order", [FILES, FILES[::-1], FILES[2:] + FILES[:2]])
@@ -76,8 +76,8 @@ def test_models_that_were_there_before_are_brought_without_waiting_for_a_poll(
 def test_new_files_wait_for_a_second_listing(oss: OssServer, models: Models, tmp_path: Path) -> None:
     upload(oss, models, "modelA/1")
     with watched(tmp_path, poll_seconds=60) as seen:
-        until(lambda: seen.outlook().waiting == {1: "its files have not been the same for 60 s yet"})
-        assert seen.outlook().coming
+        until(lambda: seen.fetch_status().waiting == {1: "its files have not been the same for 60 s yet"})
+        assert seen.fetch_status().expects_more
         assert seen.versions() == []
 
 
@@ -125,7 +125,7 @@ def test_a_version_that_vanishes_while_it_is_brought_leaves_nothing(
 def test_with_a_marker_nothing_is_brought_before_it_is_there(oss: OssServer, models: Models, tmp_path: Path) -> None:
     upload(oss, models, "modelA/1")
     with watched(tmp_path, marker="_SUCCESS") as seen:
-        until(lambda: seen.outlook().waiting == {1: "_SUCCESS not uploaded yet"})
+        until(lambda: seen.fetch_status().waiting == {1: "_SUCCESS not uploaded yet"})
         looked(oss)
         assert seen.versions() == []
         oss.put(f"{PREFIX}/modelA/1/_SUCCESS", b"")
@@ -142,7 +142,7 @@ def test_a_manifest_must_be_true(oss: OssServer, models: Models, tmp_path: Path)
     wrong = [{**files[0], "crc64": "1"}, *files[1:]]
     oss.put(f"{PREFIX}/modelA/1/manifest.json", json.dumps({"files": wrong}).encode())
     with watched(tmp_path, marker="manifest.json") as seen:
-        until(lambda: "checksum" in seen.outlook().waiting.get(1, ""))
+        until(lambda: "checksum" in seen.fetch_status().waiting.get(1, ""))
         assert seen.versions() == []
         oss.put(f"{PREFIX}/modelA/1/manifest.json", json.dumps({"files": files}).encode())
         until(lambda: seen.versions() == ["1"])
@@ -161,7 +161,7 @@ def test_the_policies_decide_what_is_brought(oss: OssServer, models: Models, tmp
         until(lambda: seen.versions() == ["00000004", "3"])
         seen.mirror.want([model(), model("other", Specific((1, 9)), "/models/modelA")])
         until(lambda: seen.versions() == ["00000004", "1", "3"])
-        assert "does not hold it" in seen.outlook().waiting[9]
+        assert "does not hold it" in seen.fetch_status().waiting[9]
         seen.mirror.want([model(policy=AllVersions())])
         until(lambda: seen.versions() == ["00000004", "1", "2", "3"])
 
@@ -173,7 +173,7 @@ def test_an_incomplete_newest_version_is_passed_over_until_it_is_complete(
     upload(oss, models, "modelA/2", *FILES[:2])
     with watched(tmp_path) as seen:
         until(lambda: seen.versions() == ["1"])
-        until(lambda: seen.outlook().waiting == {2: "variables.data-00000-of-00001 not uploaded yet"})
+        until(lambda: seen.fetch_status().waiting == {2: "variables.data-00000-of-00001 not uploaded yet"})
         upload(oss, models, "modelA/2")
         until(lambda: seen.versions() == ["1", "2"])
 
@@ -301,7 +301,7 @@ def test_a_directory_in_the_way_is_left_alone(oss: OssServer, models: Models, tm
     with watched(tmp_path, model("modelB")) as seen:
         (seen.directory() / "1").mkdir(parents=True)
         seen.mirror.want([model()])
-        until(lambda: "was not brought by this" in seen.outlook().waiting.get(1, ""))
+        until(lambda: "was not brought by this" in seen.fetch_status().waiting.get(1, ""))
         assert not trees.names(seen.directory() / "1")
         (seen.directory() / "1").rmdir()
         until(lambda: seen.directory().is_dir() and seen.versions() == ["1"])
@@ -350,7 +350,7 @@ def test_the_disk_budget_makes_room_or_says_why_it_cannot(oss: OssServer, models
             until(lambda: str(number) in seen.versions(), timeout=PATIENCE)  # noqa: B023 - each waits for the disk ten times
         until(lambda: seen.versions() == ["2", "3"])
         seen.mirror.want([model(policy=Latest(3))])
-        until(lambda: "disk budget" in seen.outlook().waiting.get(1, ""))
+        until(lambda: "disk budget" in seen.fetch_status().waiting.get(1, ""))
         assert seen.versions() == ["2", "3"]
 
 
@@ -360,7 +360,7 @@ def test_what_is_on_its_way_counts_as_well(oss: OssServer, tmp_path: Path) -> No
     stalled = oss.fail("stall", key="modelA/2/")
     with watched(tmp_path, model(policy=Latest(2)), patience=60, disk_budget=1500) as seen:
         assert stalled.reached.wait(PATIENCE)
-        until(lambda: "disk budget" in seen.outlook().waiting.get(1, ""))
+        until(lambda: "disk budget" in seen.fetch_status().waiting.get(1, ""))
         stalled.release()
         until((seen.directory() / "2").is_dir)
         looked(oss)
@@ -374,7 +374,7 @@ def test_a_full_disk_is_told_before_anything_is_brought(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 20))
     with watched(tmp_path) as seen:
-        until(lambda: "do not fit" in seen.outlook().waiting.get(1, ""))
+        until(lambda: "do not fit" in seen.fetch_status().waiting.get(1, ""))
         assert not [request for request in oss.requests if request.operation == "GET"]
         monkeypatch.undo()
         until(lambda: seen.versions() == ["1"])
@@ -428,9 +428,9 @@ def test_what_is_forbidden_stops_for_five_minutes_or_until_somebody_asks_again(
     with watched(tmp_path) as seen:
         until(lambda: seen.status.state == "stopped")
         assert "AccessDenied" in seen.problem or "denied" in seen.problem.lower()
-        assert seen.outlook().problem is not None
-        assert not seen.outlook().coming
-        until(lambda: seen.status.next_look == pytest.approx(time.time() + 315, abs=30))
+        assert seen.fetch_status().problem is not None
+        assert not seen.fetch_status().expects_more
+        until(lambda: seen.status.next_listing == pytest.approx(time.time() + 315, abs=30))
         before = len(oss.requests)
         oss.heal()
         seen.mirror.sync_now()
@@ -444,7 +444,7 @@ def test_an_archived_object_is_told_with_the_remedy(oss: OssServer, models: Mode
     oss.fail("archived", key="modelA/2/assets", times=None)
     with watched(tmp_path) as seen:
         until(lambda: seen.versions() == ["1"])
-        until(lambda: "restore" in seen.outlook().waiting.get(2, ""))
+        until(lambda: "restore" in seen.fetch_status().waiting.get(2, ""))
         oss.heal()
         seen.mirror.sync_now()
         until(lambda: seen.versions() == ["1", "2"])
@@ -464,7 +464,7 @@ def test_trouble_is_asked_about_less_and_less_often(oss: OssServer, models: Mode
         until(lambda: seen.versions() == ["1"])
         oss.fail("error", status=400, code="Whatever", method="LIST", times=None)
         until(lambda: seen.status.problem is not None)
-        until(lambda: (seen.status.next_look or 0) - (seen.status.last_look or 0) > 1.0)
+        until(lambda: (seen.status.next_listing or 0) - (seen.status.last_listing or 0) > 1.0)
         assert seen.versions() == ["1"]
         oss.heal()
         seen.mirror.sync_now()
@@ -523,13 +523,13 @@ def test_every_spelling_of_a_number_is_a_version(oss: OssServer, models: Models,
 def test_what_a_base_path_holds_instead_of_versions_is_told(oss: OssServer, models: Models, tmp_path: Path) -> None:
     upload(oss, models, "modelA/v1", "saved_model.pb")
     with watched(tmp_path, model(), model("modelB")) as seen:
-        until(lambda: seen.outlook().problem is not None)
-        problem = seen.outlook().problem
+        until(lambda: seen.fetch_status().problem is not None)
+        problem = seen.fetch_status().problem
         assert problem is not None
         assert "Did you forget to name your leaf directory as a number" in problem.message
         assert problem.hint == "It holds v1."
-        other = seen.outlook("modelB").problem
+        other = seen.fetch_status("modelB").problem
         assert other is not None
         assert other.message == "Nothing is below oss://examplebucket/models/tf_serving/modelB/."
         assert "modelA" in other.hint
-        assert not seen.outlook("modelB").coming
+        assert not seen.fetch_status("modelB").expects_more

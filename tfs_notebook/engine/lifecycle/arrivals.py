@@ -63,7 +63,9 @@ class Arrivals:
     async def settle(self, lookout: Lookout) -> None:
         """Wait until everything of a model that is on its way here has come, and serves or cannot."""
         await lookout.look()
-        while not lookout.closed and (lookout.outlook.coming or not has_settled(lookout, self._manager, patient=False)):
+        while not lookout.closed and (
+            lookout.fetch_status.expects_more or not has_settled(lookout, self._manager, patient=False)
+        ):
             lookout.changed.clear()
             await lookout.changed.wait()
 

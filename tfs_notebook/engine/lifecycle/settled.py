@@ -22,7 +22,7 @@ def has_settled(lookout: Lookout, manager: Manager, *, patient: bool, must_serve
     """
     if not lookout.looked:
         return False
-    scan, aspired, coming = lookout.scan, lookout.scan.aspired.keys(), lookout.outlook.coming
+    scan, aspired, coming = lookout.scan, lookout.scan.aspired.keys(), lookout.fetch_status.expects_more
     settled = _settled(lookout, manager, patient=patient)
     if not patient:
         lacks = coming and _asks_for_more(lookout.config, settled)
@@ -41,7 +41,7 @@ def labelled_have_settled(lookout: Lookout, manager: Manager, labelled: Iterable
     scan, numbers, settled = lookout.scan, set(labelled), _settled(lookout, manager, patient=patient)
     if not numbers & scan.aspired.keys() <= settled or (scan.settles_in is not None and numbers & scan.waiting.keys()):
         return False
-    return not lookout.outlook.coming or numbers <= settled
+    return not lookout.fetch_status.expects_more or numbers <= settled
 
 
 def _settled(lookout: Lookout, manager: Manager, *, patient: bool) -> set[int]:

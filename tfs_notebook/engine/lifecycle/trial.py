@@ -111,8 +111,8 @@ class Trial:
         """Whether all versions of a model stand there, or are not on their way."""
         if not lookout.looked:
             return False
-        is_coming = lookout.outlook.coming or lookout.scan.settles_in is not None
-        return not is_coming or self._lacking[name] <= lookout.scan.aspired.keys()
+        may_still_come = lookout.fetch_status.expects_more or lookout.scan.settles_in is not None
+        return not may_still_come or self._lacking[name] <= lookout.scan.aspired.keys()
 
     def _has_settled(self, name: str, lookout: Lookout) -> bool:
         open_ = self._lacking[name] - self._manager.waiting(name)

@@ -1,7 +1,7 @@
-"""Where the directories of base paths come from when they are brought here from somewhere else.
+"""How the engine learns of models that are fetched from elsewhere, such as OSS.
 
-The engine looks at directories only. A supply turns a configured base path into one, fills it in its own time, and
-tells what is still on its way, so that whoever waits for a model knows whether waiting makes sense.
+The engine only reads local directories. A fetcher names the directory of a base path, fills it, and says what is still
+to come: whoever waits for a model then knows whether waiting makes sense.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
-    """What a supply knows of one base path.
+class FetchStatus:
+    """What a fetcher knows of one base path.
 
-    `coming` is whether more may appear soon without anybody doing anything: the first look, or a transfer, is under
-    way. `waiting` says of versions that are not there yet what they wait for. `problem` is why nothing can be brought.
+    `expects_more` is True while versions may still arrive without help: the first listing or a transfer is under way.
+    `waiting` maps each version that is not there yet to what it waits for. `problem` is why nothing can be fetched.
     """
 
-    coming: bool = False
+    expects_more: bool = False
     waiting: Mapping[int, str] = field(default_factory=dict)
     problem: ServingError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A version that is being brought: files and bytes so far and in all, and bytes a second lately."""
+    """A version that is being fetched: files and bytes so far and in total, and the recent speed in bytes a second."""
 
     name: str
     files: int
@@ -43,18 +43,18 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """One place that is kept in step: what `%tfs_sync status` and the table show of it.
+    """One root that is kept in step with its local copy, as `%tfs_sync status` and the table show it.
 
-    `state` is one of `starting`, `in step`, `waiting`, `transferring`, `paused`, `stopped` (refused: asked again
-    at `next_look`, or at once with other credentials), `following` (another process keeps the copy in step). `begun`
-    counts the transfers that have ever begun here. Times are seconds since the epoch.
+    `state` is one of `starting`, `in step`, `waiting`, `transferring`, `paused`, `stopped` (refused: tried again
+    at `next_listing`, or at once with other credentials), `following` (another process writes the copy). `begun`
+    counts all transfers that have begun in this process. Times are seconds since the epoch.
     """
 
     address: str
     directory: str
     state: str
-    last_look: float | None = None
-    next_look: float | None = None
+    last_listing: float | None = None
+    next_listing: float | None = None
     transfers: tuple[Transfer, ...] = ()
     begun: int = 0
     waiting: Mapping[str, str] = field(default_factory=dict)
@@ -62,54 +62,54 @@ class SourceStatus:
     warnings: tuple[str, ...] = ()
 
 
-class Supply(Protocol):
-    """Brings what base paths name into directories.
+class Fetcher(Protocol):
+    """Fetches what base paths name into local directories.
 
-    Base paths are given as a mount resolves them. Whenever a directory or the outlook on it has changed, the supply
-    tells `ServerCore.look_again`.
+    Base paths are given as a mount resolves them. When the files of a directory or its fetch status change, the fetcher
+    calls `ServerCore.look_again`.
     """
 
     def check(self, base_path: str) -> None:
-        """Raise ServingError INVALID_ARGUMENT for what cannot be a base path; quick."""
+        """Raise ServingError INVALID_ARGUMENT for what cannot be a base path; does not block."""
         ...
 
     def directory(self, base_path: str) -> str:
-        """The directory that `base_path` stands for; quick, never raises for a path that is not its own."""
+        """The local directory of `base_path`; does not block. A path that it does not fetch is its own directory."""
         ...
 
     def want(self, models: Iterable[ModelConfig]) -> None:
-        """From now on bring what these models' policies ask for, and nothing else. Called on the serving loop."""
+        """From now on fetch what these models' policies ask for, and nothing else. Called on the serving loop."""
         ...
 
-    def outlook(self, base_path: str) -> Outlook:
-        """What is known of `base_path` now; any thread may ask, and gets an answer at once."""
+    def fetch_status(self, base_path: str) -> FetchStatus:
+        """What is known of `base_path` now; any thread may call, and it does not block."""
         ...
 
     def status(self) -> tuple[SourceStatus, ...]:
-        """Every source; any thread may ask."""
+        """Every root; any thread may call."""
         ...
 
 
-class Directories:
-    """The supply of base paths that are directories themselves: there is nothing to bring."""
+class LocalDirectories:
+    """The fetcher of base paths that are local directories: there is nothing to fetch."""
 
     def check(self, base_path: str) -> None:
-        """Every path can be one."""
+        """Accept every path."""
 
     def directory(self, base_path: str) -> str:
         """The base path."""
         return base_path
 
     def want(self, models: Iterable[ModelConfig]) -> None:
-        """Nothing has to be brought."""
+        """Do nothing."""
 
-    def outlook(self, base_path: str) -> Outlook:  # noqa: ARG002
-        """Nothing more is coming."""
-        return _NOTHING_COMING
+    def fetch_status(self, base_path: str) -> FetchStatus:  # noqa: ARG002
+        """Nothing more is expected."""
+        return _NOTHING_EXPECTED
 
     def status(self) -> tuple[SourceStatus, ...]:
-        """There are no sources."""
+        """There are no roots."""
         return ()
 
 
-_NOTHING_COMING = Outlook()
+_NOTHING_EXPECTED = FetchStatus()

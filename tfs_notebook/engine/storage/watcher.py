@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.storage.remote import Outlook
+from tfs_notebook.engine.storage.remote import FetchStatus
 from tfs_notebook.engine.storage.scan import Scan, Storage
 from tfs_notebook.errors import Code, ServingError
 
@@ -36,23 +36,25 @@ class Lookout:
         disk: Executor,
         known: Callable[[], tuple[set[int], Mapping[int, Fingerprint | None]]],
         take_up: Callable[[Scan], None],
-        outlook: Callable[[], Outlook] = Outlook,
+        fetch_status: Callable[[], FetchStatus] = FetchStatus,
     ) -> None:
         """`known` tells which versions were taken up, and which of them could not be loaded; `take_up` is given the
-        scan; `outlook` tells what is on its way to the base path. They are called on the loop; the looks themselves run
-        on `disk`.
+        scan; `fetch_status` tells what is on its way to the base path. They are called on the loop; the looks
+        themselves run on `disk`.
         """
         self.config = config
         self.base_path = base_path
         self.name = base_path
         """What people know the base path by: an address where it is a copy of something that is elsewhere."""
         self.scan = Scan()
-        self.outlook = Outlook()
+        self.fetch_status = FetchStatus()
         """What was on its way when the look for `scan` began: what has arrived since is found by a later look."""
         self.looked = False
         """Whether `scan` is of this `config` and this `base_path`."""
         self.told: tuple[Mapping[int, str], object, bool] | None = None
-        """What was last told of the scan and the outlook: what versions wait for, the problem, whether all settled."""
+        """What was last told of the scan and the fetch status: what versions wait for, the problem, whether all
+        settled.
+        """
         self.changed = asyncio.Event()
         """Set when anything about the model may be different; whoever waits for the model clears it."""
         self.closed = False
@@ -60,7 +62,7 @@ class Lookout:
         self._disk = disk
         self._known = known
         self._take_up = take_up
-        self._outlook = outlook
+        self._fetch_status = fetch_status
         self._under_way: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._known_before: object = None
@@ -86,7 +88,7 @@ class Lookout:
         """The names in `base_path`, if a look finds nothing new as long as they stay; None when only a look tells."""
         if not self.looked or self.scan.names is None:
             return None
-        is_as_before = self._known() == self._known_before and self._outlook() == self.outlook
+        is_as_before = self._known() == self._known_before and self._fetch_status() == self.fetch_status
         return self.scan.names if is_as_before else None
 
     async def look(self) -> None:
@@ -103,13 +105,13 @@ class Lookout:
         if other is not None:
             await asyncio.wait([other])
         self._under_way, self._following = self._following, None
-        config, base_path, outlook = self.config, self.base_path, Outlook()
+        config, base_path, fetch_status = self.config, self.base_path, FetchStatus()
         known_before: object = None
         name = "" if self.name == base_path else self.name
         loop = asyncio.get_running_loop()
         try:
             known_before = known, failed = self._known()
-            outlook = self._outlook()
+            fetch_status = self._fetch_status()
             scan = await loop.run_in_executor(
                 self._disk, self._storage.scan, config.name, base_path, config.policy, known, failed, name
             )
@@ -119,7 +121,7 @@ class Lookout:
             scan = Scan(problem=ServingError(Code.INTERNAL, message), readable=False)
         if self.closed or (config, base_path) != (self.config, self.base_path):
             return
-        self.scan, self.looked, self.outlook, self._known_before = scan, True, outlook, known_before
+        self.scan, self.looked, self.fetch_status, self._known_before = scan, True, fetch_status, known_before
         self._take_up(scan)
         self._look_when_settled(scan.settles_in)
 

@@ -29,8 +29,8 @@ def _rows(source: SourceStatus) -> Iterator[tuple[tuple[str, ...], str]]:
     mark = "✗" if troubled else _MARKS.get(source.state, "")
     tone = "failed" if troubled else _TONES.get(source.state, "")
     state = f"{mark} {source.state}"
-    if troubled and source.next_look is not None:
-        state += f" until {_clock(source.next_look)}"
+    if troubled and source.next_listing is not None:
+        state += f" until {_clock(source.next_listing)}"
     yield (source.address, state, "", "", "", _looked(source)), tone
     for transfer in source.transfers:
         files = f"{transfer.files} of {transfer.files_in_all}"
@@ -43,7 +43,7 @@ def _rows(source: SourceStatus) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _looked(source: SourceStatus) -> str:
     """When it was last looked at with success, as a clock shows it."""
-    return _clock(source.last_look) if source.last_look else "never"
+    return _clock(source.last_listing) if source.last_listing else "never"
 
 
 def _clock(seconds: float) -> str:
@@ -79,7 +79,7 @@ def source_notes(sources: Iterable[SourceStatus]) -> list[str]:
     notes = []
     for source in sources:
         notes += [f"{source.address}: {warning}" for warning in source.warnings]
-        if source.state == "stopped" and source.next_look is not None:
-            again = f"it is asked again at {_clock(source.next_look)}"
+        if source.state == "stopped" and source.next_listing is not None:
+            again = f"it is asked again at {_clock(source.next_listing)}"
             notes.append(f"{source.address}: {again}, with other credentials or %tfs_sync now at once")
     return notes

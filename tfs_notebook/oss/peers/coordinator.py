@@ -33,7 +33,7 @@ class Crew:
         self.followed: Bulletin | None = None
         """What the writer said when this process last tried to be it, as long as that is another process."""
         self._lock = private / "lock"
-        self._bulletin = private / "outlook.json"
+        self._bulletin = private / "writer.json"
         self._followers = private / "followers"
         self._held: int | None = None
         self._mine: tuple[Path, int] | None = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.config import AllVersions, Latest, Specific, VersionPolicy
-from tfs_notebook.engine.storage.remote import Outlook
+from tfs_notebook.engine.storage.remote import FetchStatus
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -56,33 +56,33 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Bulletin:
-    """What the writer tells all others: the outlook on each base path, for the policies in `wants`, and what stands
-    `published`, as of `last_look` (seconds since the epoch).
+    """What the writer tells all others: the fetch status of each base path, for the policies in `wants`, and what
+    stands `published`, as of `last_listing` (seconds since the epoch).
 
     `problem` is what keeps the writer from looking; `failures` tells one from the next, which may look the same.
     """
 
-    outlooks: Mapping[str, Outlook] = field(default_factory=dict)
+    fetch_statuses: Mapping[str, FetchStatus] = field(default_factory=dict)
     wants: Wants = field(default_factory=dict)
     published: frozenset[str] = frozenset()
-    last_look: float | None = None
+    last_listing: float | None = None
     problem: ServingError | None = None
     failures: int = 0
 
     def encode(self) -> bytes:
         """The bulletin as a file."""
         told = {
-            "outlooks": {base: as_json(outlook) for base, outlook in self.outlooks.items()},
+            "fetch_statuses": {base: as_json(fetch_status) for base, fetch_status in self.fetch_statuses.items()},
             "wants": _wants_as_json(self.wants),
             "published": sorted(self.published),
-            "last_look": self.last_look,
+            "last_listing": self.last_listing,
             "problem": _problem_as_json(self.problem),
             "failures": self.failures,
         }
         return json.dumps(told).encode()
 
     def judged(self, wants: Wants) -> Wants:
-        """Of `wants` those for which the outlooks are."""
+        """Of `wants` those for which the fetch statuses are."""
         return {base: policies for base, policies in wants.items() if set(policies) <= set(self.wants.get(base, ()))}
 
     @classmethod
@@ -91,10 +91,10 @@ class Bulletin:
         try:
             told = json.loads(content)
             return cls(
-                {base: _outlook(outlook) for base, outlook in told["outlooks"].items()},
+                {base: _fetch_status(fetch_status) for base, fetch_status in told["fetch_statuses"].items()},
                 _wants(told["wants"]),
                 frozenset(map(str, told["published"])),
-                None if told["last_look"] is None else float(told["last_look"]),
+                None if told["last_listing"] is None else float(told["last_listing"]),
                 _problem(told["problem"]),
                 int(told["failures"]),
             )
@@ -105,18 +105,18 @@ class Bulletin:
 _NOT_THAT = (ValueError, LookupError, TypeError, AttributeError)
 
 
-def as_json(outlook: Outlook) -> dict[str, object]:
+def as_json(fetch_status: FetchStatus) -> dict[str, object]:
     """All that is said of a base path, in a form that can be written and compared."""
     return {
-        "coming": outlook.coming,
-        "waiting": {str(number): why for number, why in outlook.waiting.items()},
-        "problem": _problem_as_json(outlook.problem),
+        "expects_more": fetch_status.expects_more,
+        "waiting": {str(number): why for number, why in fetch_status.waiting.items()},
+        "problem": _problem_as_json(fetch_status.problem),
     }
 
 
-def _outlook(told: Mapping[str, Any]) -> Outlook:
+def _fetch_status(told: Mapping[str, Any]) -> FetchStatus:
     waiting = {int(number): why for number, why in told["waiting"].items()}
-    return Outlook(bool(told["coming"]), waiting, _problem(told["problem"]))
+    return FetchStatus(bool(told["expects_more"]), waiting, _problem(told["problem"]))
 
 
 def _problem_as_json(problem: ServingError | None) -> list[object] | None:

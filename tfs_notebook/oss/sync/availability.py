@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.config import Specific
-from tfs_notebook.engine.storage.remote import Outlook
+from tfs_notebook.engine.storage.remote import FetchStatus
 from tfs_notebook.errors import ServingError, not_found
 from tfs_notebook.oss.sync.plan import base_of, number_of
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 _SHOWN = 8
 
 
-def outlook(
+def fetch_status(
     address: OssAddress,
     base: str,
     policies: Iterable[VersionPolicy],
     tree: Tree,
     intake: Intake,
     published: Iterable[str],
-) -> Outlook:
-    """The outlook on the base path `base`, which is `address` in OSS, as `tree` lists it."""
+) -> FetchStatus:
+    """The fetch status of the base path `base`, which is `address` in OSS, as `tree` lists it."""
     on_their_way = sorted(path for path in intake.wanted & intake.drafts.keys() if base_of(path) == base)
     drafts = {number_of(path): intake.drafts[path] for path in on_their_way}
     waiting = {number: draft.told() for number, draft in drafts.items()}
@@ -37,8 +37,8 @@ def outlook(
         if isinstance(policy, Specific):
             absent = set(policy.versions) - there - drafts.keys()
             waiting |= dict.fromkeys(sorted(absent), f"{address} does not hold it")
-    return Outlook(
-        coming=any(draft.is_coming for draft in drafts.values()),
+    return FetchStatus(
+        expects_more=any(draft.may_arrive for draft in drafts.values()),
         waiting=waiting,
         problem=None if waiting or there else _nothing(address, base, tree),
     )

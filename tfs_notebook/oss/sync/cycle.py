@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.storage.remote import Outlook
+from tfs_notebook.engine.storage.remote import FetchStatus
 from tfs_notebook.oss.listing import told
 from tfs_notebook.oss.sync import availability
 from tfs_notebook.oss.sync.downloads import Intake
@@ -143,13 +143,13 @@ class Upkeep:
         """When (monotonic) the next failed version is to be tried again."""
         return self._intake.due() if self._intake is not None else None
 
-    def outlook(self, base: str) -> Outlook:
+    def fetch_status(self, base: str) -> FetchStatus:
         """What is to be expected of a base path as long as nothing is wrong with the source."""
         look = self.watch.last
         if look is None or self._intake is None:
-            return Outlook(coming=True)
+            return FetchStatus(expects_more=True)
         address, policies = self._root.join(base).directory, self.wants.get(base, ())
-        return availability.outlook(address, base, policies, look.tree, self._intake, self._cache.published)
+        return availability.fetch_status(address, base, policies, look.tree, self._intake, self._cache.published)
 
     def end(self) -> None:
         """Bring nothing any more; what has arrived is kept."""

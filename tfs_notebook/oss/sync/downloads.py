@@ -200,7 +200,7 @@ class Intake:
     def expects_more(self) -> bool:
         """Whether a version that is wanted may be here soon without anybody doing anything."""
         drafts = [self.drafts[path] for path in self.wanted & self.drafts.keys()]
-        return any(draft.is_coming or draft.has_changed for draft in drafts)
+        return any(draft.may_arrive or draft.has_changed for draft in drafts)
 
     def due(self) -> float | None:
         """When (monotonic) the next failed version is to be tried again."""

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
+from tfs_notebook.engine.storage.remote import FetchStatus, SourceStatus
 from tfs_notebook.errors import ServingError, invalid_argument
 from tfs_notebook.oss.address import OssAddress, is_oss
 from tfs_notebook.oss.cache.cache import cache_directory, root_directory
@@ -36,8 +36,8 @@ class Mirror:
     """A Supply of what is in OSS.
 
     `open_store` opens a bucket; it is called from a thread, and may raise ServingError. `changed` is called from a
-    thread with a base path's local directory when something in there, or the outlook on it, has changed. `in_use` tells
-    whether the version of the base path with this local directory is taken up: else it may be deleted.
+    thread with a base path's local directory when something in there, or the fetch status of it, has changed. `in_use`
+    tells whether the version of the base path with this local directory is taken up: else it may be deleted.
     """
 
     def __init__(
@@ -105,14 +105,14 @@ class Mirror:
             paused=self._paused,
         )
 
-    def outlook(self, base_path: str) -> Outlook:
+    def fetch_status(self, base_path: str) -> FetchStatus:
         """What is known of `base_path` now."""
         try:
             place = self._place(base_path)
         except ServingError as error:
-            return Outlook(problem=error)
+            return FetchStatus(problem=error)
         sync = self._syncs.get(place[0]) if place is not None else None
-        return sync.outlook(place[1]) if sync is not None and place is not None else Outlook()
+        return sync.fetch_status(place[1]) if sync is not None and place is not None else FetchStatus()
 
     def status(self) -> tuple[SourceStatus, ...]:
         """Every root, by its address."""

@@ -10,7 +10,7 @@ from tfs_notebook.oss.peers.messages import as_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tfs_notebook.engine.storage.remote import Outlook
+    from tfs_notebook.engine.storage.remote import FetchStatus
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.cache.cache import Cache
 
@@ -35,22 +35,26 @@ class Herald:
         except Exception:
             _log.exception("telling of a change below %s failed", self._root.join(base))
 
-    def tell_changes(self, outlooks: Mapping[str, tuple[Outlook, object]]) -> None:
-        """Tell of every base path on which the outlook, or what it is for, is another than last time, or its versions.
+    def tell_changes(self, fetch_statuses: Mapping[str, tuple[FetchStatus, object]]) -> None:
+        """Tell of every base path on which the fetch status, or what it is for, is another than last time, or its
+        versions.
 
-        The outlook on each base path comes with what it is for, the policies.
+        The fetch status of each base path comes with what it is for, the policies.
         """
-        before, self._sights = self._sights, {base: self._sight(base, *outlook) for base, outlook in outlooks.items()}
+        before, self._sights = (
+            self._sights,
+            {base: self._sight(base, *fetch_status) for base, fetch_status in fetch_statuses.items()},
+        )
         for base, sight in self._sights.items():
             if before.get(base) != sight:
                 self.tell(base)
 
-    def _sight(self, base: str, outlook: Outlook, purpose: object) -> tuple[object, ...]:
+    def _sight(self, base: str, fetch_status: FetchStatus, purpose: object) -> tuple[object, ...]:
         try:
             stamp = self._cache.directory_of(base).stat().st_mtime_ns
         except OSError:
             stamp = 0
-        return as_json(outlook), purpose, stamp
+        return as_json(fetch_status), purpose, stamp
 
     def warn(self, warnings: tuple[str, ...]) -> None:
         """Warn of this from now on, and of nothing else; what was not among the last warnings is logged."""

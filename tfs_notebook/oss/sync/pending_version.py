@@ -96,7 +96,7 @@ class Draft:
         return bool(self.to_read()) or (not self.waits_for and self.settled)
 
     @property
-    def is_coming(self) -> bool:
+    def may_arrive(self) -> bool:
         """Whether it may be here soon without anybody doing anything."""
         return self.failure is None and (bool(self.to_read()) or not self.waits_for)
 

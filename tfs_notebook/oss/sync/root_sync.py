@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
+    from tfs_notebook.engine.storage.remote import FetchStatus, SourceStatus
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.client.store import ObjectStore
     from tfs_notebook.oss.sync.retention import MirrorOptions
@@ -39,9 +39,9 @@ _KEYS_SECONDS = 10.0
 class Sync:
     """Keeps the copy of `root` in `directory`. Base paths are relative to the root, "" being the root itself.
 
-    It begins at once, and what `wants` does not ask for may be deleted.
-    `changed` is called, from the thread, with each base path in which something changed, or on which the outlook did;
-    `in_use` tells whether a version of a base path is taken up.
+    It begins at once, and what `wants` does not ask for may be deleted. `changed` is called, from the thread, with each
+    base path in which something changed, or on which the fetch status did; `in_use` tells whether a version of a base
+    path is taken up.
     """
 
     def __init__(
@@ -120,9 +120,9 @@ class Sync:
         """Wait until (monotonic) `deadline` at most for the end of its threads and processes."""
         self._thread.join(max(deadline - time.monotonic(), 0.0))
 
-    def outlook(self, base: str) -> Outlook:
+    def fetch_status(self, base: str) -> FetchStatus:
         """What is known of a base path."""
-        return self._standing.outlook(base, self._wants, paused=self._paused)
+        return self._standing.fetch_status(base, self._wants, paused=self._paused)
 
     def status(self) -> SourceStatus:
         """How it is going."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.storage.remote import Outlook, SourceStatus
+from tfs_notebook.engine.storage.remote import FetchStatus, SourceStatus
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.peers.messages import Bulletin, Wants
 
@@ -42,22 +42,25 @@ class Standing:
         self._herald = herald
         self._look_time: float | None = None
         """When the last look was of which everything has been told."""
-        self._outlooks: Mapping[str, Outlook] = {}
+        self._fetch_statuses: Mapping[str, FetchStatus] = {}
         self._judged: Wants = {}
-        """What was wanted when the outlooks were made."""
+        """What was wanted when the fetch statuses were made."""
 
     # From any thread
 
-    def outlook(self, base: str, wants: Wants, *, paused: bool) -> Outlook:
+    def fetch_status(self, base: str, wants: Wants, *, paused: bool) -> FetchStatus:
         """What is known of a base path."""
-        judged, found = self._judged, self._outlooks.get(base)  # in this order, as the outlooks are told first
+        judged, found = (
+            self._judged,
+            self._fetch_statuses.get(base),
+        )  # in this order, as the fetch statuses are told first
         trouble = self._trouble
-        if found is not None and not trouble.is_passing:  # which may be newer than the outlook
+        if found is not None and not trouble.is_passing:  # which may be newer than the fetch status
             found = replace(found, problem=trouble.problem or found.problem)
         if found is None or judged.get(base) != wants.get(base):
             waiting = found.waiting if found is not None else {}
-            found = Outlook(trouble.is_passing, waiting, trouble.problem or (self._is_paused() if paused else None))
-        return replace(found, coming=False) if paused or trouble.stops else found
+            found = FetchStatus(trouble.is_passing, waiting, trouble.problem or (self._is_paused() if paused else None))
+        return replace(found, expects_more=False) if paused or trouble.stops else found
 
     def _is_paused(self) -> ServingError:
         return ServingError(
@@ -71,15 +74,15 @@ class Standing:
         transfers, followed = self._upkeep.transfers(), self._crew.followed
         waiting = {
             f"{base}/{number}".lstrip("/"): why
-            for base, outlook in self._outlooks.items()
-            for number, why in outlook.waiting.items()
+            for base, fetch_status in self._fetch_statuses.items()
+            for number, why in fetch_status.waiting.items()
         }
         return SourceStatus(
             address=str(self._root),
             directory=str(self._cache.directory),
             state="paused" if paused else self._state(wants, bool(transfers), bool(waiting)),
-            last_look=self._look_time,
-            next_look=self._upkeep.watch.next_time if not paused and followed is None else None,
+            last_listing=self._look_time,
+            next_listing=self._upkeep.watch.next_time if not paused and followed is None else None,
             transfers=transfers,
             begun=self._upkeep.begun,
             waiting=waiting,
@@ -104,23 +107,25 @@ class Standing:
         """Let everybody know what is different by now; `judged` is what was wanted at the last turn of the upkeep."""
         looked = self._upkeep.watch.time or self._look_time
         if (followed := self._crew.followed) is not None:
-            self._outlooks, looked = followed.outlooks, followed.last_look
+            self._fetch_statuses, looked = followed.fetch_statuses, followed.last_listing
             self._judged = followed.judged(wants)
         else:
-            self._outlooks = {base: self._found(base) for base in self._upkeep.wants | judged}
+            self._fetch_statuses = {base: self._found(base) for base in self._upkeep.wants | judged}
             self._judged = judged
             if self._upkeep.is_under_way:
                 self._tell_crew(looked)
         self._herald.tell_changes(
-            {base: (self.outlook(base, wants, paused=paused), self._judged.get(base)) for base in wants}
+            {base: (self.fetch_status(base, wants, paused=paused), self._judged.get(base)) for base in wants}
         )
         self._look_time = looked
 
-    def _found(self, base: str) -> Outlook:
-        found, trouble = self._upkeep.outlook(base), self._trouble
-        return replace(found, coming=found.coming and trouble.is_passing, problem=trouble.problem or found.problem)
+    def _found(self, base: str) -> FetchStatus:
+        found, trouble = self._upkeep.fetch_status(base), self._trouble
+        return replace(
+            found, expects_more=found.expects_more and trouble.is_passing, problem=trouble.problem or found.problem
+        )
 
     def _tell_crew(self, looked: float | None) -> None:
         published = frozenset(self._cache.published)
         with suppress(OSError):  # a full disk perhaps, which is told
-            self._crew.say(Bulletin(self._outlooks, self._upkeep.wants, published, looked, self._trouble.problem))
+            self._crew.say(Bulletin(self._fetch_statuses, self._upkeep.wants, published, looked, self._trouble.problem))
