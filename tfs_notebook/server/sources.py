@@ -52,7 +52,7 @@ class Sources:
         ended, self._mirror = self._mirror, None
         return ended.close
 
-    # Supply
+    # Fetcher
 
     def check(self, base_path: str) -> None:
         """Raise ServingError for an address in OSS that is none."""

@@ -33,7 +33,7 @@ _CLOSE_SECONDS = 0.8
 
 
 class Mirror:
-    """A Supply of what is in OSS.
+    """A Fetcher of what is in OSS.
 
     `open_store` opens a bucket; it is called from a thread, and may raise ServingError. `changed` is called from a
     thread with a base path's local directory when something in there, or the fetch status of it, has changed. `in_use`
