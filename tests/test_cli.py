@@ -22,6 +22,7 @@ import pytest
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 import tfs_notebook
+from tests.support.ports import free_ports
 from tests.support.serving import PATIENCE, config_text, until
 from tfs_notebook import cli
 from tfs_notebook.cli import FlagError, parse_flags
@@ -270,14 +271,6 @@ def running(*arguments: str, **settings: str) -> Iterator[Process]:
         for pipe in (process.popen.stdout, process.popen.stderr):
             assert pipe
             pipe.close()
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(sock.getsockname()[1]) for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 def is_refused(port: int) -> bool:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.ports import free_ports
 from tests.support.serving import PATIENCE
-from tests.test_cli import free_ports, running
+from tests.test_cli import running
 from tfs_notebook.entrypoint import arguments
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+from tests.support.ports import free_port
 from tfs_notebook.api.addresses import bound_sockets, own_name
 
 BOTH = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
@@ -58,8 +59,7 @@ def test_who_is_reached(host: str, addresses: set[str]) -> None:
 
 def test_the_second_address_of_this_machine_is_left_to_who_has_it() -> None:
     with ExitStack() as stack:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port = first.getsockname()[1]
+        port = free_port()
         if has_ipv6():
             stack.enter_context(socket.create_server(("::1", port), family=socket.AF_INET6))
         sockets = [stack.enter_context(closing(each)) for each in bound_sockets("127.0.0.1", port)]

@@ -13,7 +13,8 @@ import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from tests.conformance.calls import predict_request
-from tests.test_cli import free_ports, running
+from tests.support.ports import free_ports
+from tests.test_cli import running
 from tfs_notebook.options import FLAGS as OPTIONS
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from tests.faults import witness
+from tests.support.ports import free_port
 from tests.support.serving import config_text, until
 
 if TYPE_CHECKING:
@@ -142,13 +143,6 @@ class Target:
             self._witness.communicate()
         self.process.terminate()
         self.process.wait(60)
-
-
-def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start(models: Mapping[str, Path], where: Path, *flags: str, token: str = "", impatient: bool = False) -> Target:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import nbformat
 
+from tests.support.ports import free_port
 from tests.support.serving import until
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def jupyterlab(root: Path, home: Path) -> Iterator[str]:
     settings.mkdir(parents=True)
     news = {"fetchNews": "false", "checkForUpdates": False}
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(news))
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     arguments = {
         "ServerApp.ip": "127.0.0.1", "ServerApp.port": port, "ServerApp.port_retries": 0, "ServerApp.root_dir": root,
         "ServerApp.allow_root": True, "ServerApp.open_browser": False, "IdentityProvider.token": "",

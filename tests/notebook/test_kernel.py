@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 import socket
 import tempfile
-import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from jupyter_client.manager import KernelManager
 
+from tests.support.ports import free_ports
 from tests.support.serving import PATIENCE
 
 if TYPE_CHECKING:
@@ -27,6 +26,18 @@ import os, signal, sys, threading, time
 def interrupt():
     while "tensorflow" not in sys.modules:
         time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt).start()
+"""
+
+INTERRUPT_WHILE_THE_SLOW_MODEL_IS_ASKED = """
+import os, signal, threading, time
+asked = server._core.manager.registry.serving["slow"][1]
+def interrupt():
+    global interrupted
+    while not asked._pins:
+        time.sleep(0.01)
+    interrupted = time.monotonic()
     os.kill(os.getpid(), signal.SIGINT)
 threading.Thread(target=interrupt).start()
 """
@@ -92,12 +103,6 @@ def served(kernel: Kernel, models: Models) -> Iterator[Kernel]:
     kernel.run("%tfs_stop")
 
 
-def interrupt_after(kernel: Kernel, seconds: float) -> threading.Timer:
-    timer = threading.Timer(seconds, kernel.manager.interrupt_kernel)
-    timer.start()
-    return timer
-
-
 def test_a_server_is_shown_as_widget_html_and_text(served: Kernel) -> None:
     served.run("%tfs_status")
     shown = next(m["content"]["data"] for m in served.messages if m["msg_type"] == "execute_result")
@@ -114,12 +119,10 @@ def test_the_table_changes_while_a_cell_is_busy_at_most_ten_times_a_second(serve
 
 @pytest.mark.parametrize("via", ["local", "rest", "grpc"])
 def test_ctrl_c_during_a_request_returns_the_prompt_and_the_server_goes_on(served: Kernel, via: str) -> None:
-    timer = interrupt_after(served, 1.0)
-    started = time.monotonic()
+    served.run(f"server = %tfs_status\n{INTERRUPT_WHILE_THE_SLOW_MODEL_IS_ASKED}")
     answer = served.run(f'%%tfs_predict slow --via {via}\n{{"inputs": {{"seconds": 20.0}}}}')
     assert "KeyboardInterrupt" in answer
-    assert time.monotonic() - started < 15
-    timer.join()
+    assert served.run("print(time.monotonic() - interrupted < 15)") == "True\n"
     assert "[2.5]" in served.run('%%tfs_predict half_plus_two\n{"instances": [1.0]}')
 
 
@@ -152,8 +155,7 @@ def test_new_versions_write_into_no_cell(served: Kernel, models: Models, tmp_pat
 
 
 def test_a_restart_frees_the_ports_and_the_same_numbers_bind_again(models: Models) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
-        grpc_port, rest_port = first.getsockname()[1], second.getsockname()[1]
+    grpc_port, rest_port = free_ports(2)
     ports = f"--port={grpc_port} --rest_api_port={rest_port}"
     serve = f"%load_ext tfs_notebook\n%tfs_serve {models.path('half_plus_two')} {ports}"
     kernel = Kernel()

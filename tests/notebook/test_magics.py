@@ -14,6 +14,7 @@ import pytest
 
 from tests.notebook.conftest import ANY, Notebook
 from tests.support.certificates import Authority, ssl_config
+from tests.support.ports import free_port
 from tests.support.saved_models import truncated_pb
 from tests.support.serving import ask, config_text, label, serving_threads, until
 from tfs_notebook.notebook.magic_help import GROUPS
@@ -214,12 +215,6 @@ def test_a_second_call_changes_the_running_server(notebook: Notebook, models: Mo
     refused = notebook.refuse(f"%tfs_serve {tmp_path / 'none'} {ANY}")
     assert f"{tmp_path} exists and holds" in refused
     assert server.predict("half", [2.0]).version == 2
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_config_file_is_followed(notebook: Notebook, models: Models, tmp_path: Path) -> None:

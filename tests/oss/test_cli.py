@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.oss.guide import CONFIG, ROOT, Guide
+from tests.support.ports import free_ports
 from tests.support.serving import PATIENCE, until
-from tests.test_cli import free_ports, running
+from tests.test_cli import running
 
 if TYPE_CHECKING:
     from pathlib import Path

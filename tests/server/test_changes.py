@@ -13,6 +13,7 @@ import pytest
 
 import tfs_notebook
 from tests.support import saved_models
+from tests.support.ports import free_port
 from tests.support.serving import ALL, PATIENCE, ask, config_text, label, until
 from tfs_notebook.errors import ServingError
 from tfs_notebook.server import endpoints, start
@@ -102,11 +103,6 @@ def change(server: Server, models: Models, name: str) -> None:
 
 def served(server: Server) -> list[str]:
     return [model.name for model in server.status().models if model.config is not None]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def listens(port: int) -> bool:

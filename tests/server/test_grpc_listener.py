@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import tfs_notebook
 from tests.settings.test_grpc import plainly, predict, securely
 from tests.support.certificates import Authority, ssl_config
+from tests.support.ports import free_port
 from tests.support.serving import ask, until
 from tfs_notebook import ServingError
 from tfs_notebook.engine.events import Kind
@@ -56,11 +57,6 @@ def never_disconnected(target: str) -> Iterator[None]:
         yield
         assert predict(channel) == [2.5]
         assert set(states) <= {grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.READY}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        return int(other.getsockname()[1])
 
 
 def port_of(server: Server, target: str | None = None) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import itertools
 import shutil
-import socket
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
@@ -19,6 +18,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
 from tests.support import saved_models
+from tests.support.ports import free_port
 from tests.support.serving import PATIENCE, Reply, ask, ask_on, config_text, connect, until
 from tfs_notebook.server import start
 from tfs_notebook.settings import deployment
@@ -212,11 +212,6 @@ def test_ports_move(versions: Callable[[int], None], tmp_path: Path) -> None:
             start.change(server, path, "", {"rest_api_port": free_port(), "port": 0, "model_name": "m"})
             assert server.rest_url != before
             load.until_answered(40)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        return int(other.getsockname()[1])
 
 
 def test_what_waits_for_a_thread_is_answered_by_a_version_that_is_no_longer_served(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
 from tests.support import saved_models
+from tests.support.ports import free_port
 from tests.support.serving import ALL, PATIENCE, ask, config_text, label, serving_threads, until
 from tfs_notebook import Code, ServingError
 from tfs_notebook.engine import config_file
@@ -64,11 +65,6 @@ def predictions(server: Server, model: str = "model", tail: str = "") -> Any:
 def taken() -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as other:
         yield other.getsockname()[1]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        return int(other.getsockname()[1])
 
 
 # The guide's clients
@@ -391,14 +387,14 @@ def test_change_of_models_keeps_the_ports(models: Models) -> None:
 
 def test_change_of_ports(models: Models) -> None:
     path = str(models.path("half_plus_two"))
-    with tfs_notebook.serve(path, **ANY) as server:
-        old = server.rest_url, server.grpc_target
+    old = {"rest_api_port": free_port(), "port": free_port()}
+    with tfs_notebook.serve(path, **old) as server:
         rest_port, grpc_port = free_port(), free_port()
         start.change(server, path, "", {"rest_api_port": rest_port, "port": grpc_port})
         assert (server.rest_url, server.grpc_target) == (f"http://localhost:{rest_port}", f"localhost:{grpc_port}")
         assert predictions(server) == [2.5]
-        for address in old:
-            with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))):
+        for port in old.values():
+            with socket.create_server(("127.0.0.1", port)):
                 pass
 
 
@@ -734,11 +730,8 @@ def test_stop_twice_and_the_ports_are_free_at_once(models: Models) -> None:
 
 def test_a_process_that_was_forked_off_does_not_keep_the_ports(models: Models) -> None:
     """As multiprocessing's on Linux: it inherits the sockets, and knows nothing of them."""
-    with tfs_notebook.serve(models.path("half_plus_two"), **ANY) as server:
-        ports = {
-            "rest_api_port": int(str(server.rest_url).rpartition(":")[2]),
-            "port": int(str(server.grpc_target).rpartition(":")[2]),
-        }
+    ports = {"rest_api_port": free_port(), "port": free_port()}
+    with tfs_notebook.serve(models.path("half_plus_two"), **ports):
         child = os.fork()
         if not child:
             signal.pause()

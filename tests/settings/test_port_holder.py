@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.ports import free_port
 from tfs_notebook.settings.port_holder import port_holder
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def test_a_program_without_its_options_which_may_be_secret() -> None:
 
 
 def test_this_process_and_nobody() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         assert port_holder(port) == "this process"
     assert port_holder(port) == ""

@@ -5,14 +5,15 @@ import socket
 
 import pytest
 
+from tests.support.ports import free_port
 from tfs_notebook.errors import ServingError
 from tfs_notebook.options import Options
 from tfs_notebook.settings.ports import PortTakenError, check_port, check_ports, refusal
 
 
 def test_a_port_that_somebody_has() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         for host in ("127.0.0.1", "0.0.0.0"):
             with pytest.raises(PortTakenError, match=rf"--port={port}: cannot listen on {host}:{port} \(Address"):
                 check_port("port", host, port)
@@ -20,8 +21,8 @@ def test_a_port_that_somebody_has() -> None:
 
 
 def test_a_port_with_connections_that_linger() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)) as other:
         client = socket.create_connection(("127.0.0.1", port))
         server, _ = other.accept()
         server.close()  # first, so that it is this side that waits
@@ -41,8 +42,9 @@ def test_a_port_for_administrators() -> None:
 
 
 def test_both_ports_are_named_when_both_are_taken() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        ports = {"port": one.getsockname()[1], "rest_api_port": two.getsockname()[1]}
+    one, two = free_port(), free_port()
+    with socket.create_server(("127.0.0.1", one)), socket.create_server(("127.0.0.1", two)):
+        ports = {"port": one, "rest_api_port": two}
         with pytest.raises(PortTakenError) as error:
             check_ports(Options(**ports))
     places = " and ".join(f"127.0.0.1:{port}" for port in ports.values())

@@ -27,6 +27,7 @@ from tensorflow_serving.apis import (
 )
 
 import tfs_notebook
+from tests.support.ports import free_port
 from tests.support.serving import PATIENCE, Reply, ask, ask_on, config_text, connect, until
 from tfs_notebook.api.metrics.metrics import Metrics
 from tfs_notebook.engine.config import parse_config
@@ -452,9 +453,7 @@ def test_they_only_rise_when_models_and_options_change(models: Models, tmp_path:
         assert ask(server, "GET", PATH).status == 404
         assert predict().status == 200
         before = server.rest_url
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        start.change(server, str(base_path), "", {"model_name": "hpt", **on, "rest_api_port": port})
+        start.change(server, str(base_path), "", {"model_name": "hpt", **on, "rest_api_port": free_port()})
         assert server.rest_url != before
         assert calls(server, "runtime_latency")["hpt", "Predict", "TF1"] == counted >= 2
         assert ask(server, "POST", PREDICT, BODY).status == 200
