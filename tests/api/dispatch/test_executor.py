@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.serving import PATIENCE
-from tfs_notebook.api.dispatch.executor import ALONE_SECONDS, TOGETHER_SECONDS, Turns
+from tfs_notebook.api.dispatch.executor import Executor
+from tfs_notebook.api.dispatch.place import place
+from tfs_notebook.api.dispatch.thresholds import REST
 from tfs_notebook.errors import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SHORT, MEDIUM = TOGETHER_SECONDS / 2, (TOGETHER_SECONDS + ALONE_SECONDS) / 2
-LONG = 2 * ALONE_SECONDS
+SHORT, MEDIUM = REST.in_turn_seconds / 2, (REST.in_turn_seconds + REST.alone_seconds) / 2
+LONG = 2 * REST.alone_seconds
 
 
 class Works:
@@ -35,30 +38,23 @@ class Works:
         return run, lambda: self.log.append(f"{name} ends")
 
 
-def run(main: Callable[[Turns], Any]) -> Any:
+def start(
+    executor: Executor, work: Callable[[], Any], end: Callable[[], None], *, seconds: float | None
+) -> asyncio.Future[Any]:
+    """Have a call run that takes so many seconds, while others wait for the loop."""
+    where = place(seconds, REST, alone=False, is_batched=False)
+    return executor.run(where, work, end, inf if seconds is None else seconds)
+
+
+def run(main: Callable[[Executor], Any]) -> Any:
     async def whole() -> Any:
-        turns = Turns(2)
+        executor = Executor(2)
         try:
-            return await main(turns)
+            return await main(executor)
         finally:
-            turns.close()
+            executor.close()
 
     return asyncio.run(whole())
-
-
-@pytest.mark.parametrize(
-    ("seconds", "alone", "now"),
-    [
-        (SHORT, True, True),
-        (MEDIUM, True, True),
-        (ALONE_SECONDS, True, False),
-        (None, True, False),
-        (SHORT, False, False),
-        (None, False, False),
-    ],
-)
-def test_a_short_call_that_nobody_waits_for_may_run_at_once(seconds: float | None, alone: bool, now: bool) -> None:
-    assert Turns.may_run_now(seconds, alone=alone) is now
 
 
 @pytest.mark.parametrize(
@@ -72,16 +68,16 @@ def test_a_short_call_that_nobody_waits_for_may_run_at_once(seconds: float | Non
 )
 def test_where_a_call_runs(seconds: float | None, where: str) -> None:
     works = Works()
-    assert run(lambda turns: turns.run(*works.make("a"), seconds=seconds)) == where
+    assert run(lambda executor: start(executor, *works.make("a"), seconds=seconds)) == where
     assert works.log == ["a runs", "a ends"]
 
 
 def test_calls_of_unknown_time_hold_up_none_that_are_known() -> None:
     go_on = threading.Event()
 
-    async def main(turns: Turns) -> str:
-        unknown = [turns.run(go_on.wait, lambda: None, seconds=None) for _ in range(10)]
-        known = await turns.run(*Works().make("a"), seconds=MEDIUM)
+    async def main(executor: Executor) -> str:
+        unknown = [start(executor, go_on.wait, lambda: None, seconds=None) for _ in range(10)]
+        known = await start(executor, *Works().make("a"), seconds=MEDIUM)
         go_on.set()
         await asyncio.gather(*unknown)
         return known
@@ -93,9 +89,11 @@ def test_calls_of_unknown_time_hold_up_none_that_are_known() -> None:
 def test_what_runs_elsewhere_fails_alone(seconds: float | None) -> None:
     works = Works()
 
-    async def main(turns: Turns) -> list[Any]:
+    async def main(executor: Executor) -> list[Any]:
         calls = [works.make("a"), works.make("b", fault=ValueError("broken"))]
-        return await asyncio.gather(*(turns.run(*call, seconds=seconds) for call in calls), return_exceptions=True)
+        return await asyncio.gather(
+            *(start(executor, *call, seconds=seconds) for call in calls), return_exceptions=True
+        )
 
     assert repr(run(main)[1]) == "ValueError('broken')"
     assert sorted(works.log) == ["a ends", "a runs", "b ends", "b runs"]
@@ -104,10 +102,10 @@ def test_what_runs_elsewhere_fails_alone(seconds: float | None) -> None:
 def test_short_calls_run_one_after_the_other_once_all_that_arrived_is_read() -> None:
     works = Works()
 
-    async def main(turns: Turns) -> list[str]:
+    async def main(executor: Executor) -> list[str]:
         async def request(name: str) -> str:
             works.log.append(f"{name} read")
-            return await turns.run(*works.make(name), seconds=SHORT)
+            return await start(executor, *works.make(name), seconds=SHORT)
 
         return await asyncio.gather(request("a"), request("b"))
 
@@ -118,9 +116,9 @@ def test_short_calls_run_one_after_the_other_once_all_that_arrived_is_read() -> 
 def test_a_call_that_fails_fails_alone() -> None:
     works = Works()
 
-    async def main(turns: Turns) -> list[Any]:
+    async def main(executor: Executor) -> list[Any]:
         calls = [works.make("a"), works.make("b", fault=ValueError("broken")), works.make("c")]
-        return await asyncio.gather(*(turns.run(*call, seconds=SHORT) for call in calls), return_exceptions=True)
+        return await asyncio.gather(*(start(executor, *call, seconds=SHORT) for call in calls), return_exceptions=True)
 
     a, b, c = run(main)
     assert (a, repr(b), c) == ("MainThread", "ValueError('broken')", "MainThread")
@@ -130,8 +128,8 @@ def test_a_call_that_fails_fails_alone() -> None:
 def test_a_short_call_that_nobody_waits_for_any_more_is_not_made() -> None:
     works = Works()
 
-    async def main(turns: Turns) -> str:
-        given_up, other = (turns.run(*works.make(name), seconds=SHORT) for name in "ab")
+    async def main(executor: Executor) -> str:
+        given_up, other = (start(executor, *works.make(name), seconds=SHORT) for name in "ab")
         given_up.cancel()
         return await other
 
@@ -143,17 +141,17 @@ def test_what_waits_for_a_thread_when_this_closes_is_let_go_of() -> None:
     works, go_on = Works(), threading.Event()
 
     async def main() -> None:
-        turns = Turns(1)
-        slow = turns.run(go_on.wait, lambda: None, seconds=None)
-        waiting = turns.run(*works.make("a"), seconds=None)
+        executor = Executor(1)
+        slow = start(executor, go_on.wait, lambda: None, seconds=None)
+        waiting = start(executor, *works.make("a"), seconds=None)
         await asyncio.sleep(0)
-        turns.close()
+        executor.close()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         go_on.set()
         assert await slow
         assert works.log == ["a ends"]
-        await turns.run(*works.make("late"), seconds=None)
+        await start(executor, *works.make("late"), seconds=None)
 
     asyncio.run(main())
     assert works.log == ["a ends", "late runs", "late ends"]
@@ -166,11 +164,11 @@ def test_without_a_thread_a_call_runs_at_once_if_it_is_short_or_is_refused(
     """What it holds is let go of once, and nothing of it is left for a thread that comes later."""
     works = Works()
 
-    async def main(turns: Turns) -> Any:
+    async def main(executor: Executor) -> Any:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", fail)
-            outcome = await asyncio.gather(turns.run(*works.make("a"), seconds=seconds), return_exceptions=True)
-        assert (await turns.run(*works.make("b"), seconds=None)).startswith("tfs-rest_")
+            outcome = await asyncio.gather(start(executor, *works.make("a"), seconds=seconds), return_exceptions=True)
+        assert (await start(executor, *works.make("b"), seconds=None)).startswith("tfs-rest_")
         return outcome[0]
 
     outcome = run(main)
@@ -178,13 +176,13 @@ def test_without_a_thread_a_call_runs_at_once_if_it_is_short_or_is_refused(
     assert outcome == "MainThread" if answered else outcome.code is Code.UNAVAILABLE
 
 
-def test_without_a_thread_those_of_the_pool_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_thread_those_of_the_pool_take_executor(monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
 
-    async def main(turns: Turns) -> list[str]:
-        first = turns.run(go_on.wait, lambda: None, seconds=None)
+    async def main(executor: Executor) -> list[str]:
+        first = start(executor, go_on.wait, lambda: None, seconds=None)
         monkeypatch.setattr(threading.Thread, "start", fail)
-        others = [turns.run(*Works().make(name), seconds=None) for name in "ab"]
+        others = [start(executor, *Works().make(name), seconds=None) for name in "ab"]
         go_on.set()
         await first
         return list(await asyncio.gather(*others))
@@ -203,7 +201,7 @@ def test_a_large_body_is_read_on_a_thread_of_its_own_and_run_on_the_pool() -> No
         works.log.append(threading.current_thread().name)
         return works.make("a")
 
-    assert run(lambda turns: turns.read_and_run(read)) == "tfs-rest_0"
+    assert run(lambda executor: executor.read_and_run(read)) == "tfs-rest_0"
     assert works.log == ["tfs-rest-large_0", "a runs", "a ends"]
 
 
@@ -216,15 +214,15 @@ def test_what_was_read_for_one_who_has_gone_is_let_go_of(closes: bool) -> None:
         assert go_on.wait(PATIENCE)
         return works.make("a")
 
-    async def main(turns: Turns) -> None:
-        reading = turns.read_and_run(read)
+    async def main(executor: Executor) -> None:
+        reading = executor.read_and_run(read)
         await asyncio.get_running_loop().run_in_executor(None, reads.wait)
         if closes:
-            turns.close()
+            executor.close()
         reading.cancel()
         go_on.set()
-        turns._large.shutdown()
-        turns.pool.shutdown()
+        executor._large.shutdown()
+        executor.pool.shutdown()
 
     run(main)
     assert works.log == ["a ends"]

@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.serving import PATIENCE
-from tfs_notebook.api.dispatch import threads as short_calls
 from tfs_notebook.api.dispatch.pool import NoThreadError
-from tfs_notebook.api.dispatch.threads import LONG_SECONDS, WAKING_SECONDS, ShortCalls
+from tfs_notebook.api.dispatch.threads import Threads
+from tfs_notebook.api.dispatch.thresholds import LEAVE_PROCESSOR_SECONDS, WAKE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SHORT = WAKING_SECONDS / 2
-LONG = 2 * LONG_SECONDS
+SHORT = WAKE_SECONDS / 2
+LONG = 2 * LEAVE_PROCESSOR_SECONDS
 
 
 @pytest.fixture
-def calls() -> Iterator[ShortCalls]:
-    made = ShortCalls("short")
+def calls() -> Iterator[Threads]:
+    made = Threads("short")
     yield made
     made.close()
 
 
 @pytest.fixture(autouse=True)
 def four_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(short_calls, "PROCESSORS", 4)
+    monkeypatch.setattr("tfs_notebook.api.dispatch.threads.PROCESSORS", 4)
 
 
 class Held:
@@ -49,14 +49,14 @@ class Held:
         return {self.begun.get(timeout=PATIENCE) for _ in range(count)}
 
 
-def test_calls_run_in_the_order_in_which_they_come(calls: ShortCalls) -> None:
+def test_calls_run_in_the_order_in_which_they_come(calls: Threads) -> None:
     done: SimpleQueue[int] = SimpleQueue()
     for number in range(50):
         calls.submit(partial(done.put, number), 0)
     assert [done.get(timeout=PATIENCE) for _ in range(50)] == list(range(50))
 
 
-def test_a_thread_that_sleeps_is_woken_again(calls: ShortCalls) -> None:
+def test_a_thread_that_sleeps_is_woken_again(calls: Threads) -> None:
     names: SimpleQueue[str] = SimpleQueue()
     found = set()
     for _ in range(20):
@@ -68,10 +68,10 @@ def test_a_thread_that_sleeps_is_woken_again(calls: ShortCalls) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "threads"),
-    [(SHORT / 10, 1), (LONG, 4), (LONG_SECONDS * 0.9, 3)],
+    [(SHORT / 10, 1), (LONG, 4), (LEAVE_PROCESSOR_SECONDS * 0.9, 3)],
     ids=["those that soon have their turn wait", "long ones use every processor", "others leave one to the requests"],
 )
-def test_so_many_threads_are_woken_as_the_calls_are_worth(calls: ShortCalls, seconds: float, threads: int) -> None:
+def test_so_many_threads_are_woken_as_the_calls_are_worth(calls: Threads, seconds: float, threads: int) -> None:
     held = Held()
     for _ in range(9):
         calls.submit(held, seconds)
@@ -82,15 +82,15 @@ def test_so_many_threads_are_woken_as_the_calls_are_worth(calls: ShortCalls, sec
     held.names(9 - threads)
 
 
-def test_a_machine_of_one_processor_has_a_thread(calls: ShortCalls, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(short_calls, "PROCESSORS", 1)
+def test_a_machine_of_one_processor_has_a_thread(calls: Threads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfs_notebook.api.dispatch.threads.PROCESSORS", 1)
     held = Held()
     held.go_on.set()
     calls.submit(held, SHORT)
     assert held.names(1) == {"short_0"}
 
 
-def test_calls_from_many_threads_are_all_run(calls: ShortCalls) -> None:
+def test_calls_from_many_threads_are_all_run(calls: Threads) -> None:
     done: SimpleQueue[None] = SimpleQueue()
 
     def submit(pause: float) -> None:
@@ -108,7 +108,7 @@ def test_calls_from_many_threads_are_all_run(calls: ShortCalls) -> None:
     assert done.empty()
 
 
-def test_what_waits_when_it_is_closed_is_run_and_nothing_after(calls: ShortCalls) -> None:
+def test_what_waits_when_it_is_closed_is_run_and_nothing_after(calls: Threads) -> None:
     held = Held()
     for _ in range(6):
         calls.submit(held, LONG)
@@ -124,7 +124,7 @@ def test_what_waits_when_it_is_closed_is_run_and_nothing_after(calls: ShortCalls
             assert not thread.is_alive()
 
 
-def test_closing_ends_threads_that_sleep(calls: ShortCalls) -> None:
+def test_closing_ends_threads_that_sleep(calls: Threads) -> None:
     held = Held()
     held.go_on.set()
     calls.submit(held, SHORT)
@@ -145,7 +145,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(threading.Thread, "start", fail)
 
 
-def test_a_call_that_finds_no_thread_is_given_back(calls: ShortCalls, no_threads: Callable[[], None]) -> None:
+def test_a_call_that_finds_no_thread_is_given_back(calls: Threads, no_threads: Callable[[], None]) -> None:
     no_threads()
     for _ in range(2):
         with pytest.raises(NoThreadError, match="No thread can be started"):
@@ -153,7 +153,7 @@ def test_a_call_that_finds_no_thread_is_given_back(calls: ShortCalls, no_threads
     assert not calls._waiting
 
 
-def test_the_threads_that_are_there_do_the_work(calls: ShortCalls, no_threads: Callable[[], None]) -> None:
+def test_the_threads_that_are_there_do_the_work(calls: Threads, no_threads: Callable[[], None]) -> None:
     held = Held()
     calls.submit(held, LONG)
     held.names(1)

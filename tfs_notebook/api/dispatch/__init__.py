@@ -1,1 +1,1 @@
-"""Where a call runs: on the thread it came by, on one of few, or with others in a batch."""
+"""Where a call runs, for REST and gRPC: `thresholds` explains it, `place` decides, the others carry it out."""

@@ -6,19 +6,19 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tfs_notebook.api.dispatch.place import Place
+from tfs_notebook.api.dispatch.thresholds import LARGE_OUTPUT_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy as np
 
-    from tfs_notebook.api.dispatch.executor import Turns
+    from tfs_notebook.api.dispatch.executor import Executor
     from tfs_notebook.api.inference import Begun, Call
     from tfs_notebook.engine.models.signature import Signature
 
     Outputs = dict[str, np.ndarray]
-
-LONG_REPLY = 32 << 10
-"""Bytes of output that take about as long to write as a short call takes."""
 
 
 class BatchedReply(asyncio.Future[bytes]):
@@ -27,9 +27,9 @@ class BatchedReply(asyncio.Future[bytes]):
     All of it belongs to the running loop, which takes the outputs of a whole batch in one go.
     """
 
-    def __init__(self, turns: Turns, call: Call, write: Callable[[Outputs], bytes]) -> None:
+    def __init__(self, executor: Executor, call: Call, write: Callable[[Outputs], bytes]) -> None:
         super().__init__(loop=asyncio.get_running_loop())
-        self._turns = turns
+        self._executor = executor
         self._call = call
         self._write = write
         self._begun: Begun | None = None
@@ -42,7 +42,9 @@ class BatchedReply(asyncio.Future[bytes]):
         The call is not closed in these two cases.
         """
         loop = self.get_loop()
-        self._begun = self._call.begin(signature, inputs, lambda _: self._turns.tell(loop, self._end), timeout=timeout)
+        self._begun = self._call.begin(
+            signature, inputs, lambda _: self._executor.notify(loop, self._end), timeout=timeout
+        )
         if self._begun is None:
             return False
         if timeout is not None:
@@ -75,8 +77,8 @@ class BatchedReply(asyncio.Future[bytes]):
             return
         try:
             outputs = begun.end()
-            if sum(array.nbytes for array in outputs.values()) > LONG_REPLY:
-                self._writing = self._turns.run(partial(self._write, outputs), self._call.close, seconds=None)
+            if sum(array.nbytes for array in outputs.values()) > LARGE_OUTPUT_BYTES:
+                self._writing = self._executor.run(Place.POOL, partial(self._write, outputs), self._call.close)
                 self._writing.add_done_callback(self._written)
                 return
             reply = self._write(outputs)

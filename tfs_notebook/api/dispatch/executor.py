@@ -1,4 +1,4 @@
-"""When and where a request's call runs, by how long it is known to take.
+"""Runs the calls of REST requests where `place` says.
 
 * A short call that nobody else waits for runs at once: a hop to another thread costs more.
 * Short calls of several clients run one right after the other once the loop has read all that arrived: TensorFlow's
@@ -16,10 +16,13 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tfs_notebook.api.dispatch.place import Place
 from tfs_notebook.api.dispatch.pool import NoThreadError, Pool
-from tfs_notebook.api.dispatch.threads import ShortCalls
+from tfs_notebook.api.dispatch.threads import Threads
+from tfs_notebook.api.dispatch.thresholds import REST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,33 +30,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ALONE_SECONDS = 0.001
-TOGETHER_SECONDS = 0.00005
-"""A hop to another thread costs about as much; longer calls are worth it when others wait for the loop."""
 
-
-class Turns:
+class Executor:
     """Runs the calls of one event loop."""
 
     def __init__(self, threads: int) -> None:
         """`threads` is the size of the larger pool."""
         self.pool = Pool(max(threads, 1), thread_name_prefix="tfs-rest")
         self._large = Pool(1, thread_name_prefix="tfs-rest-large")
-        self._short = ShortCalls("tfs-rest-short")
+        self._threads = Threads("tfs-rest-short")
         self._over: deque[Callable[[], object]] = deque()
-        self._is_told = False
-        """Whether the loop knows that something is done."""
-        self._together: list[tuple[asyncio.Future[Any], Callable[[], Any], Callable[[], None]]] = []
+        self._is_notified = False
+        """True while the loop is asked to call what is in `_over`."""
+        self._in_turn: list[tuple[asyncio.Future[Any], Callable[[], Any], Callable[[], None]]] = []
 
-    @staticmethod
-    def may_run_now(seconds: float | None, *, alone: bool) -> bool:
-        """Whether a call that takes about `seconds` (None: nobody knows) is best made where its request was read;
-        `alone` tells that no other request waits for the loop.
-        """
-        return alone and seconds is not None and seconds < ALONE_SECONDS
-
-    def run(self, work: Callable[[], T], end: Callable[[], None], *, seconds: float | None) -> asyncio.Future[T]:
-        """What `work`, which takes about `seconds`, returns or raises.
+    def run(
+        self, where: Place, work: Callable[[], T], end: Callable[[], None], seconds: float = inf
+    ) -> asyncio.Future[T]:
+        """What `work`, which takes about `seconds`, returns or raises; it runs in turn, on the threads or on the pool.
 
         `end` is called once, on whatever thread, when `work` is over or will never begin, which may be after the
         future was cancelled.
@@ -61,24 +55,24 @@ class Turns:
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[T] = loop.create_future()
         try:
-            if seconds is None:
+            if where is Place.POOL:
                 job = self.pool.submit(work)
                 job.add_done_callback(lambda _: end())
                 return asyncio.wrap_future(job, loop=loop)
-            if seconds >= TOGETHER_SECONDS:
-                self._short.submit(partial(self._run_elsewhere, loop, outcome, work, end), seconds)
+            if where is Place.THREADS:
+                self._threads.submit(partial(self._run_elsewhere, loop, outcome, work, end), seconds)
                 return outcome
         except NoThreadError as error:
-            if seconds is None or seconds >= ALONE_SECONDS:
+            if seconds >= REST.alone_seconds:
                 end()
                 outcome.set_exception(error)
                 return outcome
         except RuntimeError:  # closed: the connection was accepted meanwhile
             _settle(outcome, work, end)
             return outcome
-        if not self._together:
-            loop.call_soon(self._run_together)
-        self._together.append((outcome, work, end))
+        if not self._in_turn:
+            loop.call_soon(self._run_in_turn)
+        self._in_turn.append((outcome, work, end))
         return outcome
 
     def read_and_run(self, read: Callable[[], tuple[Callable[[], T], Callable[[], None]]]) -> asyncio.Future[T]:
@@ -104,7 +98,7 @@ class Turns:
         try:
             work, end = read()
         except Exception as error:
-            self.tell(loop, partial(_deliver, outcome, None, error))
+            self.notify(loop, partial(_deliver, outcome, None, error))
             return
         try:
             job = self.pool.submit(self._run_elsewhere, loop, outcome, work, end)
@@ -124,7 +118,7 @@ class Turns:
         if job.cancelled():
             if end is not None:
                 end()
-            self.tell(loop, outcome.cancel)
+            self.notify(loop, outcome.cancel)
 
     def _run_elsewhere(
         self,
@@ -142,26 +136,26 @@ class Turns:
             error = raised
         finally:
             end()
-        self.tell(loop, partial(_deliver, outcome, value, error))
+        self.notify(loop, partial(_deliver, outcome, value, error))
 
-    def tell(self, loop: asyncio.AbstractEventLoop, listener: Callable[[], object]) -> None:
+    def notify(self, loop: asyncio.AbstractEventLoop, listener: Callable[[], object]) -> None:
         """Have `loop` call `listener`, which raises nothing, in one go with whatever else is over by then.
 
         Any thread may call this.
         """
         self._over.append(listener)
-        if not self._is_told:
-            self._is_told = True
+        if not self._is_notified:
+            self._is_notified = True
             with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(self._tell_all)
+                loop.call_soon_threadsafe(self._notify_all)
 
-    def _tell_all(self) -> None:
-        self._is_told = False
+    def _notify_all(self) -> None:
+        self._is_notified = False
         while self._over:
             self._over.popleft()()
 
-    def _run_together(self) -> None:
-        waiting, self._together = self._together, []
+    def _run_in_turn(self) -> None:
+        waiting, self._in_turn = self._in_turn, []
         for outcome, work, end in waiting:
             if outcome.cancelled():
                 end()
@@ -172,7 +166,7 @@ class Turns:
         """Begin nothing more of unknown time; does not wait for what runs."""
         self.pool.shutdown(wait=False, cancel_futures=True)
         self._large.shutdown(wait=False, cancel_futures=True)
-        self._short.close()
+        self._threads.close()
 
 
 def _deliver(outcome: asyncio.Future[T], value: Any, error: Exception | None) -> None:

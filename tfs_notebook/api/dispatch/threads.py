@@ -13,18 +13,15 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from tfs_notebook.api.dispatch.pool import NoThreadError
+from tfs_notebook.api.dispatch.thresholds import LEAVE_PROCESSOR_SECONDS, WAKE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WAKING_SECONDS = 0.0002
-"""How long a call may wait for a thread that is awake before another is woken."""
-LONG_SECONDS = 0.0005
-"""Reading a request and writing its reply takes about as long: calls of less leave that a processor."""
 PROCESSORS = os.cpu_count() or 1
 
 
-class ShortCalls:
+class Threads:
     """Runs jobs, which must not raise, in the order in which they come."""
 
     def __init__(self, name: str) -> None:
@@ -43,8 +40,8 @@ class ShortCalls:
             raise RuntimeError("no more calls are run")
         self._waiting.append(job)
         awake = self._threads - len(self._asleep)
-        most = PROCESSORS if seconds >= LONG_SECONDS else PROCESSORS - 1
-        enough = awake and (awake >= most or len(self._waiting) * seconds <= awake * WAKING_SECONDS)
+        most = PROCESSORS if seconds >= LEAVE_PROCESSOR_SECONDS else PROCESSORS - 1
+        enough = awake and (awake >= most or len(self._waiting) * seconds <= awake * WAKE_SECONDS)
         if not enough and not self._wake() and self._threads < PROCESSORS:
             self._start(job)
 

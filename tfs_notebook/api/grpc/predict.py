@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tensorflow_serving.apis import predict_pb2
 
+from tfs_notebook.api.dispatch.place import Place, place
+from tfs_notebook.api.dispatch.thresholds import GRPC, LARGE_REQUEST_BYTES
 from tfs_notebook.api.grpc.errors import MAX_MESSAGE, spec_of, time_remaining
 from tfs_notebook.api.inference import check_names, unknown_signature
 from tfs_notebook.api.records import log_message
@@ -29,11 +31,6 @@ if TYPE_CHECKING:
     from tfs_notebook.api.inference import Begun, Call, Inference
     from tfs_notebook.engine.models.signature import Signature
 
-SHORT_SECONDS = 0.0002
-"""A hop to another thread and back costs about as much."""
-_LARGE_MESSAGE = 64 << 10
-"""Bytes that take so long to read that other calls should not wait for it."""
-
 
 class Predict:
     """The behaviour of the method Predict."""
@@ -53,7 +50,7 @@ class Predict:
 
     def begin(self, message: bytes, rpc: Rpc) -> None:
         """Answer `rpc`, here or later."""
-        if len(message) > _LARGE_MESSAGE:
+        if len(message) > LARGE_REQUEST_BYTES:
             rpc.finish_in_pool(partial(self._unread, message), _nothing)
             return
         counting, end = self._answers.counting(None), _nothing
@@ -74,9 +71,11 @@ class Predict:
     def _place(self, asked: _Asked, counting: AbstractContextManager[object], rpc: Rpc) -> None:
         seconds = asked.call.expected_seconds(asked.signature, asked.inputs)
         work = partial(self._answers.answer, counting, partial(self._run, asked))
-        if seconds is not None and seconds < SHORT_SECONDS:
+        # Messages come on several threads: whether others wait makes no difference to this one
+        where = place(seconds, GRPC, alone=True, is_batched=asked.may_be_batched)
+        if where is Place.AT_ONCE:
             rpc.finish(work, asked.call.close)
-        elif not asked.may_be_batched or not self._begin_batched(asked, counting, rpc):
+        elif where is not Place.BATCH or not self._begin_batched(asked, counting, rpc):
             rpc.finish_in_pool(work, asked.call.close, seconds)
 
     def _begin_batched(self, asked: _Asked, counting: AbstractContextManager[object], rpc: Rpc) -> bool:

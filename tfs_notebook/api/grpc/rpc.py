@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 
 from tfs_notebook.api.dispatch.pool import NoThreadError, Pool
-from tfs_notebook.api.dispatch.threads import ShortCalls
+from tfs_notebook.api.dispatch.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ class GrpcPool(Pool):
 
 
 class CallPool(GrpcPool):
-    """The threads of a gRPC server; `short` are those for calls whose time is known.
+    """The threads of a gRPC server; `for_known` are those for calls whose time is known.
 
     A call whose behaviour has a method `begin(message, rpc)` needs none: that is given the message as soon as it is
     there, finishes the `Rpc` or has it finished later, and neither blocks nor raises.
@@ -71,7 +71,7 @@ class CallPool(GrpcPool):
 
     def __init__(self, threads: int, name: str) -> None:
         super().__init__(threads, thread_name_prefix=name)
-        self.short = ShortCalls(f"{name}-short")
+        self.for_known = Threads(f"{name}-short")
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **options: Any) -> Future[Any]:
         """Run `function` on a thread, unless it is grpcio's for a call that can begin."""
@@ -86,7 +86,7 @@ class CallPool(GrpcPool):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls."""
         super().shutdown(wait, cancel_futures=cancel_futures)
-        self.short.close()
+        self.for_known.close()
 
 
 class Rpc:
@@ -146,7 +146,7 @@ class Rpc:
             if seconds is None:
                 self._pool.submit(self.finish, work, end)
             else:
-                self._pool.short.submit(partial(self.finish, work, end), seconds)
+                self._pool.for_known.submit(partial(self.finish, work, end), seconds)
         except RuntimeError as error:
             self.finish(partial(_refuse, error), end)
 

@@ -16,6 +16,7 @@ import socket
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
+from tfs_notebook.api.dispatch.thresholds import TURN_SECONDS
 from tfs_notebook.api.http.messages import Reply
 from tfs_notebook.api.http.reader import RequestReader
 from tfs_notebook.api.http.timeouts import Patience
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from tfs_notebook.api.http.messages import Request
     from tfs_notebook.api.http.server import HttpServer
 
-_TURN_SECONDS = 0.002
-"""How long a connection is read and answered before the others have their turn."""
 _MOST_WAITING = 16
 _MUCH = 1 << 20
 """Bytes of waiting requests from which no more are read. Up to then reading also tells when the client goes."""
@@ -147,7 +146,7 @@ class Connection(asyncio.Protocol):
                 break
             now = perf_counter()
             began = began or now
-            if now - began > _TURN_SECONDS:
+            if now - began > TURN_SECONDS:
                 self._pauses = True
                 self._loop.call_soon(self._take_turn)
                 break

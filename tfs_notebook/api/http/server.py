@@ -10,6 +10,7 @@ import socket
 from math import inf
 from typing import TYPE_CHECKING, cast
 
+from tfs_notebook.api.dispatch.thresholds import CROWD_SECONDS
 from tfs_notebook.api.http.connection import Connection
 from tfs_notebook.api.http.messages import Reply, Request
 from tfs_notebook.api.json.writer import encode_error
@@ -23,8 +24,6 @@ _MOST = 4096
 _FALLBACK_MOST = 512
 _LOOK_SECONDS = 1.0
 _BACKLOG = 4096
-_CROWD_SECONDS = 0.002
-"""Who sends within that time of each other wait for each other. The event loop's clock ticks in milliseconds."""
 
 
 def most_connections() -> int:
@@ -100,7 +99,7 @@ class HttpServer:
         if connection is not self._last:
             self._last, self._others_heard = connection, self._last_heard
         self._last_heard = now
-        self.alone = now - self._others_heard > _CROWD_SECONDS
+        self.alone = now - self._others_heard > CROWD_SECONDS
 
     def lost(self, connection: Connection) -> None:
         """Forget `connection`."""

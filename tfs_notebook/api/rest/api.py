@@ -1,6 +1,6 @@
 """TensorFlow Serving's REST API: what is answered to requests under /v1/, whatever HTTP server they came by.
 
-Small bodies are read on the loop, and `dispatch.executor` says where their calls run; what takes longer is read on the
+Small bodies are read on the loop, and `dispatch.place` says where their calls run; what takes longer is read on the
 pool, and large bodies one at a time.
 """
 
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.api import status_messages
 from tfs_notebook.api.dispatch.batched import BatchedReply
+from tfs_notebook.api.dispatch.place import Place, place
+from tfs_notebook.api.dispatch.thresholds import HUGE_REQUEST_BYTES, LARGE_REQUEST_BYTES, REST, SMALL_COMPRESSED_BYTES
 from tfs_notebook.api.json import codec as json_codec
 from tfs_notebook.api.json.examples import ExamplesBody, encode_result, evaluate
 from tfs_notebook.api.records import log_arrays, log_examples
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from tfs_notebook.api.dispatch.executor import Turns
+    from tfs_notebook.api.dispatch.executor import Executor
     from tfs_notebook.api.http.body_budget import BodyBudget
     from tfs_notebook.api.http.messages import Request
     from tfs_notebook.api.inference import Call, Inference
@@ -34,12 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LARGE_BODY = 64 << 10
-"""Bytes from which even numbers take so long to read that other requests should not wait for it."""
-_HUGE_BODY = 1 << 20
-"""Bytes from which what is made of a body may fill the memory: such bodies are read one at a time."""
-_SMALL_COMPRESSED = 16 << 10
-"""Bytes up to which it does not take long to see whether a body inflates to more than a little."""
 _LEAST_MEMORY = 256 << 20
 """Bytes that the values of a body may take however low its own limit is."""
 
@@ -50,14 +47,14 @@ class RestApi:
     def __init__(
         self,
         inference: Inference,
-        turns: Turns,
+        executor: Executor,
         bodies: BodyBudget,
         options: Callable[[], RestOptions],
         is_alone: Callable[[], bool],
     ) -> None:
         """`is_alone` tells that no request of another connection waits for the loop."""
         self._inference = inference
-        self._turns = turns
+        self._executor = executor
         self._bodies = bodies
         self._options = options
         self._is_alone = is_alone
@@ -71,8 +68,8 @@ class RestApi:
                 return status_messages.metadata_json(call.model, call.version, call.signature_def)
         if is_compressed(request):
             return self._answer_compressed(request, asked)
-        if request.size > _HUGE_BODY:
-            return self._turns.read_and_run(lambda: self._read(asked, request.take_body()))
+        if request.size > HUGE_REQUEST_BYTES:
+            return self._executor.read_and_run(lambda: self._read(asked, request.take_body()))
         return self._answer(request.take_body(), asked)
 
     def _answer(self, body: bytes, asked: Route) -> bytes | Awaitable[bytes]:
@@ -82,13 +79,13 @@ class RestApi:
         """What inflates to more than a little is read in the same step, so that nothing inflated waits in memory."""
         request.compressed = True
         body = request.take_body()
-        plain = inflated_at_once(body, _LARGE_BODY) if len(body) <= _SMALL_COMPRESSED else None
+        plain = inflated_at_once(body, LARGE_REQUEST_BYTES) if len(body) <= SMALL_COMPRESSED_BYTES else None
         if plain is not None:
             return self._answer(plain, asked)
         request.add_body(body)
         del body
         most, budget = self._options().max_body_bytes, self._bodies
-        return self._turns.read_and_run(lambda: self._read(asked, inflated(request, most, budget)))
+        return self._executor.read_and_run(lambda: self._read(asked, inflated(request, most, budget)))
 
     def _whole(self, asked: Route, body: bytes) -> bytes:
         work, end = self._read(asked, body)
@@ -116,14 +113,15 @@ class RestApi:
             return encode_result(result)
 
     def _predict(self, asked: Route, body: bytes) -> bytes | Awaitable[bytes]:
-        parsed = json_codec.parse_quickly(body) if len(body) <= _LARGE_BODY else None
+        parsed = json_codec.parse_quickly(body) if len(body) <= LARGE_REQUEST_BYTES else None
         if parsed is None:
             return self._in_pool(self._whole, asked, body)
         work, call, seconds = self._prepare(asked, parsed)
-        if seconds is None and call.is_batched:
+        where = place(seconds, REST, alone=self._is_alone(), is_batched=call.is_batched)
+        if where is Place.BATCH:
             return self._run_batched(*work.args, **work.keywords)
-        if not self._turns.may_run_now(seconds, alone=self._is_alone()):
-            return self._turns.run(work, call.close, seconds=seconds)
+        if where is not Place.AT_ONCE:
+            return self._executor.run(where, work, call.close, inf if seconds is None else seconds)
         try:
             return work()
         finally:
@@ -170,7 +168,7 @@ class RestApi:
     ) -> asyncio.Future[bytes]:
         """`_run` without a thread that waits, but for what takes long to write or is refused by the model."""
         write = partial(self._write, asked, call, signature, inputs, row_format=row_format)
-        reply = BatchedReply(self._turns, call, write)
+        reply = BatchedReply(self._executor, call, write)
         try:
             begun = reply.begin(signature, inputs, self._options().timeout)
         except BaseException:
@@ -179,10 +177,10 @@ class RestApi:
         if begun:
             return reply
         work = partial(self._run, asked, call, signature, inputs, row_format=row_format)
-        return self._turns.run(work, call.close, seconds=None)
+        return self._executor.run(Place.POOL, work, call.close)
 
     async def _in_pool(self, function: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._turns.pool, function, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._executor.pool, function, *args)
 
 
 def _nothing() -> None:

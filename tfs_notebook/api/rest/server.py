@@ -15,7 +15,7 @@ from tfs_notebook.api.auth import (
     token_matches,
     unknown_host,
 )
-from tfs_notebook.api.dispatch.executor import Turns
+from tfs_notebook.api.dispatch.executor import Executor
 from tfs_notebook.api.http.body_budget import BodyBudget
 from tfs_notebook.api.http.messages import Reply, Request
 from tfs_notebook.api.http.server import HttpServer
@@ -66,9 +66,9 @@ class RestServer:
         self.bodies = BodyBudget(options.body_budget)
         self._inference = inference
         self._metrics = metrics
-        self._turns = Turns(options.threads)
+        self._executor = Executor(options.threads)
         self._http = HttpServer(self)
-        self._api = RestApi(inference, self._turns, self.bodies, lambda: self.options, lambda: self._http.alone)
+        self._api = RestApi(inference, self._executor, self.bodies, lambda: self.options, lambda: self._http.alone)
 
     # Life
 
@@ -76,7 +76,7 @@ class RestServer:
         """Go on with these options."""
         self.options = options
         self.bodies.most = options.body_budget
-        self._turns.pool.resize(options.threads)
+        self._executor.pool.resize(options.threads)
 
     def listens_as(self, wanted: RestOptions) -> bool:
         """Whether this listens where `wanted` asks to, so that only `options` need to be replaced."""
@@ -106,7 +106,7 @@ class RestServer:
         try:
             await self._http.close(timeout)
         finally:
-            self._turns.close()
+            self._executor.close()
 
     # What a connection asks for
 
@@ -171,7 +171,7 @@ class RestServer:
         if isinstance(answer, bytes):
             request.counted.end()
             if len(answer) >= self.options.gzip_from_bytes and accepts_gzip(request.header(b"accept-encoding") or ""):
-                return compressed(answer, self._turns.pool)
+                return compressed(answer, self._executor.pool)
             answer = Reply(200, answer)
         return self._finished(request, answer)
 
