@@ -22,7 +22,7 @@ class ConfigObject:
         self._address = address
         self._open_store = open_store
         self._text, self._etag = "", ""
-        self._trouble: StoreError | None = None
+        self._last_error: StoreError | None = None
 
     def fetch(self) -> str:
         """The text now. Raises ServingError, NOT_FOUND for an object that is not there or is no text."""
@@ -30,10 +30,10 @@ class ConfigObject:
             with closing(self._open_store(self._address.bucket)) as store:  # looks are rare: nothing stays open between
                 changed = store.read_if_changed(self._address.key, self._etag)
         except StoreError as error:
-            if self._trouble is None or self._trouble.fault is not error.fault:
-                self._trouble = error  # else told already: only the id of the request is another one
-            raise self._told(self._trouble) from None
-        self._trouble = None
+            if self._last_error is None or self._last_error.fault is not error.fault:
+                self._last_error = error  # else told already: only the id of the request is another one
+            raise self._as_serving_error(self._last_error) from None
+        self._last_error = None
         if changed is not None:
             content, etag = changed
             try:
@@ -42,7 +42,7 @@ class ConfigObject:
                 raise not_found(f"{self._address}; it is not UTF-8 text", hint=_HINT) from None
         return self._text
 
-    def _told(self, error: StoreError) -> ServingError:
+    def _as_serving_error(self, error: StoreError) -> ServingError:
         hint = error.hint or (_HINT if error.fault is Fault.MISSING else "")
         where = "" if str(self._address) in error.message else f"{self._address}; "
         return ServingError(error.code, f"{where}{error.message}", hint=hint)

@@ -19,8 +19,8 @@ from tfs_notebook.engine.config import AllVersions, Latest, Specific
 from tfs_notebook.engine.storage.remote import FetchStatus
 from tfs_notebook.errors import not_found
 from tfs_notebook.oss.address import PRIVATE
-from tfs_notebook.oss.peers.coordinator import Crew
-from tfs_notebook.oss.peers.messages import Bulletin, Report, Wants, as_json
+from tfs_notebook.oss.peers.coordinator import Coordinator
+from tfs_notebook.oss.peers.messages import FollowerState, Wants, WriterState, fetch_status_as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,34 +47,34 @@ def private(directory: Path) -> Path:
 
 
 def test_one_writes_and_the_next_takes_over(tmp_path: Path) -> None:
-    first, second = Crew(private(tmp_path)), Crew(tmp_path)
-    assert first.try_to_write()
-    assert not second.try_to_write()
-    assert (first.writes, second.writes) == (True, False)
+    first, second = Coordinator(private(tmp_path)), Coordinator(tmp_path)
+    assert first.try_to_lock()
+    assert not second.try_to_lock()
+    assert (first.is_writer, second.is_writer) == (True, False)
     first.leave()
-    assert second.try_to_write()
-    assert not first.try_to_write()
+    assert second.try_to_lock()
+    assert not first.try_to_lock()
     second.leave()
 
 
 def test_a_lock_that_somebody_deleted_holds_nobody_back_and_is_given_up(tmp_path: Path) -> None:
-    first, second = Crew(private(tmp_path)), Crew(tmp_path)
-    assert first.try_to_write()
+    first, second = Coordinator(private(tmp_path)), Coordinator(tmp_path)
+    assert first.try_to_lock()
     assert not first.has_lost_lock
     (tmp_path / "lock").unlink()
-    assert second.try_to_write()
+    assert second.try_to_lock()
     assert first.has_lost_lock
     first.leave()
-    assert not first.try_to_write()
+    assert not first.try_to_lock()
     second.leave()
 
 
 FORK = """
 import os, sys
 from pathlib import Path
-from tfs_notebook.oss.peers.coordinator import Crew
-crew = Crew(Path(sys.argv[1]))
-assert crew.try_to_write()
+from tfs_notebook.oss.peers.coordinator import Coordinator
+coordinator = Coordinator(Path(sys.argv[1]))
+assert coordinator.try_to_lock()
 if not os.fork():
     os.read(0, 1)
     os._exit(0)
@@ -86,34 +86,34 @@ def test_a_fork_that_outlives_the_writer_holds_nothing(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", FORK, str(private(tmp_path))], stdin=subprocess.PIPE) as writer:
         try:
             assert writer.wait(PATIENCE) == -9
-            second = Crew(tmp_path)
-            until(second.try_to_write)
+            second = Coordinator(tmp_path)
+            until(second.try_to_lock)
             second.leave()
         finally:
             assert writer.stdin is not None
             writer.stdin.close()
 
 
-def has_news(writer: Crew) -> bool:
-    writer.has_news = False
-    writer.attend()
-    return writer.has_news
+def followers_changed(writer: Coordinator) -> bool:
+    writer.followers_changed = False
+    writer.read_follower_states()
+    return writer.followers_changed
 
 
-def wanted(writer: Crew) -> Wants:
-    writer.attend()
+def wanted(writer: Coordinator) -> Wants:
+    writer.read_follower_states()
     return writer.wants({})
 
 
 def test_the_writer_knows_what_followers_want_as_long_as_they_live(tmp_path: Path) -> None:
-    writer, one, two = Crew(private(tmp_path)), Crew(tmp_path), Crew(tmp_path)
-    writer.try_to_write()
-    one.report(Report({"modelA": (Latest(2), AllVersions())}))
-    two.report(Report({"modelA": (Specific((1, 2)),), "": (Latest(),)}))
+    writer, one, two = Coordinator(private(tmp_path)), Coordinator(tmp_path), Coordinator(tmp_path)
+    writer.try_to_lock()
+    one.publish_follower_state(FollowerState({"modelA": (Latest(2), AllVersions())}))
+    two.publish_follower_state(FollowerState({"modelA": (Specific((1, 2)),), "": (Latest(),)}))
     wants = wanted(writer)
     assert set(wants["modelA"]) == {Latest(2), AllVersions(), Specific((1, 2))}
     assert wants[""] == (Latest(),)
-    one.report(Report({"b": (Latest(),)}))
+    one.publish_follower_state(FollowerState({"b": (Latest(),)}))
     two.leave()
     assert wanted(writer) == {"b": (Latest(),)}
     assert writer.wants({"b": (AllVersions(),)}) == {"b": (AllVersions(), Latest())}
@@ -124,80 +124,84 @@ def test_the_writer_knows_what_followers_want_as_long_as_they_live(tmp_path: Pat
 
 
 def test_a_follower_reports_again_when_somebody_deleted_its_report(tmp_path: Path) -> None:
-    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
-    report = Report({"modelA": (Latest(),)})
-    one.report(report)
+    writer, one = Coordinator(private(tmp_path)), Coordinator(tmp_path)
+    report = FollowerState({"modelA": (Latest(),)})
+    one.publish_follower_state(report)
     (file,) = (tmp_path / "followers").iterdir()
     file.unlink()
-    one.report(report)
+    one.publish_follower_state(report)
     assert wanted(writer) == report.wants
     one.leave()
 
 
 def test_a_look_that_a_follower_asks_for_is_made_once(tmp_path: Path) -> None:
-    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
-    one.report(Report(asked=0.0))
-    assert has_news(writer)
-    assert not has_news(writer)
-    assert not writer.is_asked()
-    one.report(Report(asked=1000.0))
-    assert has_news(writer)
-    assert [writer.is_asked(), writer.is_asked()] == [True, False]
+    writer, one = Coordinator(private(tmp_path)), Coordinator(tmp_path)
+    one.publish_follower_state(FollowerState(requested_at=0.0))
+    assert followers_changed(writer)
+    assert not followers_changed(writer)
+    assert not writer.is_listing_requested()
+    one.publish_follower_state(FollowerState(requested_at=1000.0))
+    assert followers_changed(writer)
+    assert [writer.is_listing_requested(), writer.is_listing_requested()] == [True, False]
     one.leave()
 
 
 def test_what_a_follower_uses_or_has_not_heard_of_may_be_in_use(tmp_path: Path) -> None:
-    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
+    writer, one = Coordinator(private(tmp_path)), Coordinator(tmp_path)
     published = frozenset({"m/1", "m/2"})
 
     def may_be_used() -> list[bool]:
-        writer.attend()
+        writer.read_follower_states()
         return [writer.may_use(path, published) for path in ("m/1", "m/2")]
 
     assert may_be_used() == [False, False]
-    one.report(Report())
+    one.publish_follower_state(FollowerState())
     assert may_be_used() == [True, True]
-    one.report(Report(uses=frozenset({"m/1"}), published=frozenset({"m/1"})))
+    one.publish_follower_state(FollowerState(uses=frozenset({"m/1"}), published=frozenset({"m/1"})))
     assert may_be_used() == [True, True]
-    one.report(Report(uses=frozenset({"m/1"}), published=published))
+    one.publish_follower_state(FollowerState(uses=frozenset({"m/1"}), published=published))
     assert may_be_used() == [True, False]
     one.leave()
     assert may_be_used() == [False, False]
 
 
 def test_followers_hear_what_the_writer_says_and_for_which_policies(tmp_path: Path) -> None:
-    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
-    assert one.hear() == Bulletin()
+    writer, one = Coordinator(private(tmp_path)), Coordinator(tmp_path)
+    assert one.read_writer_state() == WriterState()
     problem = not_found("nothing", hint="look")
     said = {"m": FetchStatus(True, {1: "why"}), "n": FetchStatus(problem=problem)}
     wants = {"m": (Latest(2), AllVersions(), Specific((1,))), "n": (Latest(),)}
-    writer.say(Bulletin(said, wants, frozenset({"m/1"}), 1000.5, problem))
-    heard = one.hear()
-    assert {base: as_json(fetch_status) for base, fetch_status in heard.fetch_statuses.items()} == {
-        base: as_json(fetch_status) for base, fetch_status in said.items()
+    writer.publish_writer_state(WriterState(said, wants, frozenset({"m/1"}), 1000.5, problem))
+    writer_state = one.read_writer_state()
+    assert {base: fetch_status_as_json(fetch_status) for base, fetch_status in writer_state.fetch_statuses.items()} == {
+        base: fetch_status_as_json(fetch_status) for base, fetch_status in said.items()
     }
-    assert (heard.wants, heard.published, heard.last_listing) == (wants, frozenset({"m/1"}), 1000.5)
-    assert heard.problem is not None
-    assert heard.problem.told == problem.told
-    assert one.hear() is heard
-    writer.say(Bulletin(said, wants, frozenset({"m/1"}), 1000.5, not_found("nothing", hint="look")))
-    again = one.hear()
-    assert again.failures == heard.failures + 1, "another failure, though in the same words"
+    assert (writer_state.wants, writer_state.published, writer_state.last_listing) == (
+        wants,
+        frozenset({"m/1"}),
+        1000.5,
+    )
+    assert writer_state.problem is not None
+    assert writer_state.problem.told == problem.told
+    assert one.read_writer_state() is writer_state
+    writer.publish_writer_state(WriterState(said, wants, frozenset({"m/1"}), 1000.5, not_found("nothing", hint="look")))
+    again = one.read_writer_state()
+    assert again.failures == writer_state.failures + 1, "another failure, though in the same words"
 
 
 def test_a_process_follows_what_the_writer_said_until_it_writes_or_lets_go(tmp_path: Path) -> None:
-    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
-    assert writer.try_to_write()
-    writer.say(Bulletin(last_listing=1000.0))
-    assert writer.followed is None
-    assert not one.try_to_write()
-    assert one.followed == Bulletin(last_listing=1000.0)
-    one.yield_lock()
-    assert one.followed is None
-    assert not one.try_to_write()
+    writer, one = Coordinator(private(tmp_path)), Coordinator(tmp_path)
+    assert writer.try_to_lock()
+    writer.publish_writer_state(WriterState(last_listing=1000.0))
+    assert writer.other_writer is None
+    assert not one.try_to_lock()
+    assert one.other_writer == WriterState(last_listing=1000.0)
+    one.release_lock()
+    assert one.other_writer is None
+    assert not one.try_to_lock()
     writer.leave()
-    assert one.try_to_write()
-    assert one.followed is None
+    assert one.try_to_lock()
+    assert one.other_writer is None
     one.leave()
 
 
@@ -206,53 +210,53 @@ def test_a_process_follows_what_the_writer_said_until_it_writes_or_lets_go(tmp_p
 )
 def test_what_is_no_bulletin_or_report_tells_nothing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "writer.json").write_bytes(content)
-    reader = Crew(tmp_path)
-    assert reader.hear() == Bulletin()
-    Crew(tmp_path).say(Bulletin(last_listing=1000.0))
-    assert reader.hear().last_listing == 1000.0
+    reader = Coordinator(tmp_path)
+    assert reader.read_writer_state() == WriterState()
+    Coordinator(tmp_path).publish_writer_state(WriterState(last_listing=1000.0))
+    assert reader.read_writer_state().last_listing == 1000.0
     (tmp_path / "writer.json").write_bytes(content)
-    assert reader.hear().last_listing == 1000.0
-    assert Report.decode(content) is None
+    assert reader.read_writer_state().last_listing == 1000.0
+    assert FollowerState.decode(content) is None
 
 
 def test_a_disk_that_is_full_does_not_keep_the_writer_from_telling(tmp_path: Path) -> None:
-    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
-    writer.say(Bulletin(published=frozenset({"m/1", "m/2"})))
-    assert one.hear().published == {"m/1", "m/2"}
+    writer, one = Coordinator(private(tmp_path)), Coordinator(tmp_path)
+    writer.publish_writer_state(WriterState(published=frozenset({"m/1", "m/2"})))
+    assert one.read_writer_state().published == {"m/1", "m/2"}
     (tmp_path / "writer.json.new").mkdir()  # so that no other file can be written
-    writer.say(Bulletin(published=frozenset({"m/2"})))
-    assert one.hear().published == {"m/2"}
+    writer.publish_writer_state(WriterState(published=frozenset({"m/2"})))
+    assert one.read_writer_state().published == {"m/2"}
 
 
 def test_what_a_dead_writer_said_is_not_believed(tmp_path: Path) -> None:
-    follower = Crew(private(tmp_path))
+    follower = Coordinator(private(tmp_path))
     with subprocess.Popen([sys.executable, "-c", SAY, str(tmp_path)]) as writer:
         assert writer.wait(PATIENCE) == -9
-    assert follower.hear().last_listing == 1000.0
-    successor = Crew(tmp_path)
-    assert successor.try_to_write()
-    assert follower.hear() == Bulletin()
-    successor.say(Bulletin(last_listing=2000.0))
-    assert follower.hear().last_listing == 2000.0
+    assert follower.read_writer_state().last_listing == 1000.0
+    successor = Coordinator(tmp_path)
+    assert successor.try_to_lock()
+    assert follower.read_writer_state() == WriterState()
+    successor.publish_writer_state(WriterState(last_listing=2000.0))
+    assert follower.read_writer_state().last_listing == 2000.0
     successor.leave()
-    assert follower.hear() == Bulletin()
+    assert follower.read_writer_state() == WriterState()
 
 
 SAY = """
 import os, sys
 from pathlib import Path
-from tfs_notebook.oss.peers.coordinator import Crew
-from tfs_notebook.oss.peers.messages import Bulletin
-crew = Crew(Path(sys.argv[1]))
-assert crew.try_to_write()
-crew.say(Bulletin(last_listing=1000.0))
+from tfs_notebook.oss.peers.coordinator import Coordinator
+from tfs_notebook.oss.peers.messages import WriterState
+coordinator = Coordinator(Path(sys.argv[1]))
+assert coordinator.try_to_lock()
+coordinator.publish_writer_state(WriterState(last_listing=1000.0))
 os.kill(os.getpid(), 9)
 """
 
 
 def test_what_a_follower_writes_at_this_moment_does_not_hide_what_it_reported(tmp_path: Path) -> None:
-    writer, one = Crew(private(tmp_path)), Crew(tmp_path)
-    one.report(Report({"m": (Latest(),)}))
+    writer, one = Coordinator(private(tmp_path)), Coordinator(tmp_path)
+    one.publish_follower_state(FollowerState({"m": (Latest(),)}))
     assert wanted(writer) == {"m": (Latest(),)}
     (file,) = (tmp_path / "followers").iterdir()
     file.write_bytes(b'{"wants": {"m": [{"la')

@@ -11,7 +11,7 @@ import pytest
 from tfs_notebook.engine.storage.completeness import Parts
 from tfs_notebook.oss.client.store import StoredObject
 from tfs_notebook.oss.listing import Tree, Version
-from tfs_notebook.oss.sync.completeness import Evidence, Look, Marker, Quiet, not_uploaded
+from tfs_notebook.oss.sync.completeness import Marker, ParsedFiles, RootListing, StabilityCheck, not_uploaded
 
 if TYPE_CHECKING:
     from tests.conftest import Models
@@ -70,17 +70,17 @@ def test_a_listing_of_a_real_model_is_complete_with_every_file_and_incomplete_wi
 # 2. The quiet
 
 
-def look(of: Version, *, time: float, asked: float) -> Look:
-    return Look(Tree.of(of.files.values(), ""), time, asked, asked + 0.1)
+def listing(of: Version, *, time: float, requested_at: float) -> RootListing:
+    return RootListing(Tree.of(of.files.values(), ""), time, requested_at, requested_at + 0.1)
 
 
 def settles(*looks: tuple[float, Version], poll: float = 30.0, start: float = 2000.0) -> list[bool]:
     """Whether the version counts as settled after each look, given by its second."""
-    quiet, before, outcome = Quiet(), None, []
+    stability, before, outcome = StabilityCheck(), None, []
     for second, seen in looks:
-        now = look(seen, time=start + second, asked=100 + second)
-        quiet.saw(seen, now, before, poll)
-        outcome.append(quiet.lasts(now, poll))
+        now = listing(seen, time=start + second, requested_at=100 + second)
+        stability.on_listing(seen, now, before, poll)
+        outcome.append(stability.is_stable(now, poll))
         before = now
     return outcome
 
@@ -159,15 +159,15 @@ def test_a_marker_that_cannot_be_understood_keeps_its_version_waiting(content: b
 
 
 def test_what_must_be_read_before_more_can_be_said() -> None:
-    evidence, listed = Evidence(), version("saved_model.pb", "_SUCCESS")
-    assert evidence.wanted(listed, "") == ["saved_model.pb"]
-    assert evidence.wanted(listed, "_SUCCESS") == ["saved_model.pb", "_SUCCESS"]
-    assert evidence.waits_for(version("saved_model.pb"), "_SUCCESS") == "saved_model.pb has not been read yet"
+    evidence, listed = ParsedFiles(), version("saved_model.pb", "_SUCCESS")
+    assert evidence.to_parse(listed, "") == ["saved_model.pb"]
+    assert evidence.to_parse(listed, "_SUCCESS") == ["saved_model.pb", "_SUCCESS"]
+    assert evidence.missing_part(version("saved_model.pb"), "_SUCCESS") == "saved_model.pb has not been read yet"
     evidence.parts, evidence.marker = Parts(), Marker()
     evidence.etags = {name: stored.etag for name, stored in listed.files.items()}
     evidence.forget_changed(listed, "_SUCCESS")
-    assert evidence.wanted(listed, "_SUCCESS") == []
-    assert evidence.waits_for(listed, "_SUCCESS") == ""
-    assert evidence.waits_for(version("saved_model.pb"), "_SUCCESS") == "_SUCCESS not uploaded yet"
+    assert evidence.to_parse(listed, "_SUCCESS") == []
+    assert evidence.missing_part(listed, "_SUCCESS") == ""
+    assert evidence.missing_part(version("saved_model.pb"), "_SUCCESS") == "_SUCCESS not uploaded yet"
     evidence.forget_changed(changed(listed, "saved_model.pb", etag="another"), "_SUCCESS")
-    assert evidence.wanted(listed, "_SUCCESS") == ["saved_model.pb"]
+    assert evidence.to_parse(listed, "_SUCCESS") == ["saved_model.pb"]

@@ -155,12 +155,12 @@ def test_models_with_one_base_path_each_get_what_they_want(oss: OssServer, model
 
 def test_the_first_look_and_a_transfer_are_worth_waiting_for(oss: OssServer, models: Models, tmp_path: Path) -> None:
     upload(oss, models, "modelA/1")
-    look, read = oss.fail("stall", method="LIST"), oss.fail("stall", key="assets/")
+    listing, read = oss.fail("stall", method="LIST"), oss.fail("stall", key="assets/")
     with watched(tmp_path, patience=60) as seen:
-        assert look.reached.wait(PATIENCE)
+        assert listing.reached.wait(PATIENCE)
         assert seen.fetch_status().expects_more
         assert seen.status.state == "starting"
-        look.release()
+        listing.release()
         assert read.reached.wait(PATIENCE)
         until(lambda: seen.fetch_status().waiting == {1: "it is being brought"})
         assert seen.status.state == "transferring"

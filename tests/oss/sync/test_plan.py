@@ -6,7 +6,7 @@ import pytest
 
 from tfs_notebook.engine.config import AllVersions, Latest, Specific, VersionPolicy
 from tfs_notebook.oss.cache.cache import Published
-from tfs_notebook.oss.sync.plan import base_of, number_of, picks, superfluous
+from tfs_notebook.oss.sync.plan import base_of, number_of, prunable, selected_by
 
 NUMBERS = (1, 2, 3, 4, 5)
 
@@ -28,7 +28,7 @@ NUMBERS = (1, 2, 3, 4, 5)
 def test_a_policy_looks_at_versions_until_it_has_what_it_wants(
     policy: VersionPolicy, counting: tuple[int, ...], expected: list[int]
 ) -> None:
-    assert list(picks(policy, NUMBERS, counting.__contains__)) == expected
+    assert list(selected_by(policy, NUMBERS, counting.__contains__)) == expected
 
 
 def test_a_path_is_a_base_path_and_a_number() -> None:
@@ -38,7 +38,7 @@ def test_a_path_is_a_base_path_and_a_number() -> None:
 
 def gone(keep: int | None, over: int = 0, wanted: tuple[str, ...] = ("a/5", "b/3")) -> list[str]:
     paths = ("a/1", "a/2", "a/4", "a/5", "b/1", "b/2", "b/3", "1")
-    return list(superfluous({path: Published(frozenset({("f", 10, "e")})) for path in paths}, set(wanted), keep, over))
+    return list(prunable({path: Published(frozenset({("f", 10, "e")})) for path in paths}, set(wanted), keep, over))
 
 
 def test_the_newest_that_nobody_wants_stay_in_each_base_path() -> None:

@@ -126,7 +126,7 @@ def test_a_fresh_token_does_not_wait_for_the_next_attempt(oss: OssServer, models
     oss.grant(oss.key_id, oss.key_secret, token="old", expires=time.time() - 1)
     os.environ["OSS_SESSION_TOKEN"] = "old"
     with watched(tmp_path) as seen:
-        attempt = until(lambda: (look := seen.status.next_listing or 0.0) > time.time() + 3.0 and look)
+        attempt = until(lambda: (listing := seen.status.next_listing or 0.0) > time.time() + 3.0 and listing)
         oss.grant(oss.key_id, oss.key_secret, token="fresh")
         os.environ["OSS_SESSION_TOKEN"] = "fresh"
         until(lambda: seen.versions() == ["1"])

@@ -15,7 +15,7 @@ from tests.support.serving import PATIENCE, until
 from tfs_notebook.engine.config import AllVersions, Latest, Specific
 from tfs_notebook.oss.address import PRIVATE
 from tfs_notebook.oss.client.checksum import Crc64
-from tfs_notebook.oss.peers.coordinator import Crew
+from tfs_notebook.oss.peers.coordinator import Coordinator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -287,10 +287,10 @@ def test_a_cache_that_somebody_clears_is_filled_again(oss: OssServer, models: Mo
         shutil.rmtree(tmp_path / "cache", ignore_errors=True)
         until(lambda: seen.versions() == ["1"])
         until(lambda: seen.status.problem is None)
-        other = Crew(seen.directory().parent / PRIVATE)
-        assert not other.try_to_write()  # still this one does
+        other = Coordinator(seen.directory().parent / PRIVATE)
+        assert not other.try_to_lock()  # still this one does
         seen.mirror.pause()
-        until(other.try_to_write)
+        until(other.try_to_lock)
         other.leave()
         shutil.rmtree(tmp_path / "cache")
         seen.mirror.resume()

@@ -25,7 +25,7 @@ def no_space(directory: Path, free: int, size: int) -> ServingError | None:
     )
 
 
-def explained(error: Exception, directory: Path) -> Exception:
+def explain_full_disk(error: Exception, directory: Path) -> Exception:
     """`error`; in other words when it means that the disk of `directory`, or its user's part of it, is full."""
     if not isinstance(error, OSError) or error.errno not in _FULL:
         return error

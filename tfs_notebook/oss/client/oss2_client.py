@@ -95,7 +95,7 @@ class _Signer:
         self._used: Keys | None = None
         """What the last request was signed with, None when there was nothing for it."""
 
-    def has_other_keys(self) -> bool:
+    def has_new_credentials(self) -> bool:
         """Whether the next request would be signed with others. Where no two are signed with the same: no."""
         try:
             keys = keys_of(self._provider)

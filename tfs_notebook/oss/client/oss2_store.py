@@ -60,9 +60,9 @@ class Oss2Store:
                 raise StoreError(Fault.DAMAGED, f"the listing of {self._client.where(prefix)} repeats its pages")
             token = page.next_continuation_token
 
-    def has_other_keys(self) -> bool:
+    def has_new_credentials(self) -> bool:
         """Whether the provider has other keys now than for the last request."""
-        return self._client.signer.has_other_keys()
+        return self._client.signer.has_new_credentials()
 
     def close(self) -> None:
         """End every request under way, in whatever thread; later ones raise StoreError."""

@@ -89,7 +89,7 @@ class ObjectStore(Protocol):
 
     bucket: str
 
-    def has_other_keys(self) -> bool:
+    def has_new_credentials(self) -> bool:
         """Whether a request would be signed with other credentials now than the last one was; asks nothing of it."""
         ...
 

@@ -1,8 +1,9 @@
-"""Several processes with one local copy: one writes, the others follow, and take over when it ends.
+"""Several processes that share one local copy: one writes it, the others follow, and one of them takes over when it
+ends.
 
-Whoever holds the lock brings what all of them want, and deletes nothing that any of them uses. Every other process,
-also one that is paused, leaves a report for it, a file that is locked as long as the process lives, and reads the
-bulletin in which the writer says how it is going.
+The process that holds the lock fetches what all of them want, and deletes nothing that any of them uses. Every other
+process, paused or not, publishes its `FollowerState` in a file of its own, locked as long as the process lives, and
+reads the `WriterState` that the writer publishes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.oss.cache.cache import write_atomically
 from tfs_notebook.oss.cache.file_lock import lock, stands_at, unlock
-from tfs_notebook.oss.peers.messages import Bulletin, Report, Wants
+from tfs_notebook.oss.peers.messages import FollowerState, Wants, WriterState
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
@@ -24,155 +25,162 @@ if TYPE_CHECKING:
     from tfs_notebook.errors import ServingError
 
 
-class Crew:
-    """The place of this process among those that share the directory `private`."""
+class Coordinator:
+    """The part of one process among those that share the directory `private`."""
 
     def __init__(self, private: Path) -> None:
-        self.has_news = False
-        """Whether `attend` has found something new since this was last set to False."""
-        self.followed: Bulletin | None = None
-        """What the writer said when this process last tried to be it, as long as that is another process."""
+        self.followers_changed = False
+        """True when `read_follower_states` has found something new since this was set to False."""
+        self.other_writer: WriterState | None = None
+        """What the writer had published when this process last tried to become it; None when no other process writes.
+        """
         self._lock = private / "lock"
-        self._bulletin = private / "writer.json"
+        self._writer_file = private / "writer.json"
         self._followers = private / "followers"
-        self._held: int | None = None
-        self._mine: tuple[Path, int] | None = None
-        self._reported: bytes = b""
-        self._reports: dict[Path, Report] = {}
-        self._answered: set[tuple[Path, float]] = set()
-        self._said: bytes = b""
+        self._lock_descriptor: int | None = None
+        self._own_file: tuple[Path, int] | None = None
+        self._published_follower_state: bytes = b""
+        self._follower_states: dict[Path, FollowerState] = {}
+        self._seen_requests: set[tuple[Path, float]] = set()
+        self._published_writer_state: bytes = b""
         self._problem: ServingError | None = None
         self._failures = 0
-        self._heard: tuple[object, Bulletin] = (None, Bulletin())
+        self._last_writer_state: tuple[object, WriterState] = (None, WriterState())
 
     @property
-    def writes(self) -> bool:
-        """Whether this process is the one that writes."""
-        return self._held is not None
+    def is_writer(self) -> bool:
+        """True while this process writes the copy."""
+        return self._lock_descriptor is not None
 
     @property
     def has_lost_lock(self) -> bool:
-        """Whether the lock of this process is not where others look for it: somebody cleared the directory."""
-        return self._held is not None and not stands_at(self._lock, self._held)
+        """True when another process would not find this one's lock: somebody has cleared the directory."""
+        return self._lock_descriptor is not None and not stands_at(self._lock, self._lock_descriptor)
 
-    def try_to_write(self) -> bool:
-        """Become the writer if nobody is; whether this process is it. Raises OSError."""
-        if self._held is None:
-            self._held = lock(self._lock)
-            if self._held is not None:
-                self._bulletin.unlink(missing_ok=True)  # of one that has ended: nobody is to believe it
-                self._withdraw_report()
-        self.followed = None if self.writes else self.hear()
-        return self.writes
+    def try_to_lock(self) -> bool:
+        """Become the writer if there is none. Returns whether this process is the writer. Raises OSError."""
+        if self._lock_descriptor is None:
+            self._lock_descriptor = lock(self._lock)
+            if self._lock_descriptor is not None:
+                self._writer_file.unlink(missing_ok=True)  # of a writer that has ended: nobody must believe it
+                self._delete_own_file()
+        self.other_writer = None if self.is_writer else self.read_writer_state()
+        return self.is_writer
 
-    def yield_lock(self) -> None:
-        """Neither write nor follow any more; this process goes on to report."""
-        self.followed = None
-        if self._held is None:
+    def release_lock(self) -> None:
+        """Neither write nor follow any more; this process still publishes its follower state."""
+        self.other_writer = None
+        if self._lock_descriptor is None:
             return
-        if not self.has_lost_lock:  # else the bulletin is another's
+        if not self.has_lost_lock:  # else the file is another writer's
             with suppress(OSError):
-                self._bulletin.unlink()
-        unlock(self._held)
-        self._held, self._said = None, b""
-        self._reports.clear()
+                self._writer_file.unlink()
+        unlock(self._lock_descriptor)
+        self._lock_descriptor, self._published_writer_state = None, b""
+        self._follower_states.clear()
 
     def leave(self) -> None:
-        """Belong to it no more."""
-        self._withdraw_report()
-        self.yield_lock()
+        """Take part no more."""
+        self._delete_own_file()
+        self.release_lock()
 
     # The writer's side
 
-    def attend(self) -> None:
-        """Read what all others report, of which those that have ended go."""
-        before = self._reports
-        found = {path: self._report_in(path) for path in self._followers.glob("*.json")}
-        self._reports = {path: report for path, report in found.items() if report is not None}
-        self.has_news |= self._reports != before
+    def read_follower_states(self) -> None:
+        """Read the states of all followers, and delete the files of those that have ended."""
+        before = self._follower_states
+        found = {path: self._read_follower_state(path) for path in self._followers.glob("*.json")}
+        self._follower_states = {path: state for path, state in found.items() if state is not None}
+        self.followers_changed |= self._follower_states != before
 
-    def _report_in(self, path: Path) -> Report | None:
-        """What the process that holds `path` reports, None when it has ended."""
+    def _read_follower_state(self, path: Path) -> FollowerState | None:
+        """The state of the process that holds `path`, None when that has ended."""
         held = lock(path)
         if held is not None:
             path.unlink(missing_ok=True)
             unlock(held)
             return None
         try:
-            report = Report.decode(path.read_bytes())
+            state = FollowerState.decode(path.read_bytes())
         except FileNotFoundError:
             return None
-        return report or self._reports.get(path, Report())  # it may be being written
+        return state or self._follower_states.get(path, FollowerState())  # the process may be writing it just now
 
     def wants(self, own: Wants) -> Wants:
-        """What all others want, after what this process wants itself."""
+        """What this process wants (`own`), together with what all followers want."""
         wants = dict(own)
-        for report in self._reports.values():
-            for base, policies in report.wants.items():
+        for state in self._follower_states.values():
+            for base, policies in state.wants.items():
                 wants[base] = (*wants.get(base, ()), *policies)
         return wants
 
-    def is_asked(self) -> bool:
-        """Whether another process has asked for a look since the last time that this was called."""
-        before, self._answered = self._answered, {(path, report.asked) for path, report in self._reports.items()}
-        return any(asked for _, asked in self._answered - before)
+    def is_listing_requested(self) -> bool:
+        """Whether a follower has requested a listing since the last call."""
+        before = self._seen_requests
+        self._seen_requests = {(path, state.requested_at) for path, state in self._follower_states.items()}
+        return any(requested_at for _, requested_at in self._seen_requests - before)
 
     def may_use(self, path: str, published: AbstractSet[str]) -> bool:
-        """Whether another process may have the version `path` loaded, or load it, now that `published` stand there.
+        """Whether a follower may have the version `path` loaded, or load it, while `published` is what is published.
 
-        That cannot be said of one that has not heard yet what stands there.
+        True for any follower that has not read yet what is published: it may be loading any of it.
         """
-        return any(path in report.uses or report.published != published for report in self._reports.values())
+        return any(path in state.uses or state.published != published for state in self._follower_states.values())
 
-    def say(self, bulletin: Bulletin) -> None:
-        """Let all others know. Raises OSError."""
-        if bulletin.problem is not self._problem:
-            self._problem, self._failures = bulletin.problem, self._failures + 1
-        content = replace(bulletin, failures=self._failures).encode()
-        if content != self._said:
-            self._write_bulletin(content)
-            self._said = content
+    def publish_writer_state(self, writer_state: WriterState) -> None:
+        """Publish the state of this writer for the followers. Raises OSError."""
+        if writer_state.problem is not self._problem:
+            self._problem, self._failures = writer_state.problem, self._failures + 1
+        content = replace(writer_state, failures=self._failures).encode()
+        if content != self._published_writer_state:
+            self._write_writer_file(content)
+            self._published_writer_state = content
 
-    def _write_bulletin(self, content: bytes) -> None:
+    def _write_writer_file(self, content: bytes) -> None:
         try:
-            write_atomically(self._bulletin, content)
-        except OSError:  # a full disk has room for what is there, and others must hear before anything can be deleted
-            with self._bulletin.open("r+b") as file:
+            write_atomically(self._writer_file, content)
+        except (
+            OSError
+        ):  # on a full disk: overwrite in place, as followers must read this before anything can be deleted
+            with self._writer_file.open("r+b") as file:
                 _overwrite(file.fileno(), content)
 
-    # The others' side
+    # The followers' side
 
-    def report(self, report: Report) -> None:
-        """Let the writer, whoever that is, know. Raises OSError."""
-        if self._mine is not None and not stands_at(*self._mine):
-            self._withdraw_report()
-        while self._mine is None:
+    def publish_follower_state(self, state: FollowerState) -> None:
+        """Publish the state of this follower for the writer, whichever process that is. Raises OSError."""
+        if self._own_file is not None and not stands_at(*self._own_file):
+            self._delete_own_file()
+        while self._own_file is None:
             path = self._followers / f"{uuid.uuid4().hex}.json"
             held = lock(path)
-            if held is not None:  # else the writer was faster, and took it for one that a process had left
-                self._mine = path, held
-        content = report.encode()
-        if content != self._reported:
-            _overwrite(self._mine[1], content)
-            self._reported = content
+            if held is not None:  # else the writer has just locked it, and takes it for the file of a dead process
+                self._own_file = path, held
+        content = state.encode()
+        if content != self._published_follower_state:
+            _overwrite(self._own_file[1], content)
+            self._published_follower_state = content
 
-    def hear(self) -> Bulletin:
-        """What the writer has last said, nothing when it has not spoken yet."""
+    def read_writer_state(self) -> WriterState:
+        """What the writer has last published, an empty state when there is none."""
         try:
-            found = self._bulletin.stat()
+            found = self._writer_file.stat()
             stamp = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if stamp != self._heard[0] and (bulletin := Bulletin.decode(self._bulletin.read_bytes())) is not None:
-                self._heard = stamp, bulletin  # else it may be being written
+            if (
+                stamp != self._last_writer_state[0]
+                and (writer_state := WriterState.decode(self._writer_file.read_bytes())) is not None
+            ):
+                self._last_writer_state = stamp, writer_state  # else the writer may be writing it just now
         except OSError:
-            self._heard = None, Bulletin()
-        return self._heard[1]
+            self._last_writer_state = None, WriterState()
+        return self._last_writer_state[1]
 
-    def _withdraw_report(self) -> None:
-        if self._mine is not None:
-            path, held = self._mine
+    def _delete_own_file(self) -> None:
+        if self._own_file is not None:
+            path, held = self._own_file
             path.unlink(missing_ok=True)
             unlock(held)
-            self._mine, self._reported = None, b""
+            self._own_file, self._published_follower_state = None, b""
 
 
 def _overwrite(descriptor: int, content: bytes) -> None:

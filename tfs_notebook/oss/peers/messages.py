@@ -1,6 +1,6 @@
-"""What processes with one local copy tell one another, and how that is written as JSON.
+"""The states that processes with one local copy publish for each other, and how they are written as JSON.
 
-Whatever is read may be half written, or be another release's: then it tells nothing, never something wrong.
+A file may be half written, or be of another release of this package: then it is ignored, never misread.
 """
 
 from __future__ import annotations
@@ -17,49 +17,54 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Wants = dict[str, tuple[VersionPolicy, ...]]
-"""The policies by the base path, relative to its root, that they are for."""
+"""The wanted version policies of each base path, relative to its root."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What a process that does not write tells the one that does; versions are named by their path from the root.
+class FollowerState:
+    """What a follower tells the writer; versions are named by their path from the root.
 
-    `uses` are those that it has loaded or is loading, found out after it had heard that `published` stand there.
-    `asked` is when somebody last asked it for a look (seconds since the epoch), 0 for never.
+    `uses` are the versions that it has loaded or is loading, determined after it had read what is `published`.
+    `requested_at` is when somebody last requested a listing of it (seconds since the epoch), 0 for never.
     """
 
     wants: Wants = field(default_factory=dict)
     uses: frozenset[str] = frozenset()
     published: frozenset[str] | None = None
-    asked: float = 0.0
+    requested_at: float = 0.0
 
     def encode(self) -> bytes:
-        """The report as a file."""
-        told = {
+        """The content of the file."""
+        fields = {
             "wants": _wants_as_json(self.wants),
             "uses": sorted(self.uses),
             "published": None if self.published is None else sorted(self.published),
-            "asked": self.asked,
+            "asked": self.requested_at,
         }
-        return json.dumps(told).encode()
+        return json.dumps(fields).encode()
 
     @classmethod
-    def decode(cls, content: bytes) -> Report | None:
-        """The report in a file, None when that holds none, or not yet."""
+    def decode(cls, content: bytes) -> FollowerState | None:
+        """The state in a file's content, None when there is none, or not all of it yet."""
         try:
-            told = json.loads(content)
-            published = None if told["published"] is None else frozenset(map(str, told["published"]))
-            return cls(_wants(told["wants"]), frozenset(map(str, told["uses"])), published, float(told["asked"]))
-        except _NOT_THAT:
+            fields = json.loads(content)
+            published = None if fields["published"] is None else frozenset(map(str, fields["published"]))
+            return cls(
+                _wants_from_json(fields["wants"]),
+                frozenset(map(str, fields["uses"])),
+                published,
+                float(fields["asked"]),
+            )
+        except _DECODE_ERRORS:
             return None
 
 
 @dataclass(frozen=True, slots=True)
-class Bulletin:
-    """What the writer tells all others: the fetch status of each base path, for the policies in `wants`, and what
-    stands `published`, as of `last_listing` (seconds since the epoch).
+class WriterState:
+    """What the writer tells the followers: the fetch status of each base path by the policies in `wants`, and which
+    versions are `published`, as of `last_listing` (seconds since the epoch).
 
-    `problem` is what keeps the writer from looking; `failures` tells one from the next, which may look the same.
+    `problem` is what keeps the writer from listing. `failures` counts the problems, as two in a row may read the same.
     """
 
     fetch_statuses: Mapping[str, FetchStatus] = field(default_factory=dict)
@@ -70,43 +75,48 @@ class Bulletin:
     failures: int = 0
 
     def encode(self) -> bytes:
-        """The bulletin as a file."""
-        told = {
-            "fetch_statuses": {base: as_json(fetch_status) for base, fetch_status in self.fetch_statuses.items()},
+        """The content of the file."""
+        fields = {
+            "fetch_statuses": {
+                base: fetch_status_as_json(fetch_status) for base, fetch_status in self.fetch_statuses.items()
+            },
             "wants": _wants_as_json(self.wants),
             "published": sorted(self.published),
             "last_listing": self.last_listing,
             "problem": _problem_as_json(self.problem),
             "failures": self.failures,
         }
-        return json.dumps(told).encode()
+        return json.dumps(fields).encode()
 
-    def judged(self, wants: Wants) -> Wants:
-        """Of `wants` those for which the fetch statuses are."""
+    def handled(self, wants: Wants) -> Wants:
+        """The part of `wants` that the fetch statuses take into account."""
         return {base: policies for base, policies in wants.items() if set(policies) <= set(self.wants.get(base, ()))}
 
     @classmethod
-    def decode(cls, content: bytes) -> Bulletin | None:
-        """The bulletin in a file, None when that holds none."""
+    def decode(cls, content: bytes) -> WriterState | None:
+        """The state in a file's content, None when there is none."""
         try:
-            told = json.loads(content)
+            fields = json.loads(content)
             return cls(
-                {base: _fetch_status(fetch_status) for base, fetch_status in told["fetch_statuses"].items()},
-                _wants(told["wants"]),
-                frozenset(map(str, told["published"])),
-                None if told["last_listing"] is None else float(told["last_listing"]),
-                _problem(told["problem"]),
-                int(told["failures"]),
+                {
+                    base: _fetch_status_from_json(fetch_status)
+                    for base, fetch_status in fields["fetch_statuses"].items()
+                },
+                _wants_from_json(fields["wants"]),
+                frozenset(map(str, fields["published"])),
+                None if fields["last_listing"] is None else float(fields["last_listing"]),
+                _problem_from_json(fields["problem"]),
+                int(fields["failures"]),
             )
-        except _NOT_THAT:
+        except _DECODE_ERRORS:
             return None
 
 
-_NOT_THAT = (ValueError, LookupError, TypeError, AttributeError)
+_DECODE_ERRORS = (ValueError, LookupError, TypeError, AttributeError)
 
 
-def as_json(fetch_status: FetchStatus) -> dict[str, object]:
-    """All that is said of a base path, in a form that can be written and compared."""
+def fetch_status_as_json(fetch_status: FetchStatus) -> dict[str, object]:
+    """`fetch_status` in a form that can be written as JSON and compared."""
     return {
         "expects_more": fetch_status.expects_more,
         "waiting": {str(number): why for number, why in fetch_status.waiting.items()},
@@ -114,19 +124,19 @@ def as_json(fetch_status: FetchStatus) -> dict[str, object]:
     }
 
 
-def _fetch_status(told: Mapping[str, Any]) -> FetchStatus:
-    waiting = {int(number): why for number, why in told["waiting"].items()}
-    return FetchStatus(bool(told["expects_more"]), waiting, _problem(told["problem"]))
+def _fetch_status_from_json(fields: Mapping[str, Any]) -> FetchStatus:
+    waiting = {int(number): why for number, why in fields["waiting"].items()}
+    return FetchStatus(bool(fields["expects_more"]), waiting, _problem_from_json(fields["problem"]))
 
 
 def _problem_as_json(problem: ServingError | None) -> list[object] | None:
     return None if problem is None else [problem.code.value, problem.message, problem.hint]
 
 
-def _problem(told: Any) -> ServingError | None:
-    if told is None:
+def _problem_from_json(fields: Any) -> ServingError | None:
+    if fields is None:
         return None
-    code, message, hint = told
+    code, message, hint = fields
     return ServingError(Code(code), message, hint=hint)
 
 
@@ -134,8 +144,8 @@ def _wants_as_json(wants: Wants) -> dict[str, list[dict[str, object]]]:
     return {base: [_policy_as_json(policy) for policy in policies] for base, policies in wants.items()}
 
 
-def _wants(told: Mapping[str, Any]) -> Wants:
-    return {base: tuple(map(_policy, policies)) for base, policies in told.items()}
+def _wants_from_json(fields: Mapping[str, Any]) -> Wants:
+    return {base: tuple(map(_policy_from_json, policies)) for base, policies in fields.items()}
 
 
 def _policy_as_json(policy: VersionPolicy) -> dict[str, object]:
@@ -148,7 +158,7 @@ def _policy_as_json(policy: VersionPolicy) -> dict[str, object]:
             return {}
 
 
-def _policy(told: Mapping[str, Any]) -> VersionPolicy:
-    if "latest" in told:
-        return Latest(int(told["latest"]))
-    return Specific(tuple(told["specific"])) if "specific" in told else AllVersions()
+def _policy_from_json(fields: Mapping[str, Any]) -> VersionPolicy:
+    if "latest" in fields:
+        return Latest(int(fields["latest"]))
+    return Specific(tuple(fields["specific"])) if "specific" in fields else AllVersions()

@@ -1,4 +1,4 @@
-"""What is to be expected of a base path, in words, from what was last listed and what is on its way."""
+"""The fetch status of a base path, from the last listing and the downloads under way."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.config import VersionPolicy
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.listing import Tree
-    from tfs_notebook.oss.sync.downloads import Intake
+    from tfs_notebook.oss.sync.downloads import Downloads
 
-_SHOWN = 8
+_MAX_SHOWN_NAMES = 8
 
 
 def fetch_status(
@@ -25,27 +25,29 @@ def fetch_status(
     base: str,
     policies: Iterable[VersionPolicy],
     tree: Tree,
-    intake: Intake,
+    downloads: Downloads,
     published: Iterable[str],
 ) -> FetchStatus:
     """The fetch status of the base path `base`, which is `address` in OSS, as `tree` lists it."""
-    on_their_way = sorted(path for path in intake.wanted & intake.drafts.keys() if base_of(path) == base)
-    drafts = {number_of(path): intake.drafts[path] for path in on_their_way}
-    waiting = {number: draft.told() for number, draft in drafts.items()}
+    on_their_way = sorted(
+        path for path in downloads.wanted & downloads.pending_versions.keys() if base_of(path) == base
+    )
+    pending_versions = {number_of(path): downloads.pending_versions[path] for path in on_their_way}
+    waiting = {number: pending.describe() for number, pending in pending_versions.items()}
     there = {number_of(path) for path in published if base_of(path) == base}
     for policy in policies:
         if isinstance(policy, Specific):
-            absent = set(policy.versions) - there - drafts.keys()
+            absent = set(policy.versions) - there - pending_versions.keys()
             waiting |= dict.fromkeys(sorted(absent), f"{address} does not hold it")
     return FetchStatus(
-        expects_more=any(draft.may_arrive for draft in drafts.values()),
+        expects_more=any(pending.may_arrive for pending in pending_versions.values()),
         waiting=waiting,
         problem=None if waiting or there else _nothing(address, base, tree),
     )
 
 
 def _nothing(address: OssAddress, base: str, tree: Tree) -> ServingError | None:
-    """Why there is no version below `base`, None when there is one."""
+    """Why no version is listed below `base`, None when one is."""
     if tree.versions(base):
         return None
     if tree.has(base):
@@ -62,5 +64,5 @@ def _nothing(address: OssAddress, base: str, tree: Tree) -> ServingError | None:
 
 def _first_parts(paths: Iterable[str]) -> str:
     names = sorted({path.partition("/")[0] for path in paths})
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    more = f" and {len(names) - _MAX_SHOWN_NAMES} more" if len(names) > _MAX_SHOWN_NAMES else ""
+    return ", ".join(names[:_MAX_SHOWN_NAMES]) + more

@@ -1,4 +1,4 @@
-"""What is wrong with a source at the moment, and when it is tried again."""
+"""What is wrong with a root at the moment, and when it is retried."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.oss.cache.disk import explained
+from tfs_notebook.oss.cache.disk import explain_full_disk
 from tfs_notebook.oss.client.store import Fault, StoreError
 
 if TYPE_CHECKING:
@@ -17,73 +17,73 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.address import OssAddress
 
 _log = logging.getLogger(__name__)
-REFUSED_SECONDS = 300.0
-"""How long a source that refuses is left alone: only somebody else can change that, who does not tell when."""
-_LONGEST_PAUSE = 300.0
-_LONGEST_FIRST_PAUSE = 5.0
-_HOPEFUL_ATTEMPTS = 2
-"""Failures after which trouble is no longer a bad moment."""
+REFUSED_RETRY_SECONDS = 300.0
+"""Between two attempts while OSS refuses: only a person can change that, and nothing says when it has happened."""
+_MAX_PAUSE_SECONDS = 300.0
+_MAX_FIRST_PAUSE_SECONDS = 5.0
+_MAX_TRANSIENT_ATTEMPTS = 2
+"""Failures in a row up to which a problem counts as transient."""
 
 
 class Backoff:
-    """Pauses that double up to five minutes, each somewhat random so that many do not meet.
+    """Pauses that double up to five minutes, each shortened at random so that many clients do not retry together.
 
-    The first is `poll` seconds, or five if those are fewer.
+    The first is at most `poll` seconds, and at most five.
     """
 
     def __init__(self, poll: float) -> None:
         self.attempts = 0
-        self._first = min(poll, _LONGEST_FIRST_PAUSE)
+        self._first = min(poll, _MAX_FIRST_PAUSE_SECONDS)
 
     def next(self) -> float:
-        """Seconds until the next attempt, after one more has failed."""
-        pause = min(self._first * 2.0**self.attempts, _LONGEST_PAUSE)
+        """Seconds to wait after one more failed attempt."""
+        pause = min(self._first * 2.0**self.attempts, _MAX_PAUSE_SECONDS)
         self.attempts = min(self.attempts + 1, 40)
         return pause * random.uniform(0.5, 1.0)  # noqa: S311
 
 
-class Trouble:
-    """The trouble with the source `root`, whose copy is in `directory`.
+class RetryState:
+    """The present problem with `root`, whose copy is in `directory`, and when the next attempt is due.
 
-    It is looked at every `poll` seconds when there is none, and every `refused` seconds when it refuses.
+    `poll` are the seconds between two listings, and `refused` those between two attempts while OSS refuses.
     """
 
-    def __init__(self, root: OssAddress, directory: Path, poll: float, refused: float = REFUSED_SECONDS) -> None:
+    def __init__(self, root: OssAddress, directory: Path, poll: float, refused: float = REFUSED_RETRY_SECONDS) -> None:
         self.problem: ServingError | None = None
-        self.stops = False
-        """Whether asking again cannot help before somebody does something."""
-        self.until = 0.0
-        """When (monotonic) it is to be tried again."""
+        self.is_permanent = False
+        """True when a retry cannot help until a person has changed something."""
+        self.retry_at = 0.0
+        """When the next attempt is due (monotonic seconds)."""
         self._root = root
         self._directory = directory
         self._refused = refused
         self._backoff = Backoff(poll)
 
     @property
-    def is_passing(self) -> bool:
-        """Whether there is none, or it may be over in a moment."""
-        return self._backoff.attempts <= _HOPEFUL_ATTEMPTS and not self.stops
+    def is_transient(self) -> bool:
+        """True while there is no problem, or one that may soon pass."""
+        return self._backoff.attempts <= _MAX_TRANSIENT_ATTEMPTS and not self.is_permanent
 
     @property
-    def forbids(self) -> bool:
-        """Whether nothing is to be tried now."""
-        return self.problem is not None and time.monotonic() < self.until
+    def must_wait(self) -> bool:
+        """True while the pause after a failure lasts."""
+        return self.problem is not None and time.monotonic() < self.retry_at
 
     @property
-    def is_about_keys(self) -> bool:
-        """Whether other credentials may end it."""
+    def is_about_credentials(self) -> bool:
+        """True when other credentials may solve the problem."""
         return isinstance(self.problem, StoreError) and self.problem.fault in (Fault.FORBIDDEN, Fault.EXPIRED)
 
-    def take(self, error: Exception, *, stops: bool = False) -> None:
-        """Take note of `error`."""
-        self.problem = self._told(error)
-        self.stops = stops or (isinstance(error, StoreError) and error.fault is Fault.FORBIDDEN)
-        pause = self._refused * random.uniform(1.0, 1.1) if self.stops else self._backoff.next()  # noqa: S311
-        self.until = time.monotonic() + pause
+    def record(self, error: Exception, *, is_permanent: bool = False) -> None:
+        """Keep `error` as the present problem, and plan the next attempt."""
+        self.problem = self._as_serving_error(error)
+        self.is_permanent = is_permanent or (isinstance(error, StoreError) and error.fault is Fault.FORBIDDEN)
+        pause = self._refused * random.uniform(1.0, 1.1) if self.is_permanent else self._backoff.next()  # noqa: S311
+        self.retry_at = time.monotonic() + pause
         _log.warning("%s: %s (asked again in %.0f s)", self._root, self.problem.told, pause)
 
-    def _told(self, error: Exception) -> ServingError:
-        error = explained(error, self._directory)
+    def _as_serving_error(self, error: Exception) -> ServingError:
+        error = explain_full_disk(error, self._directory)
         if isinstance(error, ServingError):
             return error
         if isinstance(error, OSError):
@@ -95,10 +95,10 @@ class Trouble:
         _log.error("synchronising %s failed", self._root, exc_info=error)
         return ServingError(Code.INTERNAL, f"synchronising {self._root} failed: {error!r}")
 
-    def retry(self) -> None:
-        """Try again now, whatever it is."""
-        self.stops, self.until, self._backoff.attempts = False, 0.0, 0
+    def retry_now(self) -> None:
+        """End the pause, whatever the problem is."""
+        self.is_permanent, self.retry_at, self._backoff.attempts = False, 0.0, 0
 
-    def is_over(self) -> None:
-        """It works."""
-        self.problem, self.stops, self._backoff.attempts = None, False, 0
+    def clear(self) -> None:
+        """There is no problem any more."""
+        self.problem, self.is_permanent, self._backoff.attempts = None, False, 0

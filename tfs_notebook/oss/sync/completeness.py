@@ -1,10 +1,10 @@
-"""When is a version in a bucket complete? Never before everything here says so.
+"""Whether a version in a bucket is complete. All of these must hold:
 
 * Its files: the graph, and all that the graph names, are listed (`not_uploaded`).
-* Its quiet: the set of (path, size, ETag) was the same in two listings at least one poll apart (`Quiet`).
+* Its stability: the set of (path, size, ETag) was the same in two listings at least one poll apart (`StabilityCheck`).
 * Its marker, when there is to be one: written last, and true to what is listed (`Marker`).
 
-The fourth rule, that the listing still is the same after the download, is the synchronisation's own.
+A fourth rule, that the listing is still the same after the download, is part of `PendingVersion.step`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.client.store import StoredObject
     from tfs_notebook.oss.listing import Content, Tree, Version
 
-_CLOCK_SECONDS = 1.0
-"""Stores tell times in whole seconds."""
+_CLOCK_RESOLUTION_SECONDS = 1.0
+"""Stores give times in whole seconds."""
 
 
 def graph_file(files: Mapping[str, StoredObject]) -> str:
-    """The name of the listed graph whose content decides what else is needed, "" when there is none."""
+    """The name of the listed graph file, whose content says what else is needed; "" when there is none."""
     return next((name for name in GRAPH_FILES if name in files), "")
 
 
 def not_uploaded(version: Version, parts: Parts | None) -> str:
-    """What of `version` is not listed yet, "" when it is complete; `parts` is what its graph file asks for."""
+    """The first part of `version` that is not listed yet, "" when it is complete; `parts` is what its graph names."""
     files = version.files
     graph = graph_file(files)
     if not graph:
@@ -52,45 +52,50 @@ def not_uploaded(version: Version, parts: Parts | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A listing, made at `time` by the store's clock; `asked` for and `arrived` on this machine's monotonic clock."""
+class RootListing:
+    """Everything below a root, as listed at `time` by the store's clock.
+
+    `requested_at` and `received_at` are times of this machine's monotonic clock.
+    """
 
     tree: Tree
     time: float
-    asked: float
-    arrived: float
+    requested_at: float
+    received_at: float
 
 
 @dataclass(slots=True)
-class Quiet:
+class StabilityCheck:
     """How long one version has been listed with the same content."""
 
     content: Content = frozenset()
     since: float = math.inf
     """When the first look with this content arrived."""
-    aged: bool = False
+    is_old_enough: bool = False
 
-    def saw(self, version: Version, look: Look, before: Look | None, poll: float) -> None:
-        """Take note of `version` in `look`; `before` is the look before it, if there was one.
+    def on_listing(self, version: Version, listing: RootListing, before: RootListing | None, poll: float) -> None:
+        """Record `version` as `listing` shows it; `before` is the listing before, if there was one.
 
-        Two listings one poll apart would agree on files that all are older than that, so they need not be waited for:
-        models that were there before this process started are served by the first listing. The times of objects are
-        believed as long as they agree with the look before. An object that is new since and says that it is older was
-        moved or replicated here together with its time, and its neighbours may still be on their way; and when one was
-        removed since, nothing tells when.
+        Files that are all older than one poll count as stable at once, as two listings one poll apart would agree on
+        them: models that were there before this process started are served by the first listing. The objects' times
+        are believed only as long as they agree with the listing before. An object that is new since then, but says
+        that it is older, was moved or replicated here with its time, and its neighbours may still be on their way.
+        When an object was removed since then, nothing says when.
         """
         if version.content == self.content:
             return
         newest = max(stored.modified for stored in version.files.values())
-        self.aged = look.time - newest >= poll + _CLOCK_SECONDS and (before is None or _agrees(version, before))
-        self.content, self.since = version.content, look.arrived
+        self.is_old_enough = listing.time - newest >= poll + _CLOCK_RESOLUTION_SECONDS and (
+            before is None or _times_agree(version, before)
+        )
+        self.content, self.since = version.content, listing.received_at
 
-    def lasts(self, look: Look, poll: float) -> bool:
-        """Whether `look`, which shows the same content, proves that it is settled."""
-        return self.aged or look.asked - self.since >= poll
+    def is_stable(self, listing: RootListing, poll: float) -> bool:
+        """Whether `listing`, which shows the same content, proves that the upload has ended."""
+        return self.is_old_enough or listing.requested_at - self.since >= poll
 
 
-def _agrees(version: Version, before: Look) -> bool:
+def _times_agree(version: Version, before: RootListing) -> bool:
     """Whether the times of the objects explain why `before` showed others, if it did."""
     start, tree = len(version.path) + 1, before.tree
     if any(path[start:] not in version.files for path in tree.below(version.path)):
@@ -98,13 +103,13 @@ def _agrees(version: Version, before: Look) -> bool:
     for path, stored in version.files.items():
         other = tree.files.get(f"{version.path}/{path}")
         is_new = other is None or (other.size, other.etag) != (stored.size, stored.etag)
-        if is_new and stored.modified < before.time - _CLOCK_SECONDS:
+        if is_new and stored.modified < before.time - _CLOCK_RESOLUTION_SECONDS:
             return False
     return True
 
 
 def check_marker(name: str) -> None:
-    """Raise ServingError when the marker cannot be called `name`; "" is for none."""
+    """Raise ServingError when a marker cannot have this `name`; "" stands for no marker."""
     if name and ("/" in name or not name.strip() or name in (*GRAPH_FILES, TFLITE_FILE) or refusal(name)):
         raise invalid_argument(
             f"--oss_marker={name} is no name of a marker: it is the name of one object beside a version's "
@@ -140,7 +145,7 @@ class Marker:
             return cls(unreadable=f"no manifest ({error!r})")
 
     def mismatch(self, name: str, version: Version) -> str:
-        """What keeps `version` from being what this marker, its file `name`, says; "" when it is that."""
+        """How `version` differs from what this marker, its file `name`, says; "" when it does not."""
         if self.unreadable:
             return f"{name} is {self.unreadable}"
         others = {path: stored for path, stored in version.files.items() if path != name}
@@ -157,34 +162,34 @@ class Marker:
         return f"{extra} is not in {name}" if extra else ""
 
     def crc64(self, path: str) -> int | None:
-        """The checksum that the file `path` must have, None when the marker does not tell."""
+        """The checksum that the file `path` must have, None when the marker gives none."""
         return self.files[path][1] if self.files is not None and path in self.files else None
 
 
 @dataclass(slots=True)
-class Evidence:
-    """What has been read of one version so far: its graph and its marker, each with the ETag that it was read of."""
+class ParsedFiles:
+    """What has been read of one version so far: its graph and its marker, each with its ETag."""
 
     parts: Parts | None = None
     marker: Marker | None = None
     etags: dict[str, str] = field(default_factory=dict)
 
     def forget_changed(self, version: Version, marker: str) -> None:
-        """Drop what was read of objects that are not listed like that any more."""
+        """Drop what was read of objects whose listed ETag has changed."""
         graph = graph_file(version.files)
         if self.etags.get(graph) != _etag(version, graph):
             self.parts = None
         if self.etags.get(marker) != _etag(version, marker):
             self.marker = None
 
-    def wanted(self, version: Version, marker: str) -> list[str]:
-        """The files that must be read before more can be said."""
+    def to_parse(self, version: Version, marker: str) -> list[str]:
+        """The files to read before it is known whether the version is complete."""
         graph = graph_file(version.files)
         wanted = [graph] if graph and self.parts is None and version.files[graph].size else []
         return [*wanted, marker] if marker in version.files and self.marker is None else wanted
 
-    def waits_for(self, version: Version, marker: str) -> str:
-        """What `version` lacks in order to be complete, as far as its files go; "" when it is."""
+    def missing_part(self, version: Version, marker: str) -> str:
+        """The first part that `version` lacks, "" when its files are complete."""
         missing = not_uploaded(version, self.parts)
         if missing or not marker:
             return missing

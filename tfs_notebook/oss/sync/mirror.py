@@ -1,4 +1,4 @@
-"""All that a server serves from OSS: the base paths, the roots that they are in, and a synchronisation for each root.
+"""All that a server serves from OSS: the base paths, their roots, and one synchronisation for each root.
 
 Base paths below a mounted root share that root's one listing; any other address in OSS is a root of its own.
 """
@@ -17,7 +17,7 @@ from tfs_notebook.oss.address import OssAddress, is_oss
 from tfs_notebook.oss.cache.cache import cache_directory, root_directory
 from tfs_notebook.oss.listing import refusal
 from tfs_notebook.oss.sync.retention import MirrorOptions
-from tfs_notebook.oss.sync.root_sync import Sync
+from tfs_notebook.oss.sync.root_sync import RootSync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,9 +35,9 @@ _CLOSE_SECONDS = 0.8
 class Mirror:
     """A Fetcher of what is in OSS.
 
-    `open_store` opens a bucket; it is called from a thread, and may raise ServingError. `changed` is called from a
-    thread with a base path's local directory when something in there, or the fetch status of it, has changed. `in_use`
-    tells whether the version of the base path with this local directory is taken up: else it may be deleted.
+    `open_store` opens a bucket; a thread calls it, and it may raise ServingError. A thread calls `changed` with a base
+    path's local directory when its files or its fetch status have changed. `in_use` says whether the engine uses a
+    version of the base path with this local directory: other versions may be deleted.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Mirror:
         self._open_store = open_store
         self._changed = changed
         self._mounts: dict[str, OssAddress] = {}
-        self._syncs: dict[OssAddress, Sync] = {}
+        self._syncs: dict[OssAddress, RootSync] = {}
         self._lock = Lock()
         self._closed = False
         self._paused = False
 
     def mount(self, root: OssAddress, path: str = "") -> None:
-        """Let base paths below `root` share one listing, and base paths below `path`, if given, stand for those."""
+        """Let all base paths below `root` share its listing. Base paths below `path`, if given, stand for those."""
         self._mounts[path] = root.directory
 
     def directory(self, base_path: str) -> str:
@@ -71,7 +71,7 @@ class Mirror:
         return base_path if place is None else str(self._directory_of(*place))
 
     def want(self, models: Iterable[ModelConfig]) -> None:
-        """Bring what these models' policies ask for from now on, from no other roots than theirs."""
+        """From now on fetch what these models' policies ask for; the synchronisation of other roots ends."""
         wants: defaultdict[OssAddress, defaultdict[str, list[VersionPolicy]]] = defaultdict(lambda: defaultdict(list))
         for model in models:
             try:
@@ -87,14 +87,14 @@ class Mirror:
             for root, bases in wants.items():
                 wanted = {base: tuple(policies) for base, policies in bases.items()}
                 if root in self._syncs:
-                    self._syncs[root].want(wanted)
+                    self._syncs[root].set_wants(wanted)
                 else:
                     self._syncs[root] = self._sync(root, wanted)
         for sync in ended:
             sync.stop()
 
-    def _sync(self, root: OssAddress, wants: Wants) -> Sync:
-        return Sync(
+    def _sync(self, root: OssAddress, wants: Wants) -> RootSync:
+        return RootSync(
             root,
             self._root_directory(root),
             wants,
@@ -121,24 +121,24 @@ class Mirror:
         return tuple(sync.status() for _, sync in syncs)
 
     def sync_now(self) -> None:
-        """Look at every root at once, and try again what failed or was refused."""
-        for sync in self._all():
-            sync.now()
+        """List every root at once, and retry what has failed or was refused."""
+        for sync in self._all_syncs():
+            sync.sync_now()
 
     def pause(self) -> None:
-        """Neither look at any root nor bring anything until `resume`."""
+        """List and fetch nothing until `resume`."""
         self._paused = True
-        for sync in self._all():
+        for sync in self._all_syncs():
             sync.pause()
 
     def resume(self) -> None:
         """Go on."""
         self._paused = False
-        for sync in self._all():
+        for sync in self._all_syncs():
             sync.resume()
 
     def replace(self, base_path: str, version: int) -> None:
-        """Bring a published version again, whose content in the bucket has changed since.
+        """Fetch a published version again, whose content in the bucket has changed since.
 
         Raises ServingError when `base_path` is not in OSS, or not kept in step.
         """
@@ -149,7 +149,7 @@ class Mirror:
         sync.replace(place[1], version)
 
     def close(self) -> None:
-        """End all threads and processes; what has been brought stays."""
+        """End all threads and processes; what has been fetched stays."""
         with self._lock:
             self._closed = True
             syncs = list(self._syncs.values())
@@ -160,7 +160,7 @@ class Mirror:
         for sync in syncs:
             sync.join(deadline)
 
-    def _all(self) -> list[Sync]:
+    def _all_syncs(self) -> list[RootSync]:
         with self._lock:
             return list(self._syncs.values())
 

@@ -1,11 +1,11 @@
-"""Tells whoever is interested of every base path on which something is different."""
+"""Notifies the engine when a base path's files or its fetch status change, and logs new warnings."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING
 
-from tfs_notebook.oss.peers.messages import as_json
+from tfs_notebook.oss.peers.messages import fetch_status_as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class Herald:
+class Notifier:
     """Calls `changed` with base paths below `root`, whose copies are in `cache`."""
 
     def __init__(self, root: OssAddress, cache: Cache, changed: Callable[[str], None]) -> None:
@@ -25,39 +25,36 @@ class Herald:
         self._cache = cache
         self._changed = changed
         self.warnings: tuple[str, ...] = ()
-        """What is odd at the moment."""
-        self._sights: dict[str, tuple[object, ...]] = {}
+        """The present warnings."""
+        self._snapshots: dict[str, tuple[object, ...]] = {}
 
-    def tell(self, base: str) -> None:
-        """Tell of `base`; whoever listens and fails does no harm."""
+    def notify(self, base: str) -> None:
+        """Call `changed` with `base`; an error of the listener is logged."""
         try:
             self._changed(base)
         except Exception:
-            _log.exception("telling of a change below %s failed", self._root.join(base))
+            _log.exception("a listener failed on a change below %s", self._root.join(base))
 
-    def tell_changes(self, fetch_statuses: Mapping[str, tuple[FetchStatus, object]]) -> None:
-        """Tell of every base path on which the fetch status, or what it is for, is another than last time, or its
-        versions.
+    def notify_changes(self, fetch_statuses: Mapping[str, tuple[FetchStatus, object]]) -> None:
+        """Notify of every base path whose fetch status, policies or versions are not those of the last call.
 
-        The fetch status of each base path comes with what it is for, the policies.
+        `fetch_statuses` maps each base path to its fetch status and its policies.
         """
-        before, self._sights = (
-            self._sights,
-            {base: self._sight(base, *fetch_status) for base, fetch_status in fetch_statuses.items()},
-        )
-        for base, sight in self._sights.items():
-            if before.get(base) != sight:
-                self.tell(base)
+        before = self._snapshots
+        self._snapshots = {base: self._snapshot(base, *found) for base, found in fetch_statuses.items()}
+        for base, snapshot in self._snapshots.items():
+            if before.get(base) != snapshot:
+                self.notify(base)
 
-    def _sight(self, base: str, fetch_status: FetchStatus, purpose: object) -> tuple[object, ...]:
+    def _snapshot(self, base: str, fetch_status: FetchStatus, policies: object) -> tuple[object, ...]:
         try:
             stamp = self._cache.directory_of(base).stat().st_mtime_ns
         except OSError:
             stamp = 0
-        return as_json(fetch_status), purpose, stamp
+        return fetch_status_as_json(fetch_status), policies, stamp
 
     def warn(self, warnings: tuple[str, ...]) -> None:
-        """Warn of this from now on, and of nothing else; what was not among the last warnings is logged."""
+        """Replace the present warnings, and log those that are new."""
         before, self.warnings = self.warnings, warnings
         for warning in warnings:
             if warning not in before:

@@ -1,4 +1,4 @@
-"""Which versions are to be here, and which may go: decisions only, on what is known of them."""
+"""Which versions the policies select, and which may be pruned. No input or output here."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.cache.cache import Published
 
 
-def picks(policy: VersionPolicy, numbers: Iterable[int], counts: Callable[[int], bool]) -> Iterator[int]:
-    """The versions that `policy` looks at, best first; `latest` ends once it has as many as it wants that `counts`."""
+def selected_by(policy: VersionPolicy, numbers: Iterable[int], counts: Callable[[int], bool]) -> Iterator[int]:
+    """The versions that `policy` selects, newest first; `latest` ends once `counts` is true for as many as it wants."""
     wanted = max(policy.num_versions, 1) if isinstance(policy, Latest) else None
     for number in candidates(policy, numbers):
         yield number
@@ -36,10 +36,8 @@ def number_of(path: str) -> int:
     return -1 if number is None else number
 
 
-def superfluous(
-    published: Mapping[str, Published], wanted: set[str], keep: int | None, over_budget: int
-) -> Iterator[str]:
-    """Versions that no policy wants and that may go, in the order in which they should.
+def prunable(published: Mapping[str, Published], wanted: set[str], keep: int | None, over_budget: int) -> Iterator[str]:
+    """Versions that no policy wants and that may be pruned, in this order.
 
     First all but the `keep` newest of each base path (None: keep all), then, as long as `over_budget` bytes are too
     many, the others from the lowest number up.

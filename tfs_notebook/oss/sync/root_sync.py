@@ -1,7 +1,7 @@
-"""One root in OSS and its local copy, kept in step by a thread of its own.
+"""The thread that keeps the local copy of one root in OSS in step.
 
-Here is when the thread takes a turn: what others ask of it, who of several processes does the work, and what trouble
-there is. The work itself is the upkeep's, and what others are told of it is the standing's.
+This module decides when the thread works, and whether this process or another one writes the copy. `SyncCycle` does the
+work, and `RootStatus` publishes how it went.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.cache.cache import Cache
-from tfs_notebook.oss.peers.coordinator import Crew
-from tfs_notebook.oss.peers.messages import Report, Wants
+from tfs_notebook.oss.peers.coordinator import Coordinator
+from tfs_notebook.oss.peers.messages import FollowerState, Wants
 from tfs_notebook.oss.peers.usage import Usage
-from tfs_notebook.oss.sync.backoff import Trouble
-from tfs_notebook.oss.sync.cycle import Upkeep
-from tfs_notebook.oss.sync.notify import Herald
-from tfs_notebook.oss.sync.status import Standing
+from tfs_notebook.oss.sync.backoff import RetryState
+from tfs_notebook.oss.sync.cycle import SyncCycle
+from tfs_notebook.oss.sync.notify import Notifier
+from tfs_notebook.oss.sync.status import RootStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,16 +32,15 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.sync.retention import MirrorOptions
 
 _FOLLOW_SECONDS = 1.0
-_KEYS_SECONDS = 10.0
-"""How often the credentials are looked at while the source refuses those there were."""
+_CREDENTIALS_SECONDS = 10.0
+"""Between two looks for new credentials while OSS refuses the present ones."""
 
 
-class Sync:
-    """Keeps the copy of `root` in `directory`. Base paths are relative to the root, "" being the root itself.
+class RootSync:
+    """Keeps the copy of `root` in `directory`. Base paths are relative to the root; "" is the root itself.
 
-    It begins at once, and what `wants` does not ask for may be deleted. `changed` is called, from the thread, with each
-    base path in which something changed, or on which the fetch status did; `in_use` tells whether a version of a base
-    path is taken up.
+    The thread starts at once and may delete what `wants` does not ask for. It calls `changed` with each base path whose
+    files or fetch status changed. `in_use` says whether the engine uses a version of a base path.
     """
 
     def __init__(
@@ -58,132 +57,132 @@ class Sync:
     ) -> None:
         self._root = root
         self._follow_seconds = min(options.poll_seconds, _FOLLOW_SECONDS)
-        self._keys_seconds = min(options.poll_seconds, _KEYS_SECONDS)
+        self._credentials_seconds = min(options.poll_seconds, _CREDENTIALS_SECONDS)
         self._open_store = open_store
         self._store: ObjectStore | None = None
         self._wants = wants
-        self._judged: Wants = {}
-        """What was wanted at the last turn of the upkeep."""
-        self._asked_time = 0.0
-        """When somebody last asked for a look, in seconds since the epoch."""
+        self._handled_wants: Wants = {}
+        """What was wanted when the last cycle began."""
+        self._requested_time = 0.0
+        """When a listing was last requested, in seconds since the epoch."""
         self._paused = paused
         self._closed = False
-        self._asked = False
+        self._is_requested = False
         self._wake = threading.Event()
         self._cache = Cache(directory)
-        self._crew = Crew(self._cache.private)
-        self._usage = Usage(self._cache, self._crew, in_use)
-        self._trouble = Trouble(root, directory, options.poll_seconds, options.refused_seconds)
-        herald = Herald(root, self._cache, changed)
-        self._upkeep = Upkeep(root, self._cache, options, herald, self._usage.may_be_anywhere, self._wake.set)
-        self._standing = Standing(root, self._cache, self._upkeep, self._trouble, self._crew, herald)
+        self._coordinator = Coordinator(self._cache.private)
+        self._usage = Usage(self._cache, self._coordinator, in_use)
+        self._retry_state = RetryState(root, directory, options.poll_seconds, options.refused_seconds)
+        notifier = Notifier(root, self._cache, changed)
+        self._cycle = SyncCycle(root, self._cache, options, notifier, self._usage.may_be_in_use, self._wake.set)
+        self._root_status = RootStatus(root, self._cache, self._cycle, self._retry_state, self._coordinator, notifier)
         self._thread = threading.Thread(target=self._run, daemon=True, name="tfs-oss-sync")
         self._thread.start()
 
-    # What others ask of it, from any thread
+    # From any thread
 
-    def want(self, wants: Wants) -> None:
-        """Bring what these policies ask for from now on."""
+    def set_wants(self, wants: Wants) -> None:
+        """From now on fetch what these policies ask for."""
         if wants != self._wants:
             self._wants = wants
             self._wake.set()
 
-    def now(self) -> None:
-        """Look at once, and try again what has failed or was refused."""
-        self._asked = True
+    def sync_now(self) -> None:
+        """List the root at once, and retry what has failed or was refused."""
+        self._is_requested = True
         self._wake.set()
 
     def pause(self) -> None:
-        """Neither look nor bring anything until `resume`."""
+        """List and fetch nothing until `resume`."""
         self._paused = True
         self._wake.set()
 
     def resume(self) -> None:
         """Go on."""
         self._paused = False
-        self.now()
+        self.sync_now()
 
     def replace(self, base: str, number: int) -> None:
-        """Bring a published version again, as it is in the bucket by now."""
-        self._upkeep.replace(base, number)
-        self.now()
+        """Fetch a published version again, as it is in the bucket now."""
+        self._cycle.replace(base, number)
+        self.sync_now()
 
     def stop(self) -> None:
-        """End soon; see `join`."""
+        """Begin to end, without waiting; see `join`."""
         self._closed = True
         self._wake.set()
-        self._upkeep.stop()
+        self._cycle.stop()
         if (store := self._store) is not None:
             store.close()
 
     def join(self, deadline: float) -> None:
-        """Wait until (monotonic) `deadline` at most for the end of its threads and processes."""
+        """Wait until its threads and processes have ended, at most until `deadline` (monotonic seconds)."""
         self._thread.join(max(deadline - time.monotonic(), 0.0))
 
     def fetch_status(self, base: str) -> FetchStatus:
         """What is known of a base path."""
-        return self._standing.fetch_status(base, self._wants, paused=self._paused)
+        return self._root_status.fetch_status(base, self._wants, paused=self._paused)
 
     def status(self) -> SourceStatus:
-        """How it is going."""
-        return self._standing.status(self._wants, paused=self._paused)
+        """The status of the root."""
+        return self._root_status.status(self._wants, paused=self._paused)
 
     # The thread
 
     def _run(self) -> None:
         while not self._closed:
-            for step in (self._turn, self._tell):
+            for step in (self._run_cycle, self._publish_status):
                 try:
                     step()
                 except Exception as error:
-                    self._take_note_of(error)
+                    self._record_failure(error)
             if not self._closed:
-                self._rest(self._pause())
-        self._let_go()
-        self._crew.leave()
+                self._wait(self._seconds_to_next_cycle())
+        self._stop_writing()
+        self._coordinator.leave()
 
-    def _rest(self, pause: float | None) -> None:
-        """Wait until there is something to do here, or another process wants it; let that know of this one."""
+    def _wait(self, pause: float | None) -> None:
+        """Wait `pause` seconds, or until this process or another one needs a cycle; meanwhile publish what it uses."""
         end = math.inf if pause is None else time.monotonic() + pause
         while (left := end - time.monotonic()) > 0 and not self._wake.wait(min(left, self._follow_seconds)):
-            if not self._crew.writes:
-                self._report()
-            elif self._attend():
+            if not self._coordinator.is_writer:
+                self._publish_follower_state()
+            elif self._have_followers_changed():
                 break
         self._wake.clear()
 
-    def _attend(self) -> bool:
-        """Whether other processes report something that no turn has begun with."""
-        with suppress(OSError):  # a disk that cannot be read, which is told elsewhere
-            self._crew.attend()
-        return self._crew.has_news
+    def _have_followers_changed(self) -> bool:
+        """Whether another process has published something since the last cycle began."""
+        with suppress(OSError):  # a disk that cannot be read is reported elsewhere
+            self._coordinator.read_follower_states()
+        return self._coordinator.followers_changed
 
-    def _turn(self) -> None:
-        if self._crew.writes:
-            self._crew.attend()
-            self._crew.has_news = False
-        if self._crew.is_asked() or self._asked or self._has_other_keys():
-            self._take_note_of_request()
-        if not self._crew.writes:
-            self._report()
+    def _run_cycle(self) -> None:
+        if self._coordinator.is_writer:
+            self._coordinator.read_follower_states()
+            self._coordinator.followers_changed = False
+        if self._coordinator.is_listing_requested() or self._is_requested or self._has_new_credentials():
+            self._on_request()
+        if not self._coordinator.is_writer:
+            self._publish_follower_state()
         if self._paused:
-            self._let_go()
-        elif not self._trouble.forbids:
-            self._work(self._opened())
-            self._trouble.is_over()
+            self._stop_writing()
+        elif not self._retry_state.must_wait:
+            self._write_or_follow(self._open_bucket())
+            self._retry_state.clear()
 
-    def _has_other_keys(self) -> bool:
-        """Whether what was refused may be granted now, as somebody else asks."""
-        may_help = self._trouble.is_about_keys and not self._paused
-        return may_help and self._store is not None and self._store.has_other_keys()
+    def _has_new_credentials(self) -> bool:
+        """Whether OSS refused the last credentials and there are others now."""
+        may_help = self._retry_state.is_about_credentials and not self._paused
+        return may_help and self._store is not None and self._store.has_new_credentials()
 
-    def _take_note_of_request(self) -> None:
-        self._asked, self._asked_time = False, time.time()
-        self._trouble.retry()
-        self._upkeep.look_at_once()
+    def _on_request(self) -> None:
+        self._is_requested, self._requested_time = False, time.time()
+        self._retry_state.retry_now()
+        self._cycle.list_now()
 
-    def _opened(self) -> ObjectStore:
-        """The bucket. Raises ServingError, also when this ended while it was opened, which nothing can cut short."""
+    def _open_bucket(self) -> ObjectStore:
+        """The bucket, opened once. Raises ServingError, also when `stop` was called meanwhile."""
         if self._store is None:
             self._store = self._open_store(self._root.bucket)
         if self._closed:
@@ -191,61 +190,61 @@ class Sync:
             raise ServingError(Code.CANCELLED, f"{self._root} is not looked at any more")
         return self._store
 
-    def _work(self, store: ObjectStore) -> None:
-        """Do what there is to do, unless another process does that for this one."""
-        if self._crew.has_lost_lock:
-            self._let_go()
-        if not self._upkeep.is_under_way:
+    def _write_or_follow(self, store: ObjectStore) -> None:
+        """Run one cycle, unless another process writes the copy."""
+        if self._coordinator.has_lost_lock:
+            self._stop_writing()
+        if not self._cycle.is_active:
             self._cache.prepare()  # somebody may have cleared it
-            if self._crew.try_to_write():
-                self._crew.attend()
-        if self._crew.writes:
-            self._judged = self._wants
-            self._upkeep.turn(store, self._crew.wants(self._judged), self._wants_by_now)
+            if self._coordinator.try_to_lock():
+                self._coordinator.read_follower_states()
+        if self._coordinator.is_writer:
+            self._handled_wants = self._wants
+            self._cycle.run(store, self._coordinator.wants(self._handled_wants), self._current_wants)
 
-    def _wants_by_now(self) -> Wants:
-        """What all processes want, who may have changed their minds meanwhile."""
-        self._crew.attend()
-        return self._crew.wants(self._wants)
+    def _current_wants(self) -> Wants:
+        """What all processes want now."""
+        self._coordinator.read_follower_states()
+        return self._coordinator.wants(self._wants)
 
-    def _let_go(self) -> None:
-        """Bring nothing any more, so that another process may."""
-        self._upkeep.end()
+    def _stop_writing(self) -> None:
+        """Stop fetching, and release the lock so that another process may write."""
+        self._cycle.end()
         if not self._closed:
-            self._report()
-        self._crew.yield_lock()
+            self._publish_follower_state()
+        self._coordinator.release_lock()
 
-    def _report(self) -> None:
-        """Let the process that writes know what this one wants, and what of the copy it uses."""
-        published = self._crew.hear().published
-        uses = self._usage.here(published)
-        wants = {} if self._paused or self._trouble.stops else self._wants
-        with suppress(OSError):  # a disk that cannot be written, which is told elsewhere
+    def _publish_follower_state(self) -> None:
+        """Tell the writer what this process wants, and which versions it uses."""
+        published = self._coordinator.read_writer_state().published
+        uses = self._usage.in_use_here(published)
+        wants = {} if self._paused or self._retry_state.is_permanent else self._wants
+        with suppress(OSError):  # a disk that cannot be written is reported elsewhere
             self._cache.prepare()  # somebody may have cleared it
-            self._crew.report(Report(wants, uses, published, self._asked_time))
+            self._coordinator.publish_follower_state(FollowerState(wants, uses, published, self._requested_time))
 
-    def _tell(self) -> None:
-        self._standing.tell(self._wants, self._judged, paused=self._paused)
+    def _publish_status(self) -> None:
+        self._root_status.publish(self._wants, self._handled_wants, paused=self._paused)
 
-    def _take_note_of(self, error: Exception) -> None:
+    def _record_failure(self, error: Exception) -> None:
         if self._closed:
             return
-        # A store that cannot be opened lacks an option, or a package
-        self._trouble.take(error, stops=self._store is None and isinstance(error, ServingError))
-        self._upkeep.watch.due = self._trouble.until
-        if self._trouble.stops:
-            self._let_go()
+        # When the bucket cannot be opened, an option or a package is missing: retrying does not help
+        self._retry_state.record(error, is_permanent=self._store is None and isinstance(error, ServingError))
+        self._cycle.listings.due = self._retry_state.retry_at
+        if self._retry_state.is_permanent:
+            self._stop_writing()
 
-    def _pause(self) -> float | None:
-        """Seconds until there is something to do, None when that is when somebody asks."""
+    def _seconds_to_next_cycle(self) -> float | None:
+        """Seconds until the next cycle is due, None when only a request starts one."""
         if self._paused:
             return None
-        if self._crew.followed is not None:
+        if self._coordinator.other_writer is not None:
             return self._follow_seconds
-        due = [self._upkeep.watch.due]
-        if self._trouble.is_about_keys:
-            due.append(time.monotonic() + self._keys_seconds)
-        if self._trouble.problem is None and (retry := self._upkeep.retry_due()) is not None:
+        due = [self._cycle.listings.due]
+        if self._retry_state.is_about_credentials:
+            due.append(time.monotonic() + self._credentials_seconds)
+        if self._retry_state.problem is None and (retry := self._cycle.retry_due()) is not None:
             due.append(retry)
         if self._cache.has_trash:
             due.append(time.monotonic() + _FOLLOW_SECONDS)
