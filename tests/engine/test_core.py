@@ -212,7 +212,7 @@ async def test_a_change_that_leaves_a_served_model_without_a_version_is_not_wait
     versions.put(base, 1)
     async with serving(events) as core:
         await core.apply(config(entry(base)))
-        await core.apply(config(entry(base, policy)), timeout=30)
+        await core.apply(config(entry(base, policy)), timeout=PATIENCE)
         await until(lambda: states(core) == {1: "END"})
         assert core.model_status("m").problems
 

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tests.faults import witness
 from tests.support.ports import free_port
-from tests.support.serving import config_text, until
+from tests.support.serving import PATIENCE, config_text, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,13 +23,13 @@ MOST_SECONDS = 0.5
 """How much longer than a control another client may wait while somebody attacks."""
 ATTEMPTS = 3
 TOKEN = "adversary"
-PATIENCE = 2.0
+PAUSE_SECONDS = 2.0
 """Seconds after which the server of `served` with `impatient` gives up a client that pauses."""
 _IMPATIENT = f"""
 import sys
 from tfs_notebook.api.http import timeouts
 from tfs_notebook.cli import main
-timeouts.PAUSE_SECONDS = timeouts.LINGERING_SECONDS = {PATIENCE}
+timeouts.PAUSE_SECONDS = timeouts.LINGERING_SECONDS = {PAUSE_SECONDS}
 sys.exit(main(sys.argv[1:]))
 """
 MIB = 1 << 20
@@ -99,7 +99,7 @@ class Target:
     @contextmanager
     def client(self) -> Iterator[socket.socket]:
         """A connection to the REST port."""
-        with socket.create_connection(("127.0.0.1", self.rest), 60) as connection:
+        with socket.create_connection(("127.0.0.1", self.rest), PATIENCE) as connection:
             yield connection
 
     def ask(self, message: bytes) -> bytes:
@@ -142,7 +142,7 @@ class Target:
         if self._witness is not None:
             self._witness.communicate()
         self.process.terminate()
-        self.process.wait(60)
+        self.process.wait(PATIENCE)
 
 
 def start(models: Mapping[str, Path], where: Path, *flags: str, token: str = "", impatient: bool = False) -> Target:
@@ -195,7 +195,7 @@ def _is_whole(reply: bytes) -> bool:
     return bool(blank) and len(body) >= int(length.split(b"\r\n")[0] or 0)
 
 
-def count_replies(connection: socket.socket, wanted: int, seconds: float = 60.0) -> dict[bytes, int]:
+def count_replies(connection: socket.socket, wanted: int, seconds: float = PATIENCE) -> dict[bytes, int]:
     """How many replies come with which status, until there are `wanted` or the connection ends."""
     counts: dict[bytes, int] = {}
     kept, deadline = b"", time.monotonic() + seconds

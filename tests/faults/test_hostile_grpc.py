@@ -15,13 +15,12 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tests.faults.hostile import MIB, send
+from tests.support.serving import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.faults.hostile import Target
-
-SECONDS = 60
 
 
 def client_hello() -> bytes:
@@ -65,7 +64,7 @@ def test_large_messages_one_after_the_other(target: Target, channel: grpc.Channe
     for attempt in chain([nullcontext()], target.attempts()):
         with attempt as seen:
             for _ in range(6):
-                refused = refusal(stub(channel).Predict.future(request, SECONDS))
+                refused = refusal(stub(channel).Predict.future(request, PATIENCE))
                 assert refused.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert seen is not None
     assert seen.grown < 96 * MIB
@@ -84,7 +83,7 @@ def test_large_messages_of_one_who_may_not_ask_are_not_read(guarded: Target, gua
     for attempt in guarded.attempts():
         with attempt as seen:
             for _ in range(4):
-                call = stub(guarded_channel).Predict.future(request, SECONDS)
+                call = stub(guarded_channel).Predict.future(request, PATIENCE)
                 assert refusal(call).code() is grpc.StatusCode.UNAUTHENTICATED
     assert seen.grown < 64 * MIB
 
@@ -98,8 +97,8 @@ def test_handshakes_that_stop_half_way(guarded: Target, guarded_channel: grpc.Ch
     for attempt in guarded.attempts():
         with attempt as seen, ExitStack() as stack:
             for _ in range(200):
-                send(stack.enter_context(socket.create_connection(("127.0.0.1", guarded.grpc), SECONDS)), sent)
-            call = stub(guarded_channel).Predict.future(predict_pb2.PredictRequest(), SECONDS)
+                send(stack.enter_context(socket.create_connection(("127.0.0.1", guarded.grpc), PATIENCE)), sent)
+            call = stub(guarded_channel).Predict.future(predict_pb2.PredictRequest(), PATIENCE)
             assert refusal(call).code() is grpc.StatusCode.UNAUTHENTICATED
     assert seen.grown < 64 * MIB
 
@@ -109,7 +108,7 @@ def test_a_thousand_calls_that_are_cancelled(target: Target, channel: grpc.Chann
     request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0]))
     for attempt in target.attempts():
         with attempt as seen:
-            calls = [stub(channel).Predict.future(request, SECONDS) for _ in range(1000)]
+            calls = [stub(channel).Predict.future(request, PATIENCE) for _ in range(1000)]
             for call in calls[::2]:
                 call.cancel()
             for call in calls[1::2]:
@@ -126,6 +125,6 @@ def test_connections_that_stop_half_way_into_their_protocol(target: Target, chan
     for attempt in target.attempts():
         with attempt as seen, ExitStack() as stack:
             for _ in range(200):
-                send(stack.enter_context(socket.create_connection(("127.0.0.1", target.grpc), SECONDS)), sent)
-            assert stub(channel).Predict(request, SECONDS).outputs["y"].float_val == [2.5]
+                send(stack.enter_context(socket.create_connection(("127.0.0.1", target.grpc), PATIENCE)), sent)
+            assert stub(channel).Predict(request, PATIENCE).outputs["y"].float_val == [2.5]
     assert seen.grown < 64 * MIB

@@ -99,7 +99,7 @@ class Site:
 
     @contextmanager
     def client(self) -> Iterator[Client]:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as sock:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as sock:
             yield Client(sock)
 
 
@@ -471,6 +471,6 @@ def test_closing_does_not_wait_longer_than_it_is_told(site: Site) -> None:
     with site.client() as client:
         client.send(post("/later", b"1"))
         until(lambda: "body /later" in site.handler.log)
-        site.runtime.call(site.server.close(0.05), timeout=20)
+        site.runtime.call(site.server.close(0.05), timeout=PATIENCE)
         assert not site.server.connections
         until(lambda: "abandoned /later" in site.handler.log)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tfs_notebook
-from tests.support.serving import ALL, ask, ask_on, config_text, connect, label, serving_threads, until
+from tests.support.serving import ALL, PATIENCE, ask, ask_on, config_text, connect, label, serving_threads, until
 from tfs_notebook.api.http import server as http_server
 
 if TYPE_CHECKING:
@@ -353,7 +353,7 @@ def test_a_connection_is_kept_for_the_next_request(server: Server) -> None:
 
 def raw(server: Server) -> socket.socket:
     connection = connect(server)
-    return socket.create_connection((connection.host, connection.port), timeout=20)
+    return socket.create_connection((connection.host, connection.port), timeout=PATIENCE)
 
 
 def read_all(sock: socket.socket) -> bytes:
