@@ -4,6 +4,8 @@ import asyncio
 import contextvars
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -13,10 +15,11 @@ import pytest
 
 from tests.support.serving import PATIENCE
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.runtime import Runtime, without_tensorflow_remarks
+from tfs_notebook.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -144,24 +147,14 @@ def test_a_call_after_closing_is_refused() -> None:
     assert caught.value.code is Code.UNAVAILABLE
 
 
-def test_tensorflows_remarks_are_kept_from_stderr_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
-    with without_tensorflow_remarks():
-        os.write(2, b"I0000 00:00:1795619767.077270     312 mlir_graph_optimization_pass.cc:437] MLIR V1\n")
-        os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
-        os.write(2, b"W0000 00:00:1795619767.077270     312 a warning\nsomebody's own line\n")
-    assert capfd.readouterr().err == "W0000 00:00:1795619767.077270     312 a warning\nsomebody's own line\n"
-
-
-def test_remarks_that_are_kept_from_stderr_by_several_threads_at_a_time(capfd: pytest.CaptureFixture[str]) -> None:
-    before = os.stat(2)
-    first, second = without_tensorflow_remarks(), without_tensorflow_remarks()
-    first.__enter__()
-    os.write(2, b"I0000 00:00:1 1 a.cc:1] kept\n")
-    second.__enter__()
-    first.__exit__(None, None, None)
-    os.write(2, b"I0000 00:00:1 1 b.cc:1] kept, too\nneither\n")
-    second.__exit__(None, None, None)
-    assert capfd.readouterr().err == "neither\n"
-    assert os.path.samestat(os.stat(2), before)
-    os.write(2, b"I0000 00:00:1 1 c.cc:1] shown\n")
-    assert capfd.readouterr().err == "I0000 00:00:1 1 c.cc:1] shown\n"
+def test_what_tensorflow_writes_while_it_is_imported_is_kept_from_stderr_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "speaks.py").write_text("import os\nos.write(2, b'W0000 00:00:1.1 1 a.cc:1] too\\nour own\\n')")
+    program = """
+import os
+from tfs_notebook.runtime import import_aside
+import_aside("speaks", "tfs_notebook.engine.saved_model.loader")
+os.write(2, b"W0000 00:00:1.1 1 a.cc:1] afterwards\\n")
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
+    assert ended.stderr == b"our own\nW0000 00:00:1.1 1 a.cc:1] afterwards\n"

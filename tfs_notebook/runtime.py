@@ -14,8 +14,8 @@ import tempfile
 import threading
 import time
 from concurrent.futures import wait
-from contextlib import AbstractContextManager, contextmanager
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.errors import Code, ServingError
 
@@ -149,18 +149,19 @@ def import_aside(*names: str) -> None:
 _NOTICE = re.compile(
     rb"WARNING: All log messages before absl::InitializeLog|[IWE]\d{4} [\d:. ]+|To enable the following instructions"
 )
-_REMARK = re.compile(rb"I\d{4} [\d:. ]+|INFO: Created TensorFlow Lite ")
+_ONE_IMPORT = threading.Lock()
 
 
 @contextmanager
 def without_tensorflow_notices() -> Iterator[None]:
     """Keep what TensorFlow writes while it is imported, and looks for devices, first out of the cell."""
-    if "tfs_notebook.engine.saved_model.loader" in sys.modules:  # has found the devices
-        yield
-        return
-    # Errors only: TensorFlow also warns of every request that a graph refuses, in whatever cell runs then
-    with _environment("TF_CPP_MIN_LOG_LEVEL", "2"), _sieved(_NOTICE):
-        yield
+    with _ONE_IMPORT:
+        if "tfs_notebook.engine.saved_model.loader" in sys.modules:  # has found the devices
+            yield
+            return
+        # Errors only: TensorFlow also warns of every request that a graph refuses, in whatever cell runs then
+        with _environment("TF_CPP_MIN_LOG_LEVEL", "2"), _without_lines(_NOTICE):
+            yield
 
 
 @contextmanager
@@ -175,55 +176,18 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def without_tensorflow_remarks() -> AbstractContextManager[None]:
-    """Keep what TensorFlow remarks at level INFO, as at the first run of a graph, out of the cell."""
-    return _sieved(_REMARK)
-
-
-class _Sieve:
-    """Keeps lines from stderr that begin as any of those who use it does not want them.
-
-    TensorFlow writes to the file descriptor, past Python; whatever else is written there meanwhile is passed on
-    afterwards. There is one descriptor for all: who comes while another uses it shares what the first has put up.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._unwanted: list[re.Pattern[bytes]] = []
-        self._ended = 0
-        self._stderr = -1
-        self._kept: IO[bytes] | None = None
-
-    def begin(self, unwanted: re.Pattern[bytes]) -> None:
-        with self._lock:
-            if self._kept is None:
-                self._kept = tempfile.TemporaryFile()  # noqa: SIM115
-                self._stderr = os.dup(2)
-                os.dup2(self._kept.fileno(), 2)
-            self._unwanted.append(unwanted)
-
-    def end(self) -> None:
-        with self._lock:
-            self._ended += 1
-            if self._kept is None or self._ended < len(self._unwanted):
-                return
-            os.dup2(self._stderr, 2)
-            os.close(self._stderr)
-            with self._kept as kept:
-                kept.seek(0)
-                wanted = [line for line in kept if not any(pattern.match(line) for pattern in self._unwanted)]
-            self._kept, self._unwanted, self._ended = None, [], 0
-            os.write(2, b"".join(wanted))
-
-
-_SIEVE = _Sieve()
-
-
 @contextmanager
-def _sieved(unwanted: re.Pattern[bytes]) -> Iterator[None]:
-    """Keep lines that begin as `unwanted` from stderr."""
-    _SIEVE.begin(unwanted)
-    try:
-        yield
-    finally:
-        _SIEVE.end()
+def _without_lines(unwanted: re.Pattern[bytes]) -> Iterator[None]:
+    """Keep lines that begin as `unwanted` from standard error; other lines come at the end."""
+    # TensorFlow writes to the file descriptor, past Python, and the log level does not hold it back before its log is
+    # initialised: five lines in the first cell on a machine without a GPU (TensorFlow 2.21, 2026-12)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            kept.seek(0)
+            os.write(2, b"".join(line for line in kept if not unwanted.match(line)))

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.events import Kind
-from tfs_notebook.runtime import import_aside, without_tensorflow_remarks
+from tfs_notebook.runtime import import_aside
 from tfs_notebook.settings.batching import batching_parameters
 from tfs_notebook.settings.deployment import plan
 from tfs_notebook.settings.grpc import check_listening
@@ -38,8 +38,7 @@ def serve(
     waiting = partial(meanwhile, server) if meanwhile is not None else None
     speak_up = ERRORS_ONLY.begin()
     server.events.listen(lambda event: None if event.kind is not Kind.SERVER or server.running else speak_up())
-    with without_tensorflow_remarks():
-        server.start(deployed.config, file=deployed.file, meanwhile=waiting)
+    server.start(deployed.config, file=deployed.file, meanwhile=waiting)
     return server
 
 
