@@ -77,11 +77,11 @@ class Oss2Store:
         return {"bucket": self.bucket, **asdict(endpoint), **asdict(keys)}
 
     @classmethod
-    def from_portable(cls, told: Mapping[str, Any]) -> Oss2Store:
-        """The same bucket as the store that told this."""
-        endpoint = Endpoint(told["url"], told["region"], told["cname"])
-        keys = Keys(told["key_id"], told["key_secret"], told["token"])
-        return cls(Client(told["bucket"], endpoint, FixedProvider(keys)))
+    def from_portable(cls, fields: Mapping[str, Any]) -> Oss2Store:
+        """The same bucket as the store whose `portable` returned `fields`."""
+        endpoint = Endpoint(fields["url"], fields["region"], fields["cname"])
+        keys = Keys(fields["key_id"], fields["key_secret"], fields["token"])
+        return cls(Client(fields["bucket"], endpoint, FixedProvider(keys)))
 
     def head(self, key: str) -> StoredObject:
         """What the service knows of the object `key`."""

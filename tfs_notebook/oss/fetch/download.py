@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfs_notebook.oss.client.store import Body, StoredObject
-    from tfs_notebook.oss.fetch.throttle import Courtesy
+    from tfs_notebook.oss.fetch.throttle import Throttle
 
 PART = 16 << 20
 """Bytes of one range, and the size from which an object is read in ranges."""
 AT_ONCE = 4
 _RESUMPTIONS = 8
-_FRUITLESS = 2
+_MAX_FRUITLESS = 2
 """Answers in a row that may bring nothing: a connection that is reset can lose all that was on its way."""
 
 
@@ -45,7 +45,7 @@ class Source(Protocol):
 
 
 class Progress(Protocol):
-    """Told how a download gets on, from several threads; raises to end it."""
+    """Hears how far a download is, from several threads; raises to end it."""
 
     def received(self, size: int) -> None:
         """So many bytes more have arrived, or were there already; negative when they turned out to be bad."""
@@ -61,15 +61,15 @@ def fetch(
     files: Mapping[str, StoredObject],
     directory: Path,
     progress: Progress,
-    courtesy: Courtesy | None = None,
+    throttle: Throttle | None = None,
 ) -> None:
     """Bring `files`, by their path, into the staging `directory`; what is there and correct is kept.
 
-    A `crc64` that an object of `files` has is one that it must have. With `courtesy` another process goes first.
+    A `crc64` that an object of `files` has is one that it must have. `throttle` lets another process go first.
     Raises StoreError, OSError, and what `progress` raises; the next attempt goes on from there.
     """
     for path, stored in files.items():
-        progress.done(path, verified=_Download(store, stored, StagedFile(directory, path), progress, courtesy).run())
+        progress.done(path, verified=_Download(store, stored, StagedFile(directory, path), progress, throttle).run())
 
 
 class _Download:
@@ -79,13 +79,13 @@ class _Download:
         stored: StoredObject,
         file: StagedFile,
         progress: Progress,
-        courtesy: Courtesy | None,
+        throttle: Throttle | None,
     ) -> None:
         self._store = store
         self._stored = stored
         self._file = file
         self._progress = progress
-        self._courtesy = courtesy
+        self._courtesy = throttle
         self._note = Note(stored.etag, stored.size)
         self._stop = threading.Event()
 
@@ -149,7 +149,9 @@ class _Download:
         with self._open() as file:
             file.truncate(size)
             try:
-                coming = [pool.submit(self._bring, file.fileno(), number, *ends) for number, ends in enumerate(ranges)]
+                coming = [
+                    pool.submit(self._fetch_part, file.fileno(), number, *ends) for number, ends in enumerate(ranges)
+                ]
                 ended, _ = wait(coming, return_when=FIRST_EXCEPTION)
             finally:
                 self._stop.set()
@@ -165,7 +167,7 @@ class _Download:
     def _open(self) -> FileIO:
         return FileIO(os.open(self._file.part, os.O_RDWR | os.O_CREAT, 0o644), "r+")
 
-    def _bring(self, descriptor: int, number: int, start: int, end: int) -> None:
+    def _fetch_part(self, descriptor: int, number: int, start: int, end: int) -> None:
         part = partial(self._part, descriptor, number, start, end)
         if self._courtesy:
             self._courtesy.run(part)
@@ -194,7 +196,7 @@ class _Download:
             except _CutShortError as cut:
                 at = cut.at
                 fruitless = fruitless + 1 if at == before else 0
-                if fruitless > _FRUITLESS or self._stop.is_set():
+                if fruitless > _MAX_FRUITLESS or self._stop.is_set():
                     raise cut.error from cut
             if at == end:
                 return

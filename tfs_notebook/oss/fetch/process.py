@@ -109,7 +109,7 @@ class Download:
         try:
             portable = getattr(self._store, "portable", None)
             if self._size >= LARGE and portable is not None:
-                self._fetch_aside(portable())
+                self._fetch_in_process(portable())
             else:
                 fetch(self._store, self.files, self._directory, self)
         except _CancelledError:
@@ -123,7 +123,7 @@ class Download:
             self.finished.set()
             self._ended()
 
-    def _fetch_aside(self, store: Mapping[str, Any]) -> None:
+    def _fetch_in_process(self, store: Mapping[str, Any]) -> None:
         """Let another process do it, and listen to it."""
         with self._lock:
             if self.cancelled:

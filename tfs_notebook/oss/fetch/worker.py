@@ -21,56 +21,56 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tfs_notebook.oss.client.store import StoredObject, StoreError
 from tfs_notebook.oss.fetch.download import fetch
-from tfs_notebook.oss.fetch.throttle import Courtesy
+from tfs_notebook.oss.fetch.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TELL_SECONDS = 0.1
+_REPORT_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1
 
 
 def request(store: Mapping[str, Any], files: Mapping[str, StoredObject], directory: Path) -> bytes:
     """The line that tells a fetcher what to do."""
-    told = {
+    content = {
         "store": dict(store),
         "directory": str(directory),
         "files": {path: asdict(stored) for path, stored in files.items()},
     }
-    return json.dumps(told).encode() + b"\n"
+    return json.dumps(content).encode() + b"\n"
 
 
-class _Teller:
+class _Reporter:
     """Progress as lines of JSON, bytes at most ten times a second."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._lock = threading.Lock()
         self._size = 0
-        self._told = 0.0
+        self._reported = 0.0
 
     def received(self, size: int) -> None:
         with self._lock:
             self._size += size
-            if time.monotonic() - self._told >= _TELL_SECONDS:
-                self._tell_size()
+            if time.monotonic() - self._reported >= _REPORT_SECONDS:
+                self._report_size()
 
     def done(self, path: str, *, verified: bool) -> None:
         with self._lock:
-            self._tell_size()
-            self._tell({"done": path, "verified": verified})
+            self._report_size()
+            self._write({"done": path, "verified": verified})
 
     def end(self, **how: object) -> None:
         with self._lock:
-            self._tell_size()
-            self._tell({"end": how})
+            self._report_size()
+            self._write({"end": how})
 
-    def _tell_size(self) -> None:
+    def _report_size(self) -> None:
         if self._size:
-            self._tell({"received": self._size})
-        self._size, self._told = 0, time.monotonic()
+            self._write({"received": self._size})
+        self._size, self._reported = 0, time.monotonic()
 
-    def _tell(self, line: Mapping[str, object]) -> None:
+    def _write(self, line: Mapping[str, object]) -> None:
         self._out.write(json.dumps(line) + "\n")
         self._out.flush()
 
@@ -90,23 +90,23 @@ def _end_with_parent() -> None:
 
 def main() -> None:
     """Do what the first line of the standard input says."""
-    courtesy = Courtesy(os.getppid())
-    courtesy.begin()
+    throttle = Throttle(os.getppid())
+    throttle.begin()
     from tfs_notebook.oss.client.oss2_store import Oss2Store
 
-    told = json.loads(sys.stdin.buffer.readline())
+    job = json.loads(sys.stdin.buffer.readline())
     _end_with_parent()
-    teller = _Teller(sys.stdout)
-    files = {path: StoredObject(**stored) for path, stored in told["files"].items()}
+    reporter = _Reporter(sys.stdout)
+    files = {path: StoredObject(**stored) for path, stored in job["files"].items()}
     try:
-        store = Oss2Store.from_portable(told["store"])
-        fetch(store, files, Path(told["directory"]), teller, courtesy)
+        store = Oss2Store.from_portable(job["store"])
+        fetch(store, files, Path(job["directory"]), reporter, throttle)
     except StoreError as error:
-        teller.end(fault=error.fault.name, message=error.message, hint=error.hint)
+        reporter.end(fault=error.fault.name, message=error.message, hint=error.hint)
     except OSError as error:
-        teller.end(errno=error.errno, message=error.strerror, filename=str(error.filename or told["directory"]))
+        reporter.end(errno=error.errno, message=error.strerror, filename=str(error.filename or job["directory"]))
     else:
-        teller.end()
+        reporter.end()
     os._exit(0)
 
 

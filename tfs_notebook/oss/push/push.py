@@ -90,8 +90,8 @@ def _model(address: OssAddress, version: int | None) -> tuple[OssAddress, int | 
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What a model directory holds: names of objects by version, and the numbers that are claimed."""
+class _ModelDirectory:
+    """A model directory in a bucket: names of objects by version, and the numbers that are claimed."""
 
     versions: Mapping[int, set[str]]
     claims: Mapping[int, StoredObject]
@@ -99,7 +99,7 @@ class _Look:
     """What kind of other thing it is, "" when it is none."""
 
     @classmethod
-    def of(cls, store: ObjectStore, root: OssAddress) -> _Look:
+    def of(cls, store: ObjectStore, root: OssAddress) -> _ModelDirectory:
         versions: dict[int, set[str]] = {}
         claims = {}
         models, is_version = set(), False
@@ -132,24 +132,24 @@ def _is_graph_of_version(path: str) -> bool:
 
 def _claimed(store: ObjectStore, root: OssAddress, local: OutgoingVersion, version: int | None, marker: str) -> int:
     """The number that is now this push's own."""
-    look, manifest = _Look.of(store, root), local.manifest()
-    if look.others:
-        raise _no_model(root, look.others)
+    directory, manifest = _ModelDirectory.of(store, root), local.manifest()
+    if directory.others:
+        raise _no_model(root, directory.others)
     begun = [
-        n for n, stored in look.claims.items() if stored.size == len(manifest) and _is(store, stored.key, manifest)
+        n for n, stored in directory.claims.items() if stored.size == len(manifest) and _is(store, stored.key, manifest)
     ]
     if version is not None:
-        names = look.versions.get(version, set())
+        names = directory.versions.get(version, set())
         if version in begun and not (names & set(GRAPHS) and (not marker or marker in names)):
             return version
         if names:
-            raise _taken(root, version, look.next, complete=bool(names & set(GRAPHS)))
+            raise _taken(root, version, directory.next, complete=bool(names & set(GRAPHS)))
         if _claim(store, root, version, manifest):
             return version
         raise _claimed_by_another(root, version)
     if begun:
         return max(begun)
-    number = look.next
+    number = directory.next
     while not _claim(store, root, number, manifest):
         number += 1
     return number
@@ -202,7 +202,7 @@ class _Sender:
         """Make `address` hold `file`. Raises StoreError when it holds something else."""
         if address.key not in there:
             try:
-                stored = self._store.put(address.key, file.path, sent=self._told)
+                stored = self._store.put(address.key, file.path, sent=self._on_sent)
             except OSError as error:
                 raise StoreError(Fault.REFUSED, f"{file.path} cannot be read any more ({error.strerror})") from error
             except StoreError as error:
@@ -214,9 +214,9 @@ class _Sender:
                 return
         if not _holds(self._store.head(address.key), file):
             raise _mixed(address.bucket, address.key)
-        self._told(file.size)
+        self._on_sent(file.size)
 
-    def _told(self, size: int) -> None:
+    def _on_sent(self, size: int) -> None:
         self._sent += size
         self._progress(self._sent, self._size)
 
