@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-MOST_SECONDS = 0.5
+MAX_SECONDS = 0.5
 """How much longer than a control another client may wait while somebody attacks."""
 ATTEMPTS = 3
 TOKEN = "adversary"
@@ -72,7 +72,7 @@ class _Attempt:
         seen.worst, seen.control, seen.most_bytes = report["worst"], report["control"], report["bytes"]
         if kind is None:
             assert not report["error"], f"another client was {report['error']}"
-            assert not self._is_last or seen.waited <= MOST_SECONDS, f"another client waited: {report}"
+            assert not self._is_last or seen.waited <= MAX_SECONDS, f"another client waited: {report}"
 
 
 class Target:
@@ -115,7 +115,7 @@ class Target:
         for left in reversed(range(ATTEMPTS)):
             attempt = _Attempt(self, is_last=not left)
             yield attempt
-            if attempt.seen.waited <= MOST_SECONDS:
+            if attempt.seen.waited <= MAX_SECONDS:
                 return
 
     def told(self) -> str:

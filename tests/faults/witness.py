@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 PAUSE_SECONDS = 0.01
-LONGEST_SECONDS = 60
+MAX_SECONDS = 60
 ECHOES = 4
 ECHO = """
 import socket
@@ -35,7 +35,7 @@ with socket.create_server(("127.0.0.1", 0)) as server:
 def seconds_to_answer(port: int, sent: bytes, wanted: bytes) -> float:
     """How long one exchange on a connection of its own takes."""
     began = time.monotonic()
-    with socket.create_connection(("127.0.0.1", port), LONGEST_SECONDS) as connection:
+    with socket.create_connection(("127.0.0.1", port), MAX_SECONDS) as connection:
         connection.sendall(sent)
         reply = connection.recv(65536)
     if not reply.startswith(wanted):

@@ -40,9 +40,9 @@ v1 = tf.compat.v1
 
 PATIENCE_SECONDS = 300.0
 """A process that tells nothing for so long hangs."""
-MOST_UNBUILT = 20
+MAX_UNBUILT = 20
 """So many graphs that can not be built are tried for each one that is asked for."""
-MOST_ANSWERED = 40
+MAX_ANSWERED = 40
 CONFIG = v1.ConfigProto(intra_op_parallelism_threads=2, inter_op_parallelism_threads=1)
 UNTRIED = frozenset({
     "Const", "ControlTrigger", "FakeParam", "HashTable", "HashTableV2", "LookupTableSizeV2", "MutableHashTableV2",
@@ -61,7 +61,7 @@ def try_operation(name: str, graphs: int, calls: int, seed: int, tell: Tell) -> 
     fitting = FITTING.get(name)
     answered: dict[int, list[list[tuple[int, ...]]]] = {len(fitting): [list(fitting)]} if fitting else {}
     built = unbuilt = 0
-    while built < graphs and unbuilt < MOST_UNBUILT * graphs:
+    while built < graphs and unbuilt < MAX_UNBUILT * graphs:
         with tf.Graph().as_default() as graph, v1.Session(graph=graph, config=CONFIG) as session:
             try:
                 inputs, outputs = RECIPES[name](draw) if name in RECIPES else build(definition, draw)
@@ -103,10 +103,10 @@ def call(
         try:
             TF_SessionRun_wrapper(session._session, None, dict(zip(feeds, arrays, strict=True)), fetches, targets, None)
             good += 1
-            if len(answered) < MOST_ANSWERED:
+            if len(answered) < MAX_ANSWERED:
                 answered.append(shapes)
             elif draw.random() < 0.1:
-                answered[draw.randrange(MOST_ANSWERED)] = shapes
+                answered[draw.randrange(MAX_ANSWERED)] = shapes
         except Exception as error:
             bad += 1
             has_kernel = "No OpKernel was registered" not in str(error)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tensorflow_serving.apis.input_pb2 import Input
 
-_MOST_COPIED_BYTES = 256 << 20
+_MAX_COPIED_BYTES = 256 << 20
 
 
 def example_tensor(examples: Sequence[bytes], context: bytes = b"") -> np.ndarray:
@@ -23,11 +23,11 @@ def example_tensor(examples: Sequence[bytes], context: bytes = b"") -> np.ndarra
     ServingError RESOURCE_EXHAUSTED when a small request would become a very large one by that.
     """
     copied = len(context) * len(examples)
-    if copied > _MOST_COPIED_BYTES:
+    if copied > _MAX_COPIED_BYTES:
         raise ServingError(
             Code.RESOURCE_EXHAUSTED,
             f"A context of {len(context)} bytes in each of {len(examples)} examples takes {copied >> 20} MiB; "
-            f"{_MOST_COPIED_BYTES >> 20} MiB is the limit: send fewer examples at a time",
+            f"{_MAX_COPIED_BYTES >> 20} MiB is the limit: send fewer examples at a time",
         )
     tensor = np.empty(len(examples), dtype=object)
     tensor[:] = [context + example for example in examples] if context else examples

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAX_BYTES = 2**31 - 1
-_MOST_DIMENSIONS = 254
-_MOST_MADE_UP_BYTES = 64 << 20
+_MAX_DIMENSIONS = 254
+_MAX_MADE_UP_BYTES = 64 << 20
 """What a message of a few bytes may become where its last value stands for all that follow."""
 
 
@@ -101,7 +101,7 @@ def _flat(alias: str, proto: tensor_pb2.TensorProto, count: int) -> np.ndarray:
 
 def _shape(alias: str, proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     dims = proto.tensor_shape.dim
-    if proto.tensor_shape.unknown_rank or len(dims) > _MOST_DIMENSIONS:
+    if proto.tensor_shape.unknown_rank or len(dims) > _MAX_DIMENSIONS:
         raise _unparsable(alias)
     shape = tuple([dim.size for dim in dims])
     if shape and (min(shape) < 0 or max(shape) > _MAX_BYTES):
@@ -140,7 +140,7 @@ def _packed_strings(alias: str, content: bytes, count: int) -> list[bytes]:
 def _continued(alias: str, values: np.ndarray, count: int, dtype: np.dtype[Any]) -> np.ndarray:
     if len(values) >= count:
         return values[:count]
-    if (count - len(values)) * dtype.itemsize > _MOST_MADE_UP_BYTES:
+    if (count - len(values)) * dtype.itemsize > _MAX_MADE_UP_BYTES:
         raise _unparsable(alias)
     last = values[-1] if len(values) else (b"" if dtype.hasobject else np.zeros((), dtype))
     whole = np.full(count, last, dtype=dtype)

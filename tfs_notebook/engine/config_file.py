@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 10.0
 """How long a look at the file may take until that is told."""
-_LONGEST_PAUSE_SECONDS = 60.0
+_MAX_PAUSE_SECONDS = 60.0
 """How long it may take until a configuration is tried again whose labels were refused."""
 
 
@@ -170,7 +170,7 @@ class ConfigFile:
             if error.code is Code.FAILED_PRECONDITION:
                 self._refusal, self._config = error, config
                 self._retry_at = asyncio.get_running_loop().time() + self._pause
-                self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+                self._pause = min(2 * self._pause, _MAX_PAUSE_SECONDS)
             if before is None or str(before) != str(error):
                 _log.warning("PollFilesystemAndReloadConfig failed to ReloadConfig: %s", error)
         except Exception:

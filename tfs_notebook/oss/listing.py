@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.oss.client.store import StoredObject
 
-LONGEST_PART = 255
+MAX_NAME_BYTES = 255
 """Bytes that one name may have on the file systems in use."""
 
 
@@ -112,8 +112,8 @@ def refusal(path: str) -> str:
             return "has an empty part"
         if part in (".", ".."):
             return f"has the part {part!r}"
-        if len(part.encode()) > LONGEST_PART:
-            return f"has a part of more than {LONGEST_PART} bytes"
+        if len(part.encode()) > MAX_NAME_BYTES:
+            return f"has a part of more than {MAX_NAME_BYTES} bytes"
     return ""
 
 

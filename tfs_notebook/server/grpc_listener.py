@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tfs_notebook.api.grpc.options import GrpcOptions
     from tfs_notebook.api.grpc.server import GrpcServer
 
-_LONGEST_SECONDS = 2.0
+_MAX_SECONDS = 2.0
 """How long a place may take to become free."""
 _LOOK_SECONDS = 0.001
 """How soon it is looked again: until then nobody listens."""
@@ -128,7 +128,7 @@ async def _until_free(options: GrpcOptions, port: int) -> None:
     """Wait until nobody listens on the port any more; a socket's path is taken over."""
     if options.socket_path:
         return
-    deadline = time.monotonic() + _LONGEST_SECONDS
+    deadline = time.monotonic() + _MAX_SECONDS
     while time.monotonic() < deadline:
         try:
             _check(options, port)

@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 
 _LISTENING = "0A"
-_LONGEST = 60
+_MAX_COMMAND_LENGTH = 60
 """Characters of a command line that are shown."""
 
 
@@ -62,5 +62,5 @@ def _name(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="backslashreplace").split("\0")
         program = takewhile(lambda word: not word.startswith("--"), filter(None, words))  # options may be secret
         command = shlex.join(program)
-        return command if len(command) <= _LONGEST else f"{command[:_LONGEST]}…"
+        return command if len(command) <= _MAX_COMMAND_LENGTH else f"{command[:_MAX_COMMAND_LENGTH]}…"
     return "which has just ended"

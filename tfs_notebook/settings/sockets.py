@@ -17,7 +17,7 @@ from pathlib import Path
 from tfs_notebook.errors import invalid_argument
 from tfs_notebook.settings.ports import PortTakenError
 
-_LONGEST = 107
+_MAX_PATH_BYTES = 107
 """Bytes of a path that the kernel takes."""
 
 
@@ -57,7 +57,7 @@ def put_on(path: str, beside: str) -> SocketFile:
 def path_beside(path: str) -> str:
     """A path in the same directory that nobody uses, short enough for a socket where `path` is."""
     directory, name = os.path.split(path)
-    room = _LONGEST - len(os.fsencode(path)) + len(os.fsencode(name))
+    room = _MAX_PATH_BYTES - len(os.fsencode(path)) + len(os.fsencode(name))
     while True:
         beside = os.path.join(directory, secrets.token_urlsafe(9)[:room])  # noqa: PTH118 - also of no directory
         if not os.path.lexists(beside):
@@ -84,8 +84,10 @@ def check_socket_path(path: str) -> None:
     flag = f"--grpc_socket_path={path}"
     if sys.platform == "win32":
         raise invalid_argument(f"{flag}: there are no Unix sockets on Windows")
-    if (length := len(os.fsencode(path))) > _LONGEST or "\0" in path:
-        raise invalid_argument(f"{flag}: a socket's path has {_LONGEST} bytes at most, not {length}, and none is zero")
+    if (length := len(os.fsencode(path))) > _MAX_PATH_BYTES or "\0" in path:
+        raise invalid_argument(
+            f"{flag}: a socket's path has {_MAX_PATH_BYTES} bytes at most, not {length}, and none is zero"
+        )
     parent = Path(path).parent
     if not parent.is_dir():
         raise invalid_argument(f"{flag}: there is no directory {parent} to make the socket in")

@@ -35,7 +35,7 @@ def post(path: str, body: bytes) -> bytes:
 class Echo:
     """Answers with the body: at once, or under /later when the gate is open."""
 
-    longest_body = LIMIT
+    max_body_bytes = LIMIT
 
     def __init__(self) -> None:
         self.bodies = BodyBudget(BUDGET)
@@ -305,7 +305,7 @@ def test_what_stands_around_a_body_is_bounded_with_the_head(site: Site, surplus:
 
 def test_small_chunks_are_no_surplus(site: Site) -> None:
     with site.client() as client:
-        site.handler.longest_body = 1 << 20
+        site.handler.max_body_bytes = 1 << 20
         site.handler.bodies.most = 1 << 20
         client.send(CHUNKED + b"1\r\nx\r\n" * 300_000 + b"0\r\n\r\n")
         assert client.reply() == (200, b"POST /a - " + b"x" * 300_000)
@@ -327,7 +327,7 @@ def test_a_coding_or_length_that_is_none(site: Site, upgrade: bytes, field: byte
 
 def test_bodies_of_all_connections_have_one_budget(site: Site) -> None:
     """It is free again when their requests are answered, or their clients have gone."""
-    site.handler.longest_body = 2 * BUDGET
+    site.handler.max_body_bytes = 2 * BUDGET
     begun = b"POST /later HTTP/1.1\r\nContent-Length: 80000\r\n\r\n"
     with site.client() as late:
         with site.client() as early:

@@ -382,7 +382,7 @@ def test_json_that_would_take_many_times_its_size_is_refused_before_it_is_read(p
     body = b'{"instances":[' + piece * ((24 << 20) // len(piece))
     started = time.process_time()
     with pytest.raises(ServingError) as refused:
-        parse_predict(body, most_bytes=256 << 20)
+        parse_predict(body, max_bytes=256 << 20)
     assert time.process_time() - started < 1.0
     assert refused.value.code is Code.RESOURCE_EXHAUSTED
     assert "Reading this JSON would take about" in refused.value.message
@@ -391,9 +391,9 @@ def test_json_that_would_take_many_times_its_size_is_refused_before_it_is_read(p
 
 def test_numbers_and_long_strings_cost_what_they_are() -> None:
     numbers = b'{"instances":[' + b"1.5," * 4_000_000 + b"1.5]}"
-    assert parse_predict(numbers, most_bytes=1).row_format
+    assert parse_predict(numbers, max_bytes=1).row_format
     image = b'{"instances":[{"b64":"' + b"A" * (24 << 20) + b'"}]}'
-    assert parse_predict(image, most_bytes=25 << 20).row_format
+    assert parse_predict(image, max_bytes=25 << 20).row_format
 
 
 def test_only_what_is_quickly_read_is_read_at_once() -> None:

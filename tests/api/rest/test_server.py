@@ -719,7 +719,7 @@ def test_a_page_of_another_site_may_ask_when_that_is_wanted(models: Models, opti
 
 def test_connections_on_which_nothing_is_asked_make_room(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever opens very many keeps nobody out; half a head is nothing asked."""
-    monkeypatch.setattr(http_server, "most_connections", lambda: 20)
+    monkeypatch.setattr(http_server, "max_connections", lambda: 20)
     with (
         tfs_notebook.serve(str(models.path("half_plus_two")), rest_api_port=0, port=0) as server,
         ExitStack() as stack,
@@ -736,7 +736,7 @@ def test_connections_on_which_nothing_is_asked_make_room(models: Models, monkeyp
 
 
 def test_more_connections_than_the_kernel_has_files_for(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "most_connections", lambda: 3)
+    monkeypatch.setattr(http_server, "max_connections", lambda: 3)
     text = config_text({"gated": models.path("gated")})
     with tfs_notebook.serve(config=text, rest_api_port=0, port=0) as server, ExitStack() as stack:
         loaded = server._core.manager.registry.serving["gated"][1]

@@ -77,7 +77,7 @@ def test_label_values_are_unicode_text(value: str, shown: str) -> None:
 
 
 def test_new_label_values_beyond_the_most_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counters, "MOST_SERIES", 3)
+    monkeypatch.setattr(counters, "MAX_SERIES", 3)
     counter, histogram = Counter("/c", "model", "status"), Histogram("/h", "model", bounds=(1,))
     for n in range(10):
         counter.add(f"m{n}", "OK")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tfs_notebook.engine.models.latency import (
+    LARGE_OUTPUT_BYTES,
     LONG_SECONDS,
-    MOST_TRIALS,
+    MAX_TRIALS,
     QUICK_SECONDS,
     SAMPLES,
-    WORDY_BYTES,
     Pace,
 )
 from tfs_notebook.engine.saved_model.session import CALLING_THREAD, THREAD_POOL
@@ -99,7 +99,7 @@ def others(pace: Pace, count: int) -> Iterator[None]:
 def test_calls_that_disturb_each_other_tell_nothing() -> None:
     pace = Pace(bounded=True)
     with others(pace, 1):
-        assert set(learn(pace, calling=2 * FAST, pools=FAST, calls=MOST_TRIALS)) == {CALLING_THREAD, THREAD_POOL}
+        assert set(learn(pace, calling=2 * FAST, pools=FAST, calls=MAX_TRIALS)) == {CALLING_THREAD, THREAD_POOL}
     assert pace.expected_seconds(100) is None
     learn(pace, calling=2 * FAST, pools=FAST, calls=4 * SAMPLES)
     assert (where(pace), pace.expected_seconds(100)) == (CALLING_THREAD, 2 * FAST)
@@ -199,7 +199,7 @@ def test_a_long_call_goes_to_the_pools_where_it_can_be_ended() -> None:
 def test_nothing_is_expected_of_a_call_whose_answer_takes_long_to_write() -> None:
     pace = Pace(bounded=True)
     learn(pace, calling=FAST, pools=2 * FAST)
-    pace.record(CALLING_THREAD, FAST, 100, WORDY_BYTES)
+    pace.record(CALLING_THREAD, FAST, 100, LARGE_OUTPUT_BYTES)
     assert pace.expected_seconds(100) == FAST
-    pace.record(CALLING_THREAD, FAST, 100, WORDY_BYTES + 1)
+    pace.record(CALLING_THREAD, FAST, 100, LARGE_OUTPUT_BYTES + 1)
     assert (where(pace), pace.expected_seconds(100)) == (CALLING_THREAD, None)

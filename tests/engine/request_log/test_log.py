@@ -152,7 +152,7 @@ def test_what_finds_no_room_is_left_out_and_told_once(
     make_log: Callable[..., RequestLog], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     logged = log_counter()
-    log = make_log(most_waiting=3, logged=logged)
+    log = make_log(max_waiting=3, logged=logged)
     model, gate = log.update(to(tmp_path))["m"], Gate()
     model.submit(gate, 4)
     assert gate.begun.wait(SECONDS)
@@ -172,7 +172,7 @@ def test_what_finds_no_room_is_left_out_and_told_once(
 def test_what_waits_is_bounded_in_bytes_but_any_single_record_has_room(
     make_log: Callable[..., RequestLog], tmp_path: Path
 ) -> None:
-    log = make_log(most_waiting_bytes=100)
+    log = make_log(max_waiting_bytes=100)
     model, gate = log.update(to(tmp_path))["m"], Gate()
     model.submit(gate, 4)
     assert gate.begun.wait(SECONDS)

@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support import saved_models
-from tfs_notebook.engine.input_checks.shapes import MOST_DIMENSIONS
+from tfs_notebook.engine.input_checks.shapes import MAX_DIMENSIONS
 from tfs_notebook.engine.models.signature import together
 from tfs_notebook.engine.saved_model.graph_loader import load_into
 from tfs_notebook.engine.saved_model.loader import SessionOptions, load_saved_model
@@ -612,12 +612,12 @@ def test_more_dimensions_than_tensorflow_survives(load: Load, name: str) -> None
     servable = load(name)
     (alias,) = servable.signatures["serving_default"].inputs
     value = np.array(b"x", object) if name == "bytes_image" else np.array(1, np.float32)
-    for dimensions in (MOST_DIMENSIONS + 1, 33, 64):
+    for dimensions in (MAX_DIMENSIONS + 1, 33, 64):
         error = refused(servable, {alias: value.reshape((1,) * dimensions)})
         assert error.code is Code.INVALID_ARGUMENT
-        assert error.message.startswith(f"{alias} may have at most {MOST_DIMENSIONS} dimensions, but is [1,1,")
+        assert error.message.startswith(f"{alias} may have at most {MAX_DIMENSIONS} dimensions, but is [1,1,")
     if name == "bytes_image":
-        assert call(servable, {alias: value.reshape((1,) * MOST_DIMENSIONS)})["length"].ndim == MOST_DIMENSIONS
+        assert call(servable, {alias: value.reshape((1,) * MAX_DIMENSIONS)})["length"].ndim == MAX_DIMENSIONS
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (1, 1, 3)])

@@ -22,7 +22,7 @@ from tfs_notebook.oss.client.endpoint import StoreOptions
 from tfs_notebook.oss.client.oss2_store import Oss2Store, open_store
 from tfs_notebook.oss.client.store import Fault, StoredObject, StoreError
 from tfs_notebook.oss.fetch import worker
-from tfs_notebook.oss.fetch.download import PART, fetch
+from tfs_notebook.oss.fetch.download import PART_BYTES, fetch
 from tfs_notebook.oss.fetch.process import Download
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 KEY, PATH = "m/1/variables/variables.data-00000-of-00001", "variables/variables.data-00000-of-00001"
 SMALL = random.Random(1).randbytes(1_000_000)
-BIG = random.Random(2).randbytes(3 * PART + 12345)
+BIG = random.Random(2).randbytes(3 * PART_BYTES + 12345)
 
 SHARD = 384 << 20
 
@@ -85,7 +85,7 @@ def asked(oss: OssServer) -> list[str]:
     return [request.headers.get("range", "") for request in oss.requests if request.method == "GET" and request.key]
 
 
-@pytest.mark.parametrize("content", [b"", b"x", SMALL, BIG, BIG[:PART]], ids=len)
+@pytest.mark.parametrize("content", [b"", b"x", SMALL, BIG, BIG[:PART_BYTES]], ids=len)
 def test_a_file_is_what_the_object_is(oss: OssServer, store: Oss2Store, tmp_path: Path, content: bytes) -> None:
     oss.put(KEY, content)
     told = bring(store, tmp_path)
@@ -321,7 +321,7 @@ def test_a_process_that_is_killed_is_an_error_that_can_be_tried_again(
     oss: OssServer, store: Oss2Store, tmp_path: Path
 ) -> None:
     oss.put(KEY, BIG)
-    oss.fail("stall", at=PART // 2, times=None)
+    oss.fail("stall", at=PART_BYTES // 2, times=None)
     download, ended = started(oss, store, tmp_path)
     until(lambda: download.progress().size > 0)
     children()[0].kill()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 ALGORITHM = "OSS4-HMAC-SHA256"
-MOST_SKEW = 900.0
+MAX_SKEW = 900.0
 """Seconds that a request's time may differ from the server's."""
 _ALWAYS_SIGNED = ("content-type", "content-md5")
 _CREDENTIAL = re.compile(r"(?P<key_id>[^/]+)/(?P<date>\d{8})/(?P<region>[^/]+)/oss/aliyun_v4_request")
@@ -138,7 +138,7 @@ def _check_time(moment: str, scope_date: str, now: float) -> str:
         asked = calendar.timegm(time.strptime(moment, "%Y%m%dT%H%M%SZ"))
     except ValueError:
         raise RefusalError("InvalidArgument", "Invalid x-oss-date header.") from None
-    if abs(asked - now) > MOST_SKEW:
+    if abs(asked - now) > MAX_SKEW:
         server_time = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(now))
         raise RefusalError(
             "RequestTimeTooSkewed", MaxAllowedSkewMilliseconds=900000, RequestTime=moment, ServerTime=server_time

@@ -27,7 +27,7 @@ _STATUS = {code.value[0]: code for code in grpc.StatusCode}
 MAX_MESSAGE = 2**31 - 1
 """Bytes of a message at most."""
 _MAX_DETAILS = 1024
-_LONGEST_SECONDS = 1e9
+_MAX_SECONDS = 1e9
 _COUNTED = {"PredictRequest": "Predict", "ClassificationRequest": "Classify", "RegressionRequest": "Regress"}
 """The requests that TensorFlow Serving counts, and its name of their API."""
 
@@ -86,7 +86,7 @@ def spec_of(request: Any) -> ModelSpec:
 def time_remaining(context: grpc.ServicerContext) -> float | None:
     """Seconds to the caller's deadline, None without one: grpcio then says some hundred thousand years."""
     remaining = context.time_remaining()
-    return None if remaining is None or remaining > _LONGEST_SECONDS else remaining
+    return None if remaining is None or remaining > _MAX_SECONDS else remaining
 
 
 def _cut(message: str) -> str:

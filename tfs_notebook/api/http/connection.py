@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from tfs_notebook.api.http.messages import Request
     from tfs_notebook.api.http.server import HttpServer
 
-_MOST_WAITING = 16
-_MUCH = 1 << 20
+_MAX_WAITING_REQUESTS = 16
+_MAX_WAITING_BYTES = 1 << 20
 """Bytes of waiting requests from which no more are read. Up to then reading also tells when the client goes."""
-_ONE_PIECE = 64 << 10
+_JOINED_BYTES = 64 << 10
 """Bytes of a body that are sooner copied behind its head than written on their own."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_QUESTIONS = 2
+_PROBES = 2
 """Somebody who has gone is found out by the second thing that is written: the first one's answer is a reset."""
 
 
@@ -226,7 +226,7 @@ class Connection(asyncio.Protocol):
             return
         last = reply.last or not request.keep_alive or self._handler.closing
         head, body = reply.head(request, last=last), b"" if request.method == "HEAD" else reply.body
-        if len(body) <= _ONE_PIECE:
+        if len(body) <= _JOINED_BYTES:
             transport.write(head + body)
         else:
             transport.writelines((head, body))
@@ -269,7 +269,9 @@ class Connection(asyncio.Protocol):
 
     def _is_full(self) -> bool:
         waiting = len(self._waiting)
-        return waiting > 1 and (waiting > _MOST_WAITING or sum(request.size for request in self._waiting) > _MUCH)
+        return waiting > 1 and (
+            waiting > _MAX_WAITING_REQUESTS or sum(request.size for request in self._waiting) > _MAX_WAITING_BYTES
+        )
 
     # Time
 
@@ -296,7 +298,7 @@ class Connection(asyncio.Protocol):
 
     def _ask_who_is_there(self, transport: asyncio.Transport) -> None:
         """Find out whether a client that sends no more has gone, in words that one who waits passes over."""
-        if self._answering is not None and self._waiting[0].newest and self._questions < _QUESTIONS:
+        if self._answering is not None and self._waiting[0].newest and self._questions < _PROBES:
             self._questions += 1
             transport.write(_CONTINUE)
 

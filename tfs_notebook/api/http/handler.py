@@ -16,7 +16,7 @@ class Handler(Protocol):
     """Who answers. Its methods raise nothing."""
 
     @property
-    def longest_body(self) -> int:
+    def max_body_bytes(self) -> int:
         """How many bytes a body may have."""
 
     @property
@@ -43,7 +43,7 @@ class Handler(Protocol):
         """The reply to a request that did not come as it should. It is the last of its connection."""
 
     def refuse_size(self, request: Request) -> Reply:
-        """The same for a body that became longer than `longest_body`."""
+        """The same for a body that became longer than `max_body_bytes`."""
 
     def refuse_sum(self, request: Request) -> Reply:
         """The same for one that made all bodies together larger than they may be."""

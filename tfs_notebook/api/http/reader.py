@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from tfs_notebook.api.http.messages import Reply
     from tfs_notebook.api.http.timeouts import Patience
 
-MOST_FIELDS = 128
-LONGEST_LINE = 64 << 10
+MAX_FIELDS = 128
+MAX_LINE_BYTES = 64 << 10
 """Bytes of a request line or header; a browser sends the cookies of every port of localhost."""
-LONGEST_HEAD = 512 << 10
+MAX_HEAD_BYTES = 512 << 10
 """Bytes of a request that are no body."""
-_FRAMING = 16
+_CHUNK_FRAMING_BYTES = 16
 """Bytes that may stand around a chunk beside those."""
-_UNCOUNTED = 4 << 10
+_UNCOUNTED_BYTES = 4 << 10
 """Bytes up to which a body is not worth to be counted: those of all connections are less than one large body."""
-_LONGEST_LENGTH = 19
+_MAX_LENGTH_DIGITS = 19
 """Digits of a body's length; the parser takes any number of zeros before them."""
-_HEAD_SHARE = 4 << 10
-_CHUNKS_SHARE = 16 << 10
-_WHOLE_SHARE = 64 << 10
+_HEAD_SHARE_BYTES = 4 << 10
+_CHUNKS_SHARE_BYTES = 16 << 10
+_WHOLE_SHARE_BYTES = 64 << 10
 _END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -60,25 +60,25 @@ class RequestReader:
         coming = self._coming
         if not coming.headed or coming.whole:
             size = len(data)
-            if size <= _HEAD_SHARE:
+            if size <= _HEAD_SHARE_BYTES:
                 return size
-            if size <= _WHOLE_SHARE and isinstance(data, bytes):
+            if size <= _WHOLE_SHARE_BYTES and isinstance(data, bytes):
                 # In one piece a body need not be joined. No line ends in it, so no further request begins there
                 end = data.find(_END_OF_HEAD)
                 if end > 0 and data.find(b"\r", end + len(_END_OF_HEAD)) < 0:
                     return size
-            return _HEAD_SHARE
+            return _HEAD_SHARE_BYTES
         left = coming.announced - coming.size
-        return left if left > 0 else _CHUNKS_SHARE
+        return left if left > 0 else _CHUNKS_SHARE_BYTES
 
     def feed(self, data: bytes | memoryview) -> None:
         """Read `data`."""
         left = self._feed(data)
         while left and not self.deaf:
             left = self._feed(left)
-        if self._surplus > LONGEST_HEAD:
+        if self._surplus > MAX_HEAD_BYTES:
             place = "chunks and trailer" if self._coming.headed else "head"
-            self.give_up(400, f"The {place} of the request are longer than {LONGEST_HEAD >> 10} KiB")
+            self.give_up(400, f"The {place} of the request are longer than {MAX_HEAD_BYTES >> 10} KiB")
 
     def close(self) -> None:
         """Let go of what was read, but for the request that is being answered."""
@@ -128,8 +128,8 @@ class RequestReader:
         if self._is_upgrade:
             return
         self._coming.path += piece.decode("utf-8", "surrogateescape")
-        if len(self._coming.path) > LONGEST_LINE:
-            self.give_up(400, f"The request line is longer than {LONGEST_LINE >> 10} KiB")
+        if len(self._coming.path) > MAX_LINE_BYTES:
+            self.give_up(400, f"The request line is longer than {MAX_LINE_BYTES >> 10} KiB")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field, or one behind the body, which nobody asked for."""
@@ -140,17 +140,17 @@ class RequestReader:
             request.fields += 1
         else:
             request.add_field(name, value)
-        if len(name) + len(value) > LONGEST_LINE:
-            self.give_up(400, f"A header is longer than {LONGEST_LINE >> 10} KiB")
-        elif request.fields > MOST_FIELDS:
-            self.give_up(400, f"There are more than {MOST_FIELDS} headers")
+        if len(name) + len(value) > MAX_LINE_BYTES:
+            self.give_up(400, f"A header is longer than {MAX_LINE_BYTES >> 10} KiB")
+        elif request.fields > MAX_FIELDS:
+            self.give_up(400, f"There are more than {MAX_FIELDS} headers")
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
         request, parser = self._coming, self._parser
         if self.deaf or request.headed:
             return
-        if request.length_digits > _LONGEST_LENGTH:
+        if request.length_digits > _MAX_LENGTH_DIGITS:
             self.give_up(400, f"Malformed request: Content-Length of {request.length_digits} digits")
             return
         request.headed = True
@@ -167,14 +167,14 @@ class RequestReader:
     def on_body(self, piece: bytes) -> None:
         """A piece of the body."""
         request, handler = self._coming, self._handler
-        self._surplus = max(0, self._surplus - len(piece) - _FRAMING)
+        self._surplus = max(0, self._surplus - len(piece) - _CHUNK_FRAMING_BYTES)
         if request.refusal is not None or self.deaf:
             return
         request.add_body(piece)
         size = request.size
-        if size > handler.longest_body:
+        if size > handler.max_body_bytes:
             self._refuse(request, handler.refuse_size(request))
-        elif size > _UNCOUNTED and request.keeps_body and not handler.bodies.take(request):
+        elif size > _UNCOUNTED_BYTES and request.keeps_body and not handler.bodies.take(request):
             self._refuse(request, handler.refuse_sum(request))
 
     def on_message_complete(self) -> None:

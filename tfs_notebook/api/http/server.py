@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
     from tfs_notebook.api.http.handler import Handler
 
-_MOST = 4096
-_FALLBACK_MOST = 512
+_MAX_CONNECTIONS = 4096
+_FALLBACK_CONNECTIONS = 512
 _LOOK_SECONDS = 1.0
 _BACKLOG = 4096
 
 
-def most_connections() -> int:
+def max_connections() -> int:
     """How many connections there may be at a time: half of the files that the kernel may have open."""
     try:
         import resource
     except ImportError:  # Windows
-        return _FALLBACK_MOST
+        return _FALLBACK_CONNECTIONS
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST if soft == resource.RLIM_INFINITY else max(16, min(_MOST, soft // 2))
+    return _MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else max(16, min(_MAX_CONNECTIONS, soft // 2))
 
 
 class HttpServer:
@@ -52,7 +52,7 @@ class HttpServer:
         self._last_heard = self._others_heard = -inf
         self._empty = asyncio.Event()
         self._empty.set()
-        self._most = most_connections()
+        self._most = max_connections()
         self._listening: list[asyncio.Server] = []
         self._looking: asyncio.TimerHandle | None = None
 

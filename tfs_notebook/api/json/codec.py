@@ -60,16 +60,16 @@ class PredictBody:
         return exact.tensors(signature)
 
 
-def parse_predict(body: bytes, most_bytes: int = 1 << 30) -> PredictBody:
+def parse_predict(body: bytes, max_bytes: int = 1 << 30) -> PredictBody:
     """Reads a predict body as far as it can be read without knowing the model.
 
     Raises INVALID_ARGUMENT when the body is no JSON object or its `signature_name` is no string, and RESOURCE_EXHAUSTED
-    when its values would take about more than `most_bytes` of memory.
+    when its values would take about more than `max_bytes` of memory.
     """
     numbers = read_numeric(body)
     if numbers is not None:
         return PredictBody(body, numbers)
-    check_cost(body, most_bytes)
+    check_cost(body, max_bytes)
     return PredictBody(body, read_loose(body) or ExactBody(body))
 
 
@@ -81,10 +81,10 @@ def parse_quickly(body: bytes) -> PredictBody | None:
     return PredictBody(body, numbers) if numbers is not None else None
 
 
-def check_cost(body: bytes, most_bytes: int) -> None:
-    """Raise RESOURCE_EXHAUSTED when the values of a body would take about more than `most_bytes` of memory."""
-    if len(body) > _SMALL and (cost := _cost(body)) > most_bytes:
-        message = f"Reading this JSON would take about {cost >> 20} MiB of memory; {most_bytes >> 20} MiB is the limit"
+def check_cost(body: bytes, max_bytes: int) -> None:
+    """Raise RESOURCE_EXHAUSTED when the values of a body would take about more than `max_bytes` of memory."""
+    if len(body) > _SMALL and (cost := _cost(body)) > max_bytes:
+        message = f"Reading this JSON would take about {cost >> 20} MiB of memory; {max_bytes >> 20} MiB is the limit"
         raise ServingError(Code.RESOURCE_EXHAUSTED, message)
 
 

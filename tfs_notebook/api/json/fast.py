@@ -49,14 +49,14 @@ _HEAD = re.compile(
 _TAIL = re.compile(rb"\]" + _B + rb"(?:," + _SIGNATURE + rb")?\}" + _B + rb"\Z")
 _DIGITS_AND_BLANKS = b".0123456789 \t\n\r"
 _SIGNS_AND_EXPONENTS = b"+-eE"
-_MOST_DIMENSIONS = 32
+_MAX_DIMENSIONS = 32
 _LENGTH_OF_HUGE = 309
 _HUGE = 1.79e308
-_USUAL = 8 << 10
+_REMEMBERED_BYTES = 8 << 10
 """Bytes of brackets and commas up to which their shape is remembered."""
-_LONGEST_ENDS = 4 << 10
+_MAX_ENDS_BYTES = 4 << 10
 """Bytes that may stand before the numbers, and behind them."""
-_SHORT = 256
+_SHORT_BYTES = 256
 """Bytes up to which lists cost less than a parser; a number that long is not too big for a double."""
 _NUMBERS_AND_LISTS = b"0123456789.-,[] \t\n\r"
 _LONG, _PIECE = 8 << 20, 1 << 20
@@ -99,13 +99,13 @@ class NumericBody:
 
 def read_numeric(body: bytes) -> NumericBody | None:
     """The body if it is nothing but numbers, else None."""
-    if len(body) <= _SHORT and (key := _BARE.get(body.translate(None, _NUMBERS_AND_LISTS))) is not None:
+    if len(body) <= _SHORT_BYTES and (key := _BARE.get(body.translate(None, _NUMBERS_AND_LISTS))) is not None:
         return _read_short(body, key)
-    head = _HEAD.match(body, 0, _LONGEST_ENDS)
+    head = _HEAD.match(body, 0, _MAX_ENDS_BYTES)
     if head is None or Parser is None:
         return None
     end = body.rfind(b"]")
-    tail = _TAIL.match(body, end) if end >= 0 and len(body) - end <= _LONGEST_ENDS else None
+    tail = _TAIL.match(body, end) if end >= 0 and len(body) - end <= _MAX_ENDS_BYTES else None
     if tail is None or (head[1] is not None and tail[1] is not None):
         return None
     values = _read_numbers(body[head.end() : end + 1])
@@ -134,7 +134,7 @@ def _read_numbers(text: bytes) -> np.ndarray | None:
     exponents = b"e" in marks or b"E" in marks
     signed = exponents or b"-" in marks or b"+" in marks
     skeleton = marks.translate(None, _SIGNS_AND_EXPONENTS) if signed else marks
-    shape = _usual_shape(skeleton) if len(skeleton) <= _USUAL else _shape(skeleton)
+    shape = _usual_shape(skeleton) if len(skeleton) <= _REMEMBERED_BYTES else _shape(skeleton)
     if shape is None:
         return None
     integers = not exponents and b"." not in text
@@ -189,7 +189,7 @@ def _shape(skeleton: bytes) -> tuple[int, ...] | None:
     """The shape whose brackets and commas are exactly `skeleton`, None if there is none."""
     depth = len(skeleton) - len(skeleton.lstrip(b"["))
     commas = skeleton.find(b"]") - depth
-    if commas < 0 or depth > _MOST_DIMENSIONS:
+    if commas < 0 or depth > _MAX_DIMENSIONS:
         return None
     unit, shape = b"[" + b"," * commas + b"]", [commas + 1]
     for level in range(2, depth + 1):

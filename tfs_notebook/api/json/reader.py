@@ -49,8 +49,8 @@ _PLAIN_KEY = re.compile(_KEY)
 _PLAIN_MEMBER = re.compile(_KEY + _VALUE + rb"([,}])")
 _PLAIN_NUMBERS = re.compile(rb"[-+0-9.eENa, \t\n\r]*\]")
 _WORDS = {b"true": True, b"false": False, b"null": None}
-_LONGEST_PLAIN_INTEGER = 18
-_LONGEST_PLAIN_FLOAT = 300
+_MAX_PLAIN_INTEGER_DIGITS = 18
+_MAX_PLAIN_FLOAT_DIGITS = 300
 
 _EMPTY = "The document is empty."
 _NAME = "Missing a name for object member."
@@ -182,9 +182,9 @@ def _plain_value(match: re.Match[bytes], group: int) -> JsonValue:
         string = match[group + 2]
         return string if string is not None else _WORDS[match[group + 3]]
     if not match[group + 1]:
-        if len(number) <= _LONGEST_PLAIN_INTEGER:
+        if len(number) <= _MAX_PLAIN_INTEGER_DIGITS:
             return int(number)
-    elif len(number) <= _LONGEST_PLAIN_FLOAT and 0.0 < abs(value := float(number)) < inf:
+    elif len(number) <= _MAX_PLAIN_FLOAT_DIGITS and 0.0 < abs(value := float(number)) < inf:
         return value
     return read_number(match.string, match.start(group))[0]
 

@@ -30,7 +30,7 @@ _ESCAPES = {
 _PLAIN = bytes(code for code in range(256) if bytes([code]) not in _ESCAPES)
 _SHORT = 1 << 10
 """Bytes up to which few characters are special."""
-LONGEST_TEXT = 64 << 10
+MAX_TEXT_LENGTH = 64 << 10
 """Characters of a value or a message that are written into an error."""
 
 
@@ -123,7 +123,7 @@ def _next(levels: list[_Level], out: bytearray) -> object:
 
 def _write_scalar(value: object, out: bytearray) -> bool:
     if isinstance(value, bytes):
-        out += quote(value[:LONGEST_TEXT])
+        out += quote(value[:MAX_TEXT_LENGTH])
     elif isinstance(value, float):
         if not isfinite(value):
             return False

@@ -28,7 +28,7 @@ _ESCAPES = {b'"': b'"', b"\\": b"\\", b"/": b"/", b"b": b"\b", b"f": b"\f", b"n"
 _WORDS = {b"t": (b"true", True), b"f": (b"false", False), b"n": (b"null", None)}
 
 _INT64_MIN, _UINT64_MAX = -(2**63), 2**64 - 1
-_LONGEST_64_BIT = 20
+_MAX_64_BIT_DIGITS = 20
 _DIGITS_OF_LARGEST_DOUBLE = 309
 _TENTH_OF_LARGEST_DOUBLE = 1.7976931348623157e307
 _LARGEST_EXPONENT = 308
@@ -63,7 +63,7 @@ def read_number(body: bytes, position: int) -> tuple[int | float, int]:
     whole, fraction, exponent = match.groups()
     if fraction is None and exponent is None:
         _refuse_unfinished(body, end, fraction_missing=True)
-        if len(text) <= _LONGEST_64_BIT and _INT64_MIN <= (integer := int(text)) <= _UINT64_MAX:
+        if len(text) <= _MAX_64_BIT_DIGITS and _INT64_MIN <= (integer := int(text)) <= _UINT64_MAX:
             return integer, end
     elif exponent is None:
         _refuse_unfinished(body, end, fraction_missing=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
-from tfs_notebook.api.json.text import LONGEST_TEXT, quote, to_bytes
+from tfs_notebook.api.json.text import MAX_TEXT_LENGTH, quote, to_bytes
 from tfs_notebook.errors import invalid_argument
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ _NULL = re.compile(rb"null")
 
 def encode_error(message: str) -> bytes:
     """The error body; bytes that were invalid UTF-8 in the request come back as they were. A long text is cut off."""
-    if len(message) > LONGEST_TEXT:
-        message = message[:LONGEST_TEXT] + "..."
+    if len(message) > MAX_TEXT_LENGTH:
+        message = message[:MAX_TEXT_LENGTH] + "..."
     return b'{\n    "error": ' + quote(to_bytes(message)) + b"\n}"
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LEAST_MEMORY = 256 << 20
+_MIN_VALUE_BYTES = 256 << 20
 """Bytes that the values of a body may take however low its own limit is."""
 
 
@@ -100,9 +100,9 @@ class RestApi:
         For classify and regress it is read before the model is looked for.
         """
         if asked.action == "predict":
-            work, call, _ = self._prepare(asked, json_codec.parse_predict(body, most_bytes=self._most_bytes))
+            work, call, _ = self._prepare(asked, json_codec.parse_predict(body, max_bytes=self._max_bytes))
             return work, call.close
-        json_codec.check_cost(body, self._most_bytes)
+        json_codec.check_cost(body, self._max_bytes)
         return partial(self._evaluate, asked, ExamplesBody(body)), _nothing
 
     def _evaluate(self, asked: Route, parsed: ExamplesBody) -> bytes:
@@ -140,8 +140,8 @@ class RestApi:
             raise
 
     @property
-    def _most_bytes(self) -> int:
-        return max(_LEAST_MEMORY, 4 * self._options().max_body_bytes)
+    def _max_bytes(self) -> int:
+        return max(_MIN_VALUE_BYTES, 4 * self._options().max_body_bytes)
 
     def _run(
         self, asked: Route, call: Call, signature: Signature, inputs: dict[str, np.ndarray], *, row_format: bool

@@ -14,7 +14,7 @@ _VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<method>classify|regress|predict)", re.IGNORECASE)
 _GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+?))?{_VERSION}(?P<tail>/metadata)?", re.IGNORECASE)
 _HALF_ESCAPE = re.compile(r"%(?![0-9a-f]{2})", re.IGNORECASE)
-_LONGEST_REMEMBERED = 256
+_MAX_REMEMBERED_LENGTH = 256
 _METHODS = frozenset({"classify", "regress", "predict"})
 
 
@@ -28,7 +28,7 @@ class Route:
 
 def route(method: str, path: str) -> Route:
     """The route of a request for the raw path with its query. Raises ServingError as TensorFlow Serving would."""
-    return _known_route(method, path) if len(path) <= _LONGEST_REMEMBERED else _route(method, path)
+    return _known_route(method, path) if len(path) <= _MAX_REMEMBERED_LENGTH else _route(method, path)
 
 
 def _route(method: str, path: str) -> Route:

@@ -41,7 +41,7 @@ _HTTP_STATUS = {
     Code.FAILED_PRECONDITION: 400, Code.ABORTED: 409, Code.OUT_OF_RANGE: 400, Code.UNIMPLEMENTED: 501,
     Code.UNAVAILABLE: 503, Code.UNAUTHENTICATED: 401,
 }  # fmt: skip
-_LONGEST_HOST = 256
+_MAX_HOST_LENGTH = 256
 _UNKNOWN = frozenset({"TRACE", "CONNECT"})
 """What the HTTP library below TensorFlow Serving's API does not know."""
 _OUTSIDE = frozenset({"OPTIONS", *_UNKNOWN})
@@ -111,7 +111,7 @@ class RestServer:
     # What a connection asks for
 
     @property
-    def longest_body(self) -> int:
+    def max_body_bytes(self) -> int:
         """How many bytes a body may have."""
         return self.options.max_body_bytes
 
@@ -121,8 +121,8 @@ class RestServer:
             self._admit(request)
         except Refused as refused:
             return self._finished(request, self._probe(request, told=False) or refused.reply)
-        if request.announced > self.longest_body:
-            return self._counted_refusal(request, too_large(self.longest_body, request.announced))
+        if request.announced > self.max_body_bytes:
+            return self._counted_refusal(request, too_large(self.max_body_bytes, request.announced))
         request.keeps_body = request.method == "POST" and not self._is_outside(request)
         return None
 
@@ -151,7 +151,7 @@ class RestServer:
 
     def refuse_size(self, request: Request) -> Reply:
         """The reply to a request whose body became too long."""
-        return self._counted_refusal(request, too_large(self.longest_body))
+        return self._counted_refusal(request, too_large(self.max_body_bytes))
 
     def refuse_sum(self, request: Request) -> Reply:
         """The reply to a request whose body does not fit beside those of others."""
@@ -210,7 +210,7 @@ class RestServer:
             header = request.header(b"host")
             if header is None:
                 header = "localhost"
-            if len(header) > _LONGEST_HOST or not names_this_server(header, options.hosts):
+            if len(header) > _MAX_HOST_LENGTH or not names_this_server(header, options.hosts):
                 raise Refused(403, unknown_host(header))
         # A browser's preflight carries no token, and learns nothing
         preflight = request.method == "OPTIONS" and not self._is_for_metrics(request)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.batching.request import Part
 
-_MOST_PADDED_DIMENSIONS = 6
-_MOST_PADDED_BYTES = 1 << 30
+_MAX_PADDED_DIMENSIONS = 6
+_MAX_PADDED_BYTES = 1 << 30
 """What an input of a batch may take once it is padded: an empty array can have any length in a message of few bytes."""
 
 
@@ -68,18 +68,18 @@ def merged(parts: Sequence[Part], alias: str, name: str, *, rows: int, pad: bool
 
 def _check_padded_size(name: str, arrays: Sequence[np.ndarray], largest: list[int]) -> None:
     size = sum(array.shape[0] * array.itemsize for array in arrays) * math.prod(largest)
-    if size > _MOST_PADDED_BYTES:
+    if size > _MAX_PADDED_BYTES:
         raise ServingError(
             Code.RESOURCE_EXHAUSTED,
             f"Tensors with name '{name}' from different tasks would take {size} bytes when padded to rows of "
-            f"[{','.join(map(str, largest))}]; at most {_MOST_PADDED_BYTES} are allowed",
+            f"[{','.join(map(str, largest))}]; at most {_MAX_PADDED_BYTES} are allowed",
         )
 
 
 def _padded(array: np.ndarray, largest: np.ndarray) -> np.ndarray:
     """`array` with all dimensions but the first filled up to `largest`, by its own first element."""
-    if array.ndim > _MOST_PADDED_DIMENSIONS:
-        raise invalid_argument(f"Only tensors with rank from 1 to {_MOST_PADDED_DIMENSIONS} can be padded.")
+    if array.ndim > _MAX_PADDED_DIMENSIONS:
+        raise invalid_argument(f"Only tensors with rank from 1 to {_MAX_PADDED_DIMENSIONS} can be padded.")
     filler = array.flat[0] if array.size else b"" if array.dtype == object else 0
     whole = np.full((array.shape[0], *largest), filler, array.dtype)
     whole[tuple(slice(size) for size in array.shape)] = array

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.models.signature import Signature, TensorSpec
     from tfs_notebook.engine.saved_model.operations import Operations
 
-MOST_DIMENSIONS = 30
+MAX_DIMENSIONS = 30
 """TensorFlow's exchange of string tensors with numpy ends the process beyond 32; some graphs add one or two."""
 OPTION = "--enable_input_shape_check=false"
 
@@ -71,8 +71,8 @@ class ShapeChecks:
         self.check({alias: inputs[spec.name] for alias, spec in specs.items() if spec.name in inputs})
 
     def _check_shape(self, alias: str, shape: tuple[int, ...]) -> None:
-        if len(shape) > MOST_DIMENSIONS:
-            raise bad_shape(alias, f"may have at most {MOST_DIMENSIONS} dimensions", shape)
+        if len(shape) > MAX_DIMENSIONS:
+            raise bad_shape(alias, f"may have at most {MAX_DIMENSIONS} dimensions", shape)
         spec = self._declared.get(alias)
         if spec is not None and (expected := wanted(spec, shape)):
             hint = (

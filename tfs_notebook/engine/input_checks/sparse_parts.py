@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-MOST_ROWS = 1 << 24
+MAX_ROWS = 1 << 24
 """Kernels keep something for each row, also for those without values."""
-MOST_PLACES = (1 << 63) - 1
+MAX_PLACES = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,12 @@ class SparseInput:
 
     def _check_sizes(self, sizes: list[int]) -> None:
         for place, size in enumerate(sizes):
-            most = MOST_PLACES if place else MOST_ROWS
+            most = MAX_PLACES if place else MAX_ROWS
             if not 0 <= size <= most:
                 where = f"{self.dense_shape}[{place}]"
                 raise invalid_argument(f"{where} must be from 0 to {most}, but is {size}", where=where)
-        if math.prod(sizes) > MOST_PLACES:
-            message = f"{self.dense_shape} has more than {MOST_PLACES} places: {sizes}"
+        if math.prod(sizes) > MAX_PLACES:
+            message = f"{self.dense_shape} has more than {MAX_PLACES} places: {sizes}"
             raise invalid_argument(message, where=self.dense_shape)
 
 

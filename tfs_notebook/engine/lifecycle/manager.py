@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
-_MOST_READINGS = 3
+_MAX_READINGS = 3
 """How often a version is loaded whose files change meanwhile, until that is an error."""
 HISTORY = 100
 """Ended versions that a model's status keeps listing (TensorFlow Serving keeps them all, for ever)."""
@@ -315,7 +315,7 @@ class Manager:
         """What `load` makes of files that stayed the same meanwhile: others may be of two versions."""
         run = partial(asyncio.get_running_loop().run_in_executor, self._loaders)
         version.files = await run(Fingerprint.of, path)
-        for _ in range(_MOST_READINGS):
+        for _ in range(_MAX_READINGS):
             before, servable = version.files, await run(load, path)
             version.files = await run(Fingerprint.of, path)
             if version.files == before:

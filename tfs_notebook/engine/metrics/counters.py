@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 Labels = tuple[str, ...]
 
-MOST_SERIES = 1000
+MAX_SERIES = 1000
 """Sets of label values that a metric tells apart; what comes later counts for `OTHER` in place of its first label."""
-LONGEST_LABEL = 256
+MAX_LABEL_LENGTH = 256
 OTHER = "(other)"
 
 
@@ -101,6 +101,6 @@ class _Series:
 def _admitted(values: Labels, known: Collection[Labels]) -> Labels:
     """The label values under which something new is counted: Unicode text, and not too many or too long."""
     shown = tuple(value.encode("utf-8", "replace").decode().replace("\0", "�") for value in values)
-    if shown in known or (len(known) < MOST_SERIES and max(map(len, shown), default=0) <= LONGEST_LABEL):
+    if shown in known or (len(known) < MAX_SERIES and max(map(len, shown), default=0) <= MAX_LABEL_LENGTH):
         return shown
     return (OTHER, *shown[1:])

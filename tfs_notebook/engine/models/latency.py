@@ -17,7 +17,7 @@ from math import inf
 from tfs_notebook.engine.saved_model.session import CALLING_THREAD, THREAD_POOL
 
 SAMPLES = 8
-MOST_TRIALS = 64
+MAX_TRIALS = 64
 """Calls after which no more are tried, though too few had the processor for themselves."""
 QUICK_SECONDS = 0.001
 """What a call may take at most to vouch for others with as much input."""
@@ -25,7 +25,7 @@ POOLS_GAIN = 1.25
 """How much faster the pools must be: under load they lose more than a single call shows."""
 LONG_SECONDS = 0.005
 """From here on the hop into the pools is nothing, and being able to end the call is worth it."""
-WORDY_BYTES = 32 << 10
+LARGE_OUTPUT_BYTES = 32 << 10
 """Bytes of output that take about as long to write as a short call takes."""
 
 
@@ -41,10 +41,10 @@ class Pace:
         """The threads of the calls under way, None when it is known where they run."""
         self.is_in_doubt = bounded
         """Whether the next call's time on the processor is to be told, too."""
-        self._is_wordy = False
+        self._has_large_output = False
         self._largest = 0
         # What follows from the above, worked out when something is learnt and not at every call
-        self._usual = THREAD_POOL
+        self._pool = THREAD_POOL
         self._expected: float | None = None
 
     def begin(self, size: int) -> int:
@@ -53,7 +53,7 @@ class Pace:
             if (running := self._running) is not None:
                 running.add(threading.get_ident())
             return CALLING_THREAD if self._calls % 2 else THREAD_POOL
-        return self._usual if size <= 2 * self._largest else THREAD_POOL
+        return self._pool if size <= 2 * self._largest else THREAD_POOL
 
     def end(self) -> None:
         """The call that this thread has begun is over."""
@@ -83,8 +83,8 @@ class Pace:
             if processor_seconds is None:
                 return
             seconds = max(processor_seconds, seconds - 2 * interval)
-        if output_size > WORDY_BYTES and not self._is_wordy:
-            self._is_wordy, self._expected = True, None
+        if output_size > LARGE_OUTPUT_BYTES and not self._has_large_output:
+            self._has_large_output, self._expected = True, None
         if self._calls <= 2:  # the first calls also compile the graph
             return
         if self._chosen is None:
@@ -103,18 +103,18 @@ class Pace:
         if all(len(samples) == SAMPLES for samples in self._recent.values()):
             here, in_pools = (min(self._recent[pool]) for pool in (CALLING_THREAD, THREAD_POOL))
             self._choose(CALLING_THREAD if here < POOLS_GAIN * in_pools else THREAD_POOL)
-        elif self._calls >= MOST_TRIALS:
+        elif self._calls >= MAX_TRIALS:
             self._choose(CALLING_THREAD)
 
     def _choose(self, pool: int) -> None:
-        self._chosen = self._usual = pool
+        self._chosen = self._pool = pool
         self._running = None
         self._conclude()
 
     def _conclude(self) -> None:
         """Where the next calls run: a long one in the pools, where its times also tell when it is short again."""
         if self._chosen == CALLING_THREAD:
-            least = min(self._recent[self._usual], default=inf)
+            least = min(self._recent[self._pool], default=inf)
             is_long = least >= LONG_SECONDS
-            self._usual = THREAD_POOL if is_long else CALLING_THREAD
-            self._expected = None if is_long or self._is_wordy else least
+            self._pool = THREAD_POOL if is_long else CALLING_THREAD
+            self._expected = None if is_long or self._has_large_output else least

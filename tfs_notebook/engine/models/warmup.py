@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from tfs_notebook.engine.metrics.warmups import WarmupCounts
-from tfs_notebook.engine.request_log.tfrecord import MOST_RECORDS, read_records
+from tfs_notebook.engine.request_log.tfrecord import MAX_RECORDS, read_records
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 REQUESTS = Path("assets.extra", "tf_serving_warmup_requests")
 """Where a version directory holds its warm-up requests."""
 _WITHOUT = "--enable_model_warmup=false loads versions without their warm-up requests."
-_MOST_SHOWN = 200
+_MAX_SHOWN_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ class WarmingLoader:
             self._repeat(servable, record)
         except ServingError as error:
             raise ServingError(error.code, error.message, where=f"{path}, record {number}", hint=_WITHOUT) from None
-        if number > MOST_RECORDS:
-            raise _refusal(path, f"Number of warmup records exceeds the maximum ({MOST_RECORDS}) at {path}")
+        if number > MAX_RECORDS:
+            raise _refusal(path, f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {path}")
 
     def _repeat(self, servable: Servable, record: PredictionLog) -> None:
         for _ in range(self.iterations):
@@ -105,8 +105,8 @@ def _logs(path: Path) -> Iterator[PredictionLog]:
             try:
                 yield PredictionLog.FromString(record)
             except DecodeError:
-                shown = record[:_MOST_SHOWN].decode("utf-8", "backslashreplace")
-                more = "…" if len(record) > _MOST_SHOWN else ""
+                shown = record[:_MAX_SHOWN_LENGTH].decode("utf-8", "backslashreplace")
+                more = "…" if len(record) > _MAX_SHOWN_LENGTH else ""
                 raise _refusal(path, f"Failed to parse warmup record: {shown}{more} from {path}") from None
     except tf.errors.DataLossError as error:
         message = f"{error.message}. Please verify your warmup data is in TFRecord format."

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from tfs_notebook.engine.request_log.config import LoggingConfig
 
 _log = logging.getLogger(__name__)
-MOST_WAITING = 1000
-MOST_WAITING_BYTES = 64 << 20
+MAX_WAITING = 1000
+MAX_WAITING_BYTES = 64 << 20
 """How much may wait to be written, of all models."""
 
 
@@ -85,10 +85,10 @@ class ModelLog:
 class _Queue:
     """What the writer is still to do, in order."""
 
-    def __init__(self, most: int, most_bytes: int) -> None:
+    def __init__(self, most: int, max_bytes: int) -> None:
         self.ready = threading.Condition()
         self.closed = False
-        self._most, self._most_bytes = most, most_bytes
+        self._most, self._max_bytes = most, max_bytes
         self._waiting: deque[tuple[ModelLog, Callable[[], None], int]] = deque()
         self._bytes = 0
 
@@ -98,7 +98,7 @@ class _Queue:
     def offer(self, log: ModelLog, action: Callable[[], None], size: int) -> bool:
         """Have `action` done unless `log` is closed or there is no room; an empty queue has room for any size."""
         with self.ready:
-            too_much = len(self) >= self._most or (self._waiting and self._bytes + size > self._most_bytes)
+            too_much = len(self) >= self._most or (self._waiting and self._bytes + size > self._max_bytes)
             if log.closed or too_much:
                 return False
             self.put(log, action, size)
@@ -137,8 +137,8 @@ class RequestLog:
         tell: Callable[[str, ServingError | None], None] = lambda _model, _problem: None,
         *,
         max_file_bytes: int = 64 << 20,
-        most_waiting: int = MOST_WAITING,
-        most_waiting_bytes: int = MOST_WAITING_BYTES,
+        max_waiting: int = MAX_WAITING,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
         random: Random | None = None,
         logged: Counter | None = None,
     ) -> None:
@@ -150,7 +150,7 @@ class RequestLog:
         self._tell = tell
         self._random = random or Random()  # noqa: S311 - and one that no `random.seed` of the notebook steers
         self._logged = logged or log_counter()
-        self._queue = _Queue(most_waiting, most_waiting_bytes)
+        self._queue = _Queue(max_waiting, max_waiting_bytes)
         self._logs: Mapping[str, ModelLog] = {}
         self._thread: threading.Thread | None = None
         self._unflushed: set[ModelLog] = set()

@@ -20,7 +20,7 @@ except ImportError:  # a TensorFlow that moved it: the public call writes a noti
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_RECORDS = 1000
+MAX_RECORDS = 1000
 """Records a file may hold to be read as warm-up requests."""
 _JOINTS = ("-", "_", ".")
 _FRAME_BYTES = 16
@@ -73,7 +73,7 @@ class RecordFiles:
     def write(self, record: bytes) -> None:
         """Append `record`. Raises OSError or tf.errors.OpError; perhaps only `flush` tells that it is lost."""
         size = len(record) + _FRAME_BYTES
-        is_full = self._count >= MOST_RECORDS or self._size + size > self.max_bytes
+        is_full = self._count >= MAX_RECORDS or self._size + size > self.max_bytes
         if self._writer is not None and (is_full or not self._path.exists()):
             self.close()
         if self._writer is None:

@@ -18,7 +18,7 @@ _KERAS_FILES = (".keras", ".h5", ".hdf5")
 _SAVED_MODEL_FILES = frozenset({"saved_model.pb", "saved_model.pbtxt"})
 _CONFIG_FILES = (".pbtxt", ".config", ".conf", ".textproto")
 _NUMBERED = re.compile(r"[a-zA-Z._ -]*([0-9]+)(?:\.0)*")
-_MOST_LOOKED_AT = 200
+_MAX_ENTRIES = 200
 
 
 def keras_file(directory: Path) -> str:
@@ -112,7 +112,7 @@ def listing(directory: Path) -> str:
 
 def _children(directory: Path) -> list[Path]:
     try:
-        return list(islice(directory.iterdir(), _MOST_LOOKED_AT))
+        return list(islice(directory.iterdir(), _MAX_ENTRIES))
     except OSError:
         return []
 

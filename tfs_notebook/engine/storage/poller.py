@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 1.0
 """Seconds without progress after which the base path at hand counts as one that does not answer."""
-_MOST_HELD_UP = 32
+_MAX_HELD_UP = 32
 """Base paths that may leave their thread waiting at a time."""
 
 
@@ -79,7 +79,7 @@ class Poller:
         """Let another thread go on with what is left when nothing was done since `left` were."""
         if not self._to_compare:
             return
-        if len(self._to_compare) == left and len(self._comparing) < _MOST_HELD_UP:
+        if len(self._to_compare) == left and len(self._comparing) < _MAX_HELD_UP:
             self._begin_thread()
         else:
             self._relieve_later()

@@ -16,7 +16,7 @@ from tfs_notebook.engine.input_checks.shapes import OPTION, bad_shape, shape_tex
 if TYPE_CHECKING:
     from tfs_notebook.engine.tflite.interpreter import Tensor
 
-MOST_DIMENSIONS = 6
+MAX_DIMENSIONS = 6
 """What TFLite's element-wise kernels broadcast."""
 _ELEMENT_WISE = frozenset({
     "ABS", "ADD", "ADD_N", "ATAN2", "CAST", "CEIL", "COS", "DEQUANTIZE", "DIV", "ELU", "EQUAL", "EXP", "FLOOR",
@@ -50,8 +50,8 @@ class TFLiteShapes:
         declared = tensor.shape
         is_declared = _fits(declared, shape)
         if self._any_rank:
-            if len(shape) > MOST_DIMENSIONS:
-                raise bad_shape(alias, f"may have at most {MOST_DIMENSIONS} dimensions", shape)
+            if len(shape) > MAX_DIMENSIONS:
+                raise bad_shape(alias, f"may have at most {MAX_DIMENSIONS} dimensions", shape)
             if 0 in shape and not is_declared:
                 raise bad_shape(alias, f"must have values, as {shape_text(declared)} has", shape)
         elif len(shape) != len(declared):

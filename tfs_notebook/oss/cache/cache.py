@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.address import OssAddress
     from tfs_notebook.oss.listing import Content
 
-_LONGEST_NAME = 150
+_MAX_NAME_BYTES = 150
 
 
 def cache_directory(given: str = "") -> Path:
@@ -55,8 +55,8 @@ def root_directory(cache: Path, endpoint: str, root: OssAddress) -> Path:
 def _plain(text: str) -> str:
     """A name for one directory that no other text has, that is no number and not hidden."""
     name = quote(text, safe="").replace(".", "%2E") if text.startswith(".") else quote(text, safe="")
-    if len(name) > _LONGEST_NAME:
-        name = f"{name[: _LONGEST_NAME - 41]}-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
+    if len(name) > _MAX_NAME_BYTES:
+        name = f"{name[: _MAX_NAME_BYTES - 41]}-{hashlib.sha256(text.encode()).hexdigest()[:40]}"
     return name
 
 

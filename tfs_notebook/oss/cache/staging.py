@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.oss.client.store import StoredObject
 
-_READ = 1 << 20
+_READ_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -105,7 +105,7 @@ def checksum_of(path: Path, start: int = 0, end: int | None = None) -> Crc64:
     with path.open("rb", buffering=0) as file:
         file.seek(start)
         left = float("inf") if end is None else end - start
-        while left > 0 and (piece := file.read(int(min(_READ, left)))):
+        while left > 0 and (piece := file.read(int(min(_READ_BYTES, left)))):
             crc64.update(piece)
             left -= len(piece)
     return crc64

@@ -25,7 +25,7 @@ T = TypeVar("T")
 PART_SIZE = 16 << 20
 """Bytes of a part; smaller files go in one request."""
 
-_MOST_PARTS = 10_000
+_MAX_PARTS = 10_000
 _ATTEMPTS = 5
 _PAUSE = 0.2
 _CONTENT_TYPE = "application/octet-stream"
@@ -66,7 +66,7 @@ class Upload:
         upload_id, kept = self._begun()
         upload_id = upload_id or _persist(lambda _: self._begin())
         parts, crc = [], 0
-        step = max(self.part_size, -(-self.size // _MOST_PARTS))
+        step = max(self.part_size, -(-self.size // _MAX_PARTS))
         for number, start in enumerate(range(0, self.size, step), start=1):
             length = min(step, self.size - start)
             etag, part_crc = self._part(upload_id, number, start, length, kept.get(number, ""))

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from tfs_notebook.oss.client.store import Body, StoredObject
     from tfs_notebook.oss.fetch.throttle import Throttle
 
-PART = 16 << 20
+PART_BYTES = 16 << 20
 """Bytes of one range, and the size from which an object is read in ranges."""
-AT_ONCE = 4
+MAX_PARALLEL_PARTS = 4
 _RESUMPTIONS = 8
 _MAX_FRUITLESS = 2
 """Answers in a row that may bring nothing: a connection that is reset can lose all that was on its way."""
@@ -96,7 +96,7 @@ class _Download:
             self._progress.received(self._stored.size)
             return bool(self._expected())
         for last in (False, True):
-            crc64 = self._all_parts() if self._stored.size >= PART else self._only_part()
+            crc64 = self._all_parts() if self._stored.size >= PART_BYTES else self._only_part()
             expected = self._expected()
             if expected <= {crc64} and self._file.part.stat().st_size == self._stored.size:
                 self._file.finish()
@@ -143,9 +143,9 @@ class _Download:
     def _all_parts(self) -> int:
         """The object in ranges, several at once; its checksum."""
         size = self._stored.size
-        ranges = [(start, min(start + PART, size)) for start in range(0, size, PART)]
+        ranges = [(start, min(start + PART_BYTES, size)) for start in range(0, size, PART_BYTES)]
         self._stop.clear()
-        pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tfs-oss-range")
+        pool = ThreadPoolExecutor(MAX_PARALLEL_PARTS, thread_name_prefix="tfs-oss-range")
         with self._open() as file:
             file.truncate(size)
             try:
