@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from tfs_notebook.engine.config import ModelConfig, validate_config
 from tfs_notebook.engine.events import Event, EventStream, Kind, State
 from tfs_notebook.engine.lifecycle.arrivals import Arrivals
-from tfs_notebook.engine.lifecycle.label_keeper import Labelling
+from tfs_notebook.engine.lifecycle.label_keeper import LabelKeeper
 from tfs_notebook.engine.lifecycle.manager import Manager
 from tfs_notebook.engine.lifecycle.outcome import found, problem_of, waiting_of, why_unavailable
 from tfs_notebook.engine.lifecycle.settled import has_settled
@@ -84,9 +84,7 @@ class ServerCore:
         self._trial: Trial | None = None
         self._deciding: asyncio.Task[None] | None = None
         self._poller = Poller(self._all_lookouts, lambda: self.options.poll_seconds)
-        self._labelling = Labelling(
-            manager, events, allow_unavailable=lambda: self.options.allow_labels_for_unavailable
-        )
+        self._labels = LabelKeeper(manager, events, allow_unavailable=lambda: self.options.allow_labels_for_unavailable)
         self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="tfs-disk")
         self.arrivals = Arrivals(manager, self._disk, lambda: self.options.prefer_tflite)
         self._closed = False
@@ -133,7 +131,7 @@ class ServerCore:
         earlier, self._trial, adopted = self._trial, None, frozenset[str]()
         adopt = partial(self._adopt, models, patient=patient, afresh=afresh)
         try:
-            lacking = self._labelling.lacking({name: model.labels for name, model in models.items()})
+            lacking = self._labels.lacking({name: model.labels for name, model in models.items()})
             if lacking and self._has_config:  # without one there is nothing that a refusal could leave as it is
                 self._trial = self._trial_of(models, lacking, outcome, patient=patient)
                 self._deciding = loop.create_task(self._decide(self._trial, adopt))
@@ -215,12 +213,12 @@ class ServerCore:
         before, self.configs, self._has_config = self.configs, models, True
         for name in models.keys() - before.keys():
             _log.info("(Re-)adding model: %s", name)
-        self._labelling.turn_to({name: model.labels for name, model in models.items()})
+        self._labels.turn_to({name: model.labels for name, model in models.items()})
         for name in before.keys() - models.keys():
             self._lookouts.pop(name).close()
             self._aspired.pop(name, None)
             self.manager.aspire(name, {})
-        changed = {name for name, model in models.items() if before.get(name) != model or self._labelling.problem(name)}
+        changed = {name for name, model in models.items() if before.get(name) != model or self._labels.problem(name)}
         for name, model in models.items():
             base_path = self.fetcher.directory(places[name])
             if name not in self._lookouts:
@@ -272,7 +270,7 @@ class ServerCore:
             if self._trial is not trial:  # given up for another
                 return
             labels = {name: model.labels for name, model in trial.models.items()}
-            refusal = self._labelling.refusal(labels, trial.loadable)
+            refusal = self._labels.refusal(labels, trial.loadable)
             if refusal is None:
                 self._adopt_tried(trial, adopt)
         except Exception as error:
@@ -407,7 +405,7 @@ class ServerCore:
             self.config_problem = event.error
         if event.state is State.AVAILABLE:
             # On this very event, so that a label moves before its old version is unloaded
-            self._labelling.update([event.model])
+            self._labels.update([event.model])
         if event.model in self._lookouts:
             self._lookouts[event.model].changed.set()
         if self._trial is not None:
@@ -421,7 +419,7 @@ class ServerCore:
             reasons = "".join(f"{why}, " for why in unavailable.values())
             raise ServingError(Code.UNKNOWN, f"{len(unavailable)} model(s) did not become available: {{{reasons}}}")
         for name in sorted(adoption.awaited):
-            if (problem := self._labelling.problem(name)) is not None:
+            if (problem := self._labels.problem(name)) is not None:
                 raise problem
 
     def why_unavailable(self, name: str) -> str:
@@ -446,7 +444,7 @@ class ServerCore:
             labels=self.manager.registry.labels.get(name, {}),
             waiting=waiting_of(scan, fetch_status),
             problem=problem_of(scan, fetch_status),
-            label_problem=self._labelling.problem(name) if is_settled else None,
+            label_problem=self._labels.problem(name) if is_settled else None,
             base_path=Path(lookout.base_path) if lookout is not None else None,
             place=lookout.name if lookout is not None else "",
         )

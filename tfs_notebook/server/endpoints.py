@@ -18,7 +18,7 @@ from tfs_notebook.api.method_names import CheckedCall
 from tfs_notebook.api.rest.options import RestOptions
 from tfs_notebook.api.rest.server import RestServer
 from tfs_notebook.errors import Code, ServingError
-from tfs_notebook.server.grpc_listener import GrpcPlace
+from tfs_notebook.server.grpc_listener import GrpcListener
 from tfs_notebook.settings.batching import waiting_threads
 from tfs_notebook.settings.grpc import Transport, read_transport
 from tfs_notebook.settings.monitoring import metrics_path
@@ -50,8 +50,8 @@ class Endpoints:
         self._rest: RestServer | None = None
         self._make = partial(GrpcServer, inference, metrics, reload)
         self._made = WeakSet[GrpcServer]()
-        self._port = GrpcPlace(self._make_grpc, self._close_aside, _DRAIN_SECONDS)
-        self._socket = GrpcPlace(self._make_grpc, self._close_aside, _DRAIN_SECONDS)
+        self._port = GrpcListener(self._make_grpc, self._close_aside, _DRAIN_SECONDS)
+        self._socket = GrpcListener(self._make_grpc, self._close_aside, _DRAIN_SECONDS)
         self.transport = Transport()
         """What gRPC speaks through at the moment."""
         self.lost: dict[str, ServingError] = {}
@@ -154,7 +154,7 @@ class Endpoints:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    async def _back(self, place: GrpcPlace) -> None:
+    async def _back(self, place: GrpcListener) -> None:
         """Let `place` listen as before; what it cannot have any more is `lost`."""
         old = place.before
         try:

@@ -25,7 +25,7 @@ _LOOK_SECONDS = 0.001
 """How soon it is looked again: until then nobody listens."""
 
 
-class GrpcPlace:
+class GrpcListener:
     """One server at a time. `open` begins an exchange, then `settle` ends it or `back` undoes it."""
 
     def __init__(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from tfs_notebook.api.dispatch.thresholds import TURN_SECONDS
 from tfs_notebook.api.http.messages import Reply
 from tfs_notebook.api.http.reader import RequestReader
-from tfs_notebook.api.http.timeouts import Patience
+from tfs_notebook.api.http.timeouts import ClientTimer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -46,8 +46,8 @@ class Connection(asyncio.Protocol):
         self._handler: Handler = server.handler
         self._loop = server.loop
         self._transport: asyncio.Transport | None = None
-        self._patience = Patience(self._loop.time())
-        self._reader = RequestReader(server.handler, self._patience)
+        self._timer = ClientTimer(self._loop.time())
+        self._reader = RequestReader(server.handler, self._timer)
         self._waiting = self._reader.waiting
         self._unread: memoryview | bytes = b""
         """What has come and was not looked at yet."""
@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
     def idle_since(self) -> float | None:
         """When the client was last answered, None while it waits for an answer."""
         waiting = self._waiting
-        return None if waiting and (waiting[0].whole or waiting[0].refusal) else self._patience.free_since
+        return None if waiting and (waiting[0].whole or waiting[0].refusal) else self._timer.free_since
 
     def close(self) -> None:
         """End it once everything is written."""
@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read, and answer what has become whole."""
-        self._patience.heard = now = self._loop.time()
+        self._timer.heard = now = self._loop.time()
         self._server.heard(self, now)
         if self._ended:
             return
@@ -230,7 +230,7 @@ class Connection(asyncio.Protocol):
             transport.write(head + body)
         else:
             transport.writelines((head, body))
-        self._patience.free_since = self._loop.time()
+        self._timer.free_since = self._loop.time()
         if last:
             self._end(lingers=self._reader.deaf or not request.whole)
 
@@ -277,19 +277,19 @@ class Connection(asyncio.Protocol):
 
     def look(self, now: float) -> None:
         """Give up a client that takes too long, at `now` of the loop's time."""
-        transport, patience = self._transport, self._patience
+        transport, timer = self._transport, self._timer
         if transport is None:
             return
         unread = transport.get_write_buffer_size()
-        if not patience.reads(unread, now):
+        if not timer.reads(unread, now):
             transport.abort()
         elif unread:
             return
         elif self._ended:
-            if patience.has_lingered(now):
+            if timer.has_lingered(now):
                 transport.abort()
         elif not self._waiting:
-            if patience.is_silent(now):
+            if timer.is_silent(now):
                 transport.close()
         elif self._half_closed:
             self._ask_who_is_there(transport)
@@ -306,7 +306,7 @@ class Connection(asyncio.Protocol):
         request = self._waiting[-1]
         if request.whole or request.refusal is not None:
             return
-        told = self._patience.late_body(now)
+        told = self._timer.late_body(now)
         if told:
             self._reader.give_up(408, told)
             self._go_on()

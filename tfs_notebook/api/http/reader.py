@@ -18,7 +18,7 @@ from tfs_notebook.api.http.messages import Request
 if TYPE_CHECKING:
     from tfs_notebook.api.http.handler import Handler
     from tfs_notebook.api.http.messages import Reply
-    from tfs_notebook.api.http.timeouts import Patience
+    from tfs_notebook.api.http.timeouts import ClientTimer
 
 MAX_FIELDS = 128
 MAX_LINE_BYTES = 64 << 10
@@ -40,13 +40,13 @@ _END_OF_HEAD = b"\r\n\r\n"
 class RequestReader:
     """The requests of one connection. The parser calls what begins with `on_`."""
 
-    def __init__(self, handler: Handler, patience: Patience) -> None:
+    def __init__(self, handler: Handler, timer: ClientTimer) -> None:
         self.waiting: deque[Request] = deque()
         """What is to be answered or is being answered, from the end of its head to its reply."""
         self.deaf = False
         """True while nothing that still comes is looked at."""
         self._handler = handler
-        self._patience = patience
+        self._timer = timer
         self._parser: Any = httptools.HttpRequestParser(self)
         self._coming = Request()
         """What is being read, or was read last."""
@@ -160,7 +160,7 @@ class RequestReader:
         request.newest = parser.get_http_version() == "1.1"
         request.keep_alive = parser.should_keep_alive()
         request.expects = (request.header(b"expect") or "").lower() == "100-continue"
-        self._patience.body_began = self._patience.heard
+        self._timer.body_began = self._timer.heard
         request.refusal = self._handler.admit(request)
         self.waiting.append(request)
 

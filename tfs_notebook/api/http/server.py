@@ -78,7 +78,7 @@ class HttpServer:
     def _accept(self) -> asyncio.Protocol:
         if len(self.connections) >= self._most:
             self._end_idle()
-        return _Surplus() if len(self.connections) >= self._most else Connection(self)
+        return _RefusedConnection() if len(self.connections) >= self._most else Connection(self)
 
     def _end_idle(self) -> None:
         """Make room: end the connections that have asked nothing for longest, a few at once as it takes a while."""
@@ -131,7 +131,7 @@ class HttpServer:
             self._looking.cancel()
 
 
-class _Surplus(asyncio.Protocol):
+class _RefusedConnection(asyncio.Protocol):
     """One connection too many."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -12,8 +12,8 @@ LINGERING_SECONDS = 10.0
 """How long what a client goes on sending to a connection that has ended is read."""
 
 
-class Patience:
-    """Since when a client has let its server wait; all times are the event loop's."""
+class ClientTimer:
+    """Times how long a client keeps its server waiting; all times are the event loop's, in seconds."""
 
     def __init__(self, now: float) -> None:
         self.free_since = now
@@ -26,7 +26,7 @@ class Patience:
         self._reading_since = self._read = now
 
     def reads(self, unread: int, now: float) -> bool:
-        """Whether the client takes what it is sent, of which `unread` bytes are left."""
+        """False when the client has stopped reading its reply, of which `unread` bytes are left."""
         if not unread:
             self._unread = 0
             return True
@@ -39,15 +39,15 @@ class Patience:
         return now - self._read <= PAUSE_SECONDS and now - self._reading_since <= BODY_SECONDS
 
     def is_silent(self, now: float) -> bool:
-        """Whether no request comes on a connection that waits for one."""
+        """True when a connection that waits for a request has waited too long."""
         return now - self.free_since > SILENT_SECONDS
 
     def has_lingered(self, now: float) -> bool:
-        """Whether a connection that has ended was read long enough."""
+        """True when a connection that was ended has been drained long enough."""
         return now - self.free_since > LINGERING_SECONDS
 
     def late_body(self, now: float) -> str:
-        """Why a body that is on its way is given up; empty when it is not."""
+        """Why the server waits no more for the rest of a body; empty while it does."""
         if now - self.body_began > BODY_SECONDS:
             return "The body took too long to arrive"
         if now - self.heard > PAUSE_SECONDS:

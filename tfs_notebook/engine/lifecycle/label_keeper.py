@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tfs_notebook.errors import ServingError
 
 
-class Labelling:
+class LabelKeeper:
     """Gives labels in the manager's registry, and tells of every change. Lives on the manager's event loop."""
 
     def __init__(self, manager: Manager, events: EventStream, *, allow_unavailable: Callable[[], bool]) -> None:

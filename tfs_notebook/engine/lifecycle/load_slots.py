@@ -14,7 +14,7 @@ _LONG_SECONDS = 1.0
 """A load that takes longer waits for a disk, perhaps one that does not answer, or computes on all processors anyway."""
 
 
-class LoadPlaces:
+class LoadSlots:
     """Places for loads, given in the order in which they are asked for."""
 
     def __init__(self, places: int = 0) -> None:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.engine.events import Event, EventStream, Kind, State
-from tfs_notebook.engine.lifecycle.load_slots import LoadPlaces
+from tfs_notebook.engine.lifecycle.load_slots import LoadSlots
 from tfs_notebook.engine.lifecycle.policy import VersionView, next_actions
 from tfs_notebook.engine.lifecycle.registry import Registry
 from tfs_notebook.engine.lifecycle.version import Version, VersionStatus
@@ -58,7 +58,7 @@ class Manager:
         load_threads: int = 0,
         unload_threads: int = 0,
     ) -> None:
-        """`load` turns a version directory into a servable; it runs on one of `load_threads` (0: see `LoadPlaces`) and
+        """`load` turns a version directory into a servable; it runs on one of `load_threads` (0: see `LoadSlots`) and
         may raise anything. `unload_threads` (0: two) close what is not served any more.
 
         `load` and `retry_policy` may be replaced at any time; they hold for the attempts that begin afterwards.
@@ -72,7 +72,7 @@ class Manager:
         self._withheld: dict[str, frozenset[int]] = {}
         self._held: dict[str, frozenset[int]] = {}
         self._advancing: set[str] = set()
-        self._places = LoadPlaces(load_threads)
+        self._places = LoadSlots(load_threads)
         load_threads = load_threads if load_threads > 0 else 4 * (os.cpu_count() or 1)
         self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="tfs-load")
         self._closers = ThreadPoolExecutor(unload_threads if unload_threads > 0 else 2, thread_name_prefix="tfs-unload")

@@ -1,10 +1,11 @@
-"""How long a signature's calls take, learnt from the calls themselves, and what follows for the next one.
+"""How long a signature's calls take, measured on real calls, and where the next call runs.
 
-A call on the calling thread saves the hop into TensorFlow's pools, which costs more than a small graph; a graph with
-wide parallel branches is faster in the pools. Neither is known beforehand and a made-up call could change a stateful
-model, so the first real calls try both in turn. The least time counts, of calls that none other disturbed: a busy cell
-only ever adds to it. Where no call has the processor for itself nothing can be told, and all stay on their own threads.
-Only a call in the pools can be timed out, so an input far larger than any that was quick goes there.
+* A call runs on its own thread, which saves a small graph the hop into TensorFlow's pools, or in the pools, where a
+  graph with wide parallel branches is faster. A made-up call could change a stateful model, so the first real calls
+  try both in turn.
+* The shortest time of calls that ran alone counts: a busy cell can only add to it. When no call runs alone, all stay on
+  their own threads.
+* Only a call in the pools can be timed out, so an input far larger than any that was quick goes there.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from tfs_notebook.engine.saved_model.session import CALLING_THREAD, THREAD_POOL
 
 SAMPLES = 8
 MAX_TRIALS = 64
-"""Calls after which no more are tried, though too few had the processor for themselves."""
+"""Calls after which the trials end, though too few of them ran alone."""
 QUICK_SECONDS = 0.001
-"""What a call may take at most to vouch for others with as much input."""
+"""A call that takes less shows that inputs of its size are quick."""
 POOLS_GAIN = 1.25
 """How much faster the pools must be: under load they lose more than a single call shows."""
 LONG_SECONDS = 0.005
@@ -29,18 +30,18 @@ LARGE_OUTPUT_BYTES = 32 << 10
 """Bytes of output that take about as long to write as a short call takes."""
 
 
-class Pace:
-    """Chooses the pool for a signature's calls. Racing threads at worst lose a sample."""
+class Latency:
+    """Chooses where a signature's calls run. Racing threads at worst lose a sample."""
 
     def __init__(self, *, bounded: bool) -> None:
-        """`bounded` tells that the time of a call depends on nothing but the size of its input."""
+        """`bounded`: the time of a call depends only on the size of its input."""
         self._calls = 0
         self._recent: dict[int, deque[float]] = {pool: deque(maxlen=SAMPLES) for pool in (CALLING_THREAD, THREAD_POOL)}
         self._chosen: int | None = None if bounded else THREAD_POOL
         self._running: set[int] | None = set() if bounded else None
         """The threads of the calls under way, None when it is known where they run."""
         self.is_in_doubt = bounded
-        """Whether the next call's time on the processor is to be told, too."""
+        """True when `record` wants the processor time of the next call, too."""
         self._has_large_output = False
         self._largest = 0
         # What follows from the above, worked out when something is learnt and not at every call
@@ -48,7 +49,7 @@ class Pace:
         self._expected: float | None = None
 
     def begin(self, size: int) -> int:
-        """Where a call with `size` bytes of input is to run; `end` is called when it is over, however it ends."""
+        """The pool for a call with `size` bytes of input; `end` must be called when it is over, however it ends."""
         if self._chosen is None:
             if (running := self._running) is not None:
                 running.add(threading.get_ident())
@@ -56,7 +57,7 @@ class Pace:
         return self._pool if size <= 2 * self._largest else THREAD_POOL
 
     def end(self) -> None:
-        """The call that this thread has begun is over."""
+        """Note that the call of this thread is over."""
         running = self._running
         if running is not None:
             running.discard(threading.get_ident())
@@ -112,7 +113,7 @@ class Pace:
         self._conclude()
 
     def _conclude(self) -> None:
-        """Where the next calls run: a long one in the pools, where its times also tell when it is short again."""
+        """Choose again: long calls run in the pools, whose times also show when they are short again."""
         if self._chosen == CALLING_THREAD:
             least = min(self._recent[self._pool], default=inf)
             is_long = least >= LONG_SECONDS

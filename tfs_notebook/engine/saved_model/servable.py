@@ -104,7 +104,7 @@ class SavedModel:
         size = 0
         for array in inputs.values():
             size += array.nbytes
-        return callable_.pace.expected_seconds(size)
+        return callable_.latency.expected_seconds(size)
 
     def run(
         self,
@@ -126,9 +126,9 @@ class SavedModel:
         for array in inputs.values():
             size += array.nbytes
         self._shapes_of(signature).check(inputs)
-        pace = callable_.pace
-        pool = pace.begin(size)
-        on_processor = time.thread_time() if pace.is_in_doubt else None
+        latency = callable_.latency
+        pool = latency.begin(size)
+        on_processor = time.thread_time() if latency.is_in_doubt else None
         started = time.perf_counter()
         try:
             values = callable_.run(inputs, outputs, pool, timeout)
@@ -139,7 +139,7 @@ class SavedModel:
         except (TypeError, ValueError, RuntimeError) as error:
             raise invalid_argument(str(error)) from None
         finally:
-            pace.end()
+            latency.end()
         seconds = time.perf_counter() - started
         if on_processor is not None:
             on_processor = time.thread_time() - on_processor
@@ -147,9 +147,9 @@ class SavedModel:
         for alias, value in zip(callable_.fetches if outputs is None else outputs, values, strict=True):
             found[alias] = array = value if isinstance(value, np.ndarray) else _as_array(value)
             output_size += array.nbytes
-        pace.record(pool, seconds, size, output_size, on_processor)
+        latency.record(pool, seconds, size, output_size, on_processor)
         if self._counts_calls and pool == CALLING_THREAD and self._twin is not None:
-            self._counts_calls = not self._twin.called(pace.expected_seconds(size), self._use_twin)
+            self._counts_calls = not self._twin.called(latency.expected_seconds(size), self._use_twin)
         return found
 
     def _use_twin(self, runner: Runner) -> None:

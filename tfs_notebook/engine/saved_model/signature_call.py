@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tfs_notebook.engine.models.latency import Pace
+from tfs_notebook.engine.models.latency import Latency
 from tfs_notebook.engine.saved_model.session import CALLING_THREAD
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
@@ -36,7 +36,7 @@ class SignatureCall:
         self.signature = signature
         self.fetches = fetches
         self.takes_strings = any(spec.dtype == "string" for spec in signature.inputs.values())
-        self.pace = Pace(bounded=bounded)
+        self.latency = Latency(bounded=bounded)
         self._runner = runner
         self._compilation = compilation
         self._feeds = feeds
