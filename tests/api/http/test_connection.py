@@ -420,7 +420,7 @@ def test_a_request_under_way_is_no_silence(site: Site, monkeypatch: pytest.Monke
     with site.client() as client:
         client.send(post("/later", b"1"))
         connection = until(lambda: next(iter(site.server.connections), None))
-        until(lambda: site.runtime.loop.time() - connection._patience.heard > 0.5)
+        until(lambda: site.runtime.loop.time() - connection._timer.heard > 0.5)
         site.open_gate()
         assert client.reply() == (200, b"POST /later - 1")
 
