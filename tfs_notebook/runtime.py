@@ -18,12 +18,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.threads import NoThreadError, Pool, start_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from concurrent.futures import Future
 
 T = TypeVar("T")
+
+_BLOCKING_THREADS = 8
+"""For what blocks but rarely happens: binding sockets, reading options' files, writing the metrics page."""
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
@@ -38,12 +42,17 @@ class Runtime:
     """A daemon thread that runs one event loop until `close`."""
 
     def __init__(self) -> None:
+        """Raises ServingError when the system starts no more threads."""
         self.loop = _new_event_loop()
         started = threading.Event()
         self.loop.call_soon(started.set)
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="tfs-serving", daemon=True)
-        self._thread.start()
+        self.loop.set_default_executor(Pool(_BLOCKING_THREADS, thread_name_prefix="tfs-blocking"))
+        try:
+            self._thread = start_daemon_thread(self._run, "tfs-serving")
+        except NoThreadError:
+            self.loop.close()
+            raise
         started.wait()
 
     def disown(self) -> None:
@@ -138,8 +147,7 @@ def import_aside(*names: str) -> None:
         except BaseException as error:
             failures.append(error)
 
-    thread = threading.Thread(target=load, name="tfs-import", daemon=True)
-    thread.start()
+    thread = start_daemon_thread(load, "tfs-import")
     while thread.is_alive():
         thread.join(_SIGNAL_SECONDS)
     if failures:

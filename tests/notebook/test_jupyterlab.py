@@ -72,7 +72,6 @@ def test_versions_stand_indented_below_their_source(page: Any) -> None:
     assert indents["modelA/2"] == indents["modelB/1"] > 4
 
 
-@pytest.mark.timeout(180)
 def test_the_table_is_live_while_a_cell_runs(models: Models, tmp_path: Path, page: Any) -> None:
     work = tmp_path / "work"
     for name, version in (("growing", 1), ("labelled", 1), ("labelled", 2)):

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Models
 
-pytestmark = pytest.mark.timeout(300)
 
 INTERRUPT_WHILE_TENSORFLOW_IS_IMPORTED = """
 import os, signal, sys, threading, time

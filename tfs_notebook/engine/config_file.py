@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.config import parse_config
-from tfs_notebook.engine.daemon_thread import aside
 from tfs_notebook.engine.events import Event, EventStream, Kind
 from tfs_notebook.engine.storage.hints import for_missing
 from tfs_notebook.errors import Code, ServingError, invalid_argument, not_found
+from tfs_notebook.threads import run_on_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -140,7 +140,7 @@ class ConfigFile:
 
     async def _read_aside(self, events: EventStream) -> ModelServerConfig | None:
         """What `read_if_changed` returns or raises; for how long it does neither is told, ever more rarely."""
-        looking = asyncio.wrap_future(aside(self.read_if_changed, "tfs-config-file"))
+        looking = asyncio.wrap_future(run_on_daemon_thread(self.read_if_changed, "tfs-config-file"))
         waited, pause = 0.0, PATIENCE_SECONDS
         try:
             while not (await asyncio.wait([looking], timeout=pause))[0]:

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from tfs_notebook.engine.storage.remote import Fetcher, FetchStatus, LocalDirect
 from tfs_notebook.engine.storage.scan import SETTLE_SECONDS, Fingerprint, Scan
 from tfs_notebook.engine.storage.watcher import Lookout
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.threads import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -85,7 +85,7 @@ class ServerCore:
         self._deciding: asyncio.Task[None] | None = None
         self._poller = Poller(self._all_lookouts, lambda: self.options.poll_seconds)
         self._labels = LabelKeeper(manager, events, allow_unavailable=lambda: self.options.allow_labels_for_unavailable)
-        self._disk = ThreadPoolExecutor(_DISK_THREADS, thread_name_prefix="tfs-disk")
+        self._disk = Pool(_DISK_THREADS, thread_name_prefix="tfs-disk")
         self.arrivals = Arrivals(manager, self._disk, lambda: self.options.prefer_tflite)
         self._closed = False
         self._end_listening = events.listen(self._on_event)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.engine.config import PLATFORM, Latest, parse_config
 from tfs_notebook.engine.config_file import ConfigFile
-from tfs_notebook.engine.daemon_thread import aside
 from tfs_notebook.engine.storage.scan import nothing_to_serve
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 from tfs_notebook.options import ANY_PORT, NOTEBOOK_DEFAULTS, Options
@@ -26,6 +25,7 @@ from tfs_notebook.settings.ignored_flags import KNOWN_FLAGS, without_accepted
 from tfs_notebook.settings.monitoring import metrics_path
 from tfs_notebook.settings.mount import Mount
 from tfs_notebook.settings.oss import open_store
+from tfs_notebook.threads import run_on_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,7 +121,7 @@ def _first_read(file: ConfigFile, options: Options) -> ModelServerConfig:
         return file.read()
 
     try:
-        return result_of(aside(read, "tfs-config-file"), _FIRST_READ_SECONDS)
+        return result_of(run_on_daemon_thread(read, "tfs-config-file"), _FIRST_READ_SECONDS)
     except futures.TimeoutError:
         raise file.silence(_FIRST_READ_SECONDS) from None
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.serving import PATIENCE
-from tfs_notebook.api.dispatch.pool import NoThreadError
 from tfs_notebook.api.dispatch.threads import Threads
 from tfs_notebook.api.dispatch.thresholds import LEAVE_PROCESSOR_SECONDS, WAKE_SECONDS
+from tfs_notebook.threads import NoThreadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.serving import until
+from tests.support.threads import no_more_threads
 from tfs_notebook.engine.batching.parameters import BatchingParameters
 from tfs_notebook.engine.batching.request import Part, Request
 from tfs_notebook.engine.batching.scheduler import Scheduler
@@ -365,3 +366,12 @@ def test_closing_waits_for_the_batch_that_runs(runs: Runs) -> None:
     closing.join(SECONDS)
     assert not closing.is_alive()
     assert is_right(request)
+
+
+def test_without_a_thread_there_is_no_queue_and_the_next_one_has_all_threads(make: Callable[..., Queue]) -> None:
+    scheduler = Scheduler(2, name="few")
+    with no_more_threads(), pytest.raises(ServingError, match="No thread can be started"):
+        make(scheduler)
+    queue = make(scheduler)
+    assert sum(thread.name.startswith("tfs-few-") for thread in threading.enumerate()) == 2
+    assert is_right(submit(queue, 3))

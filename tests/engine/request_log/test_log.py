@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support.serving import until
+from tests.support.threads import no_more_threads
 from tfs_notebook.engine.request_log.config import LoggingConfig
 from tfs_notebook.engine.request_log.log import RequestLog, log_counter
 from tfs_notebook.errors import Code, ServingError
@@ -322,3 +323,21 @@ def test_a_disk_that_hangs_holds_up_the_end_no_longer_than_asked(
     log.close(0.05)
     assert caplog.messages == ["The disk did not take the last requests to be logged within 0.05 s"]
     gate.open.set()
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["a thread later", "closed without one"])
+def test_what_is_picked_while_no_thread_can_be_started_is_written_later(
+    make_log: Callable[..., RequestLog], told: Told, tmp_path: Path, again: bool
+) -> None:
+    log = make_log()
+    with no_more_threads():
+        model = log.update(to(tmp_path))["m"]
+        model.submit(lambda: b"kept", 4)
+    assert "No thread can be started" in str(log.problems[0])
+    if again:
+        log.update(to(tmp_path))
+        until(lambda: records(tmp_path) == [b"kept"])
+        until(lambda: log.problems == ())
+    else:
+        log.close(SECONDS)
+        assert records(tmp_path) == [b"kept"]

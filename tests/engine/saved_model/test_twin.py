@@ -186,15 +186,15 @@ def test_calls_that_come_while_its_thread_starts_begin_no_second_one(
     models: Models, sessions: list[Any], places: threading.BoundedSemaphore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     servable = load_saved_model(models.path("cnn") / "1")
-    aside = twin.aside
+    run_on_daemon_thread = twin.run_on_daemon_thread
     starts: list[str] = []
 
     def start_late(work: Any, name: str) -> Any:
         starts.append(name)
         often(servable)
-        return aside(work, name)
+        return run_on_daemon_thread(work, name)
 
-    monkeypatch.setattr(twin, "aside", start_late)
+    monkeypatch.setattr(twin, "run_on_daemon_thread", start_late)
     often(servable)
     until(lambda: len(sessions) >= 2)
     assert len(starts) == 1

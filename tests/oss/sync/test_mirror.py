@@ -10,6 +10,7 @@ import pytest
 
 from tests.oss.syncing import PREFIX, ROOT, listings, model, open_impatiently, upload, watched
 from tests.support.serving import PATIENCE, until
+from tests.support.threads import no_more_threads
 from tfs_notebook.engine.config import AllVersions, Specific
 from tfs_notebook.errors import ServingError
 from tfs_notebook.oss.address import OssAddress
@@ -341,3 +342,12 @@ def test_no_connection_stays_open(oss: OssServer, models: Models, tmp_path: Path
         until(lambda: seen.versions() == ["1"])
         assert oss.connections
     until(lambda: not oss.connections)
+
+
+def test_a_root_whose_thread_cannot_start_is_refused_and_wanted_again_later(idle: Mirror, oss: OssServer) -> None:
+    with no_more_threads(), pytest.raises(ServingError, match="No thread can be started"):
+        idle.want([model()])
+    assert idle.status() == ()
+    idle.want([model()])
+    assert len(idle.status()) == 1
+    idle.close()

@@ -20,9 +20,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.api.dispatch.place import Place
-from tfs_notebook.api.dispatch.pool import NoThreadError, Pool
 from tfs_notebook.api.dispatch.threads import Threads
 from tfs_notebook.api.dispatch.thresholds import REST
+from tfs_notebook.threads import NoThreadError, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from tfs_notebook.api.dispatch.pool import NoThreadError
 from tfs_notebook.api.dispatch.thresholds import LEAVE_PROCESSOR_SECONDS, WAKE_SECONDS
+from tfs_notebook.threads import NoThreadError, start_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,12 +49,12 @@ class Threads:
         """Have one more thread; without any, `job` is taken back."""
         self._threads += 1
         try:
-            threading.Thread(target=self._work, name=f"{self._name}_{self._threads - 1}", daemon=True).start()
-        except RuntimeError:  # the system starts no more
+            start_daemon_thread(self._work, f"{self._name}_{self._threads - 1}")
+        except NoThreadError:
             self._threads -= 1
             if not self._threads:
                 self._waiting.remove(job)
-                raise NoThreadError from None
+                raise
 
     def _wake(self) -> bool:
         """Wake a thread, if one sleeps."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
-from tfs_notebook.api.dispatch.pool import NoThreadError, Pool
 from tfs_notebook.api.dispatch.threads import Threads
+from tfs_notebook.threads import NoThreadError, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

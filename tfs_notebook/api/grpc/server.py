@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,9 +23,10 @@ from tfs_notebook.api.grpc.rpc import CallPool
 from tfs_notebook.api.grpc.services import SERVICES, GrpcApi
 from tfs_notebook.api.grpc.tls import credentials
 from tfs_notebook.settings.sockets import SocketFile, path_beside, put_on
+from tfs_notebook.threads import start_daemon_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tfs_notebook.api.grpc.options import GrpcOptions
     from tfs_notebook.api.grpc.services import Reload
@@ -52,7 +52,7 @@ class GrpcServer:
         self._health = Health()
         self._reflection = Reflection((*SERVICES, *([HEALTH] if options.health else [])))
         self._server.add_generic_rpc_handlers((_Services(self),))
-        self._stopped = threading.Event()
+        self._has_stopped: Callable[[], bool] = lambda: False
         self._listening = False
         self._socket: SocketFile | None = None
         self.port = 0
@@ -89,7 +89,10 @@ class GrpcServer:
         self._pool.resize(self.options.threads)
 
     def start(self) -> None:
-        """Listen. Raises OSError when the port or the socket is taken, or grpc cannot use the key material."""
+        """Listen. Raises OSError when the port or the socket is taken, or grpc cannot use the key material, and
+        NoThreadError.
+        """
+        start_daemon_thread(_nothing, "tfs-grpc-start")  # a server whose thread cannot start could not be stopped again
         options = self.options
         beside = path_beside(options.socket_path) if options.socket_path else ""
         try:
@@ -125,16 +128,17 @@ class GrpcServer:
         self._health.drain()
         self._reflection.drain()
         try:
-            self._stopped = self._server.stop(grace)
-        except RuntimeError:  # the interpreter ends, and begins no more threads
-            self._stopped = self._server.stop(None)
+            self._has_stopped = self._server.stop(grace).is_set
+        except RuntimeError:  # no thread can be started that would end the requests after `grace`
+            self._has_stopped = lambda: not self._server.wait_for_termination(0)
+            asyncio.get_running_loop().call_later(grace, self._server.stop, None)
 
     async def close(self, grace: float = 5.0) -> None:
         """Take no more requests, finish those under way within `grace` seconds; when cancelled, give them up."""
         self.stop_listening(grace)
         deadline = time.monotonic() + grace + 1.0
         try:
-            while not self._stopped.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110 - a thread sets it
+            while not self._has_stopped() and time.monotonic() < deadline:  # noqa: ASYNC110 - a thread sets it
                 await asyncio.sleep(0.01)
         finally:
             self._server.stop(None)
@@ -171,6 +175,10 @@ def _refuse(_messages: Any, context: grpc.ServicerContext) -> Any:
 
 
 _UNAUTHORIZED: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(_refuse)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _authorized(metadata: Iterable[tuple[str, str | bytes]], token: str) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.batching.queue import Queue
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.threads import NoThreadError, start_daemon_thread
 
 if TYPE_CHECKING:
     from tfs_notebook.engine.batching.parameters import BatchingParameters
@@ -39,16 +40,21 @@ class Scheduler:
         """When a thread looks by itself whether a batch is due."""
 
     def queue(self, parameters: BatchingParameters, run: Run) -> Queue:
-        """A new queue, whose batches `run` is called with; to be closed."""
+        """A new queue, whose batches `run` is called with; to be closed. Raises NoThreadError."""
         queue = Queue(self, parameters, run)
         with self._changed:
             self._queues.add(queue)
-            while len(self._workers) < self.threads:
-                name = f"tfs-{self.name}-{len(self._workers)}"
-                worker = threading.Thread(target=self._work, name=name, daemon=True)
-                self._workers.add(worker)
-                worker.start()
+            try:
+                self._start_workers()
+            except NoThreadError:
+                if not self._workers:
+                    self._queues.discard(queue)
+                    raise
         return queue
+
+    def _start_workers(self) -> None:
+        while len(self._workers) < self.threads:
+            self._workers.add(start_daemon_thread(self._work, f"tfs-{self.name}-{len(self._workers)}"))
 
     def submit(self, queue: Queue, request: Request) -> None:
         """See `Queue.submit`."""

@@ -9,6 +9,7 @@ from tfs_notebook.engine.lifecycle.settled import has_settled
 from tfs_notebook.engine.storage.completeness import missing_part
 from tfs_notebook.engine.storage.scan import Fingerprint
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.threads import NoThreadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -47,6 +48,13 @@ class Arrivals:
             await self._exchange(lookout.config.name, lookout.scan.aspired)
 
     async def _exchange(self, name: str, aspired: Mapping[int, Path]) -> None:
+        try:
+            await self._exchange_stale(name, aspired)
+        except NoThreadError as error:
+            for number in aspired:
+                self._manager.cannot_replace(name, number, error)
+
+    async def _exchange_stale(self, name: str, aspired: Mapping[int, Path]) -> None:
         loop = asyncio.get_running_loop()
         stale = self._manager.stale(name, await loop.run_in_executor(self._disk, _fingerprints, aspired))
         for number, path in aspired.items():

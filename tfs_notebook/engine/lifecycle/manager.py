@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +23,7 @@ from tfs_notebook.engine.lifecycle.version import Version, VersionStatus
 from tfs_notebook.engine.models.servable import Loaded, Servable
 from tfs_notebook.engine.storage.scan import Fingerprint
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.threads import NoThreadError, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
@@ -74,8 +74,8 @@ class Manager:
         self._advancing: set[str] = set()
         self._places = LoadSlots(load_threads)
         load_threads = load_threads if load_threads > 0 else 4 * (os.cpu_count() or 1)
-        self._loaders = ThreadPoolExecutor(load_threads, thread_name_prefix="tfs-load")
-        self._closers = ThreadPoolExecutor(unload_threads if unload_threads > 0 else 2, thread_name_prefix="tfs-unload")
+        self._loaders = Pool(load_threads, thread_name_prefix="tfs-load")
+        self._closers = Pool(unload_threads if unload_threads > 0 else 2, thread_name_prefix="tfs-unload")
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -357,11 +357,11 @@ class Manager:
             loaded.retire(loaded.servable.close)
             raise
         try:
-            closing = loop.run_in_executor(self._closers, loaded.servable.close)
+            await loop.run_in_executor(self._closers, loaded.servable.close)
+        except NoThreadError:
+            loaded.servable.close()
         except RuntimeError:  # the interpreter ends, and begins no more threads
             return
-        try:
-            await closing
         except Exception:
             _log.exception("Unloading servable: {name: %s version: %d} failed", loaded.model, loaded.version)
 

@@ -19,6 +19,7 @@ import tensorflow as tf
 from tfs_notebook.engine.metrics.counters import Counter
 from tfs_notebook.engine.request_log.tfrecord import RecordFiles
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.threads import NoThreadError, start_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -176,6 +177,7 @@ class RequestLog:
             if logs.get(model) is not log:
                 self._end(log)
         self._logs = logs
+        self._start_thread()
         return logs
 
     def _log_for(self, model: str, config: LoggingConfig, log: ModelLog | None) -> ModelLog:
@@ -185,10 +187,16 @@ class RequestLog:
         files = RecordFiles(config.filename_prefix, model, max_bytes=self.max_file_bytes)
         log = ModelLog(model, config, files, self._queue, self._random, self._logged)
         self._queue.put(log, files.prepare)  # so that a wrong directory is told before the first request
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="tfs-request-log", daemon=True)
-            self._thread.start()
         return log
+
+    def _start_thread(self) -> None:
+        if self._thread is not None or not self._logs:
+            return
+        try:
+            self._thread = start_daemon_thread(self._run, "tfs-request-log")
+        except NoThreadError as error:  # the next `update` tries again, and until then requests wait
+            for log in self._logs.values():
+                self._fail(log, error)
 
     def _end(self, log: ModelLog) -> None:
         with self._queue.ready:
@@ -201,10 +209,12 @@ class RequestLog:
         """Accept nothing more, and write what was accepted, for which the disk has `timeout` seconds."""
         self.update({})
         self._queue.close()
-        if self._thread is not None:
-            self._thread.join(timeout)
-            if self._thread.is_alive():
-                _log.warning("The disk did not take the last requests to be logged within %s s", timeout)
+        if self._thread is None:
+            self._run()
+            return
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            _log.warning("The disk did not take the last requests to be logged within %s s", timeout)
 
     # On the writing thread
 

@@ -14,8 +14,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.daemon_thread import aside
 from tfs_notebook.engine.saved_model.session import Runner
+from tfs_notebook.threads import NoThreadError, run_on_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,8 +60,8 @@ class Twin:
             if not self._is_begun:
                 return False
         try:
-            aside(lambda: self._make(use), "tfs-twin-session")
-        except RuntimeError:  # no thread can be started
+            run_on_daemon_thread(lambda: self._make(use), "tfs-twin-session")
+        except NoThreadError:
             with self._lock:
                 self._is_begun = False
             _places.release()

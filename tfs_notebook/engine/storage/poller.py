@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.daemon_thread import aside
 from tfs_notebook.engine.storage import scan
+from tfs_notebook.threads import NoThreadError, run_on_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -68,7 +68,8 @@ class Poller:
     def _begin_thread(self) -> None:
         loop = asyncio.get_running_loop()
         self._relieve_later()
-        aside(lambda: self._compare(loop), "tfs-poll")
+        with contextlib.suppress(NoThreadError):  # `_relieve` tries again
+            run_on_daemon_thread(lambda: self._compare(loop), "tfs-poll")
 
     def _relieve_later(self) -> None:
         if self._relief is not None:

@@ -115,6 +115,8 @@ class Lookout:
             scan = await loop.run_in_executor(
                 self._disk, self._storage.scan, config.name, base_path, config.policy, known, failed, name
             )
+        except ServingError as error:
+            scan = Scan(problem=error, readable=False)
         except Exception as error:
             _log.exception("a look at %s failed", base_path)
             message = f"Could not look at base path {self.name} for servable {config.name}: {error!r}"

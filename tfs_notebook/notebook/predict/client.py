@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
 import urllib.error
 import urllib.request
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -22,6 +20,7 @@ from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE, Signature, T
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.notebook.predict.request import as_json, from_json
 from tfs_notebook.runtime import result_of
+from tfs_notebook.threads import run_on_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,19 +99,12 @@ def _ask_local(
     question: Question, server: Server, signature: Signature, inputs: Mapping[str, np.ndarray]
 ) -> tuple[int | None, Mapping[str, np.ndarray]]:
     spec, label, version = question.spec, question.spec.label, question.spec.version
-    answer: Future[Prediction] = Future()
 
-    def predict() -> None:
-        try:
-            answer.set_result(
-                server.predict(spec.name, inputs, version=version, label=label, signature_name=signature.name)
-            )
-        except BaseException as error:
-            answer.set_exception(error)
+    def predict() -> Prediction:
+        return server.predict(spec.name, inputs, version=version, label=label, signature_name=signature.name)
 
     # Inside TensorFlow the main thread would not hear Ctrl-C.
-    threading.Thread(target=predict, name="tfs-ask", daemon=True).start()
-    prediction = result_of(answer)
+    prediction = result_of(run_on_daemon_thread(predict, "tfs-ask"))
     return prediction.version, prediction.outputs
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, wait
 from functools import partial
 from io import FileIO
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from tfs_notebook.oss.cache.staging import Note, StagedFile, checksum_of
 from tfs_notebook.oss.client.checksum import Crc64, combine
 from tfs_notebook.oss.client.store import Fault, StoreError
+from tfs_notebook.threads import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,7 +146,7 @@ class _Download:
         size = self._stored.size
         ranges = [(start, min(start + PART_BYTES, size)) for start in range(0, size, PART_BYTES)]
         self._stop.clear()
-        pool = ThreadPoolExecutor(MAX_PARALLEL_PARTS, thread_name_prefix="tfs-oss-range")
+        pool = Pool(MAX_PARALLEL_PARTS, thread_name_prefix="tfs-oss-range")
         with self._open() as file:
             file.truncate(size)
             try:

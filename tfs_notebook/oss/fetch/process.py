@@ -21,6 +21,7 @@ from tfs_notebook.engine.storage.remote import Transfer
 from tfs_notebook.oss.client.store import Fault, StoreError
 from tfs_notebook.oss.fetch import worker
 from tfs_notebook.oss.fetch.download import fetch
+from tfs_notebook.threads import NoThreadError, start_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -65,8 +66,7 @@ class Download:
         self._lately: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="tfs-oss-fetch")
-        self._thread.start()
+        self._thread = start_daemon_thread(self._run, "tfs-oss-fetch")
 
     def cancel(self) -> None:
         """End it soon; what has arrived stays in the staging directory."""
@@ -116,6 +116,8 @@ class Download:
             pass
         except (StoreError, OSError) as error:
             self.error = error
+        except NoThreadError as error:  # for the parts of a large file
+            self.error = StoreError(Fault.UNREACHABLE, error.message, hint=error.hint)
         except Exception as error:
             self.error = OSError(f"an error of this program: {error!r}")
             raise

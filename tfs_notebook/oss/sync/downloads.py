@@ -13,6 +13,7 @@ from tfs_notebook.oss.client.store import Fault, StoreError
 from tfs_notebook.oss.fetch.process import Download
 from tfs_notebook.oss.sync.pending_version import PendingVersion, Step
 from tfs_notebook.oss.sync.plan import base_of, number_of, selected_by
+from tfs_notebook.threads import NoThreadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -173,8 +174,12 @@ class Downloads:
         if problem is not None:
             pending.fail(problem)
             return
-        self.begun += 1
-        pending.download = Download(path, self._store, files, self._cache.staging(path), self._wake)
+        try:
+            pending.download = Download(path, self._store, files, self._cache.staging(path), self._wake)
+        except NoThreadError as error:
+            pending.fail(error)
+        else:
+            self.begun += 1
 
     def _publish(self, path: str, pending: PendingVersion) -> bool:
         try:

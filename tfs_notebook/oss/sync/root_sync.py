@@ -21,6 +21,7 @@ from tfs_notebook.oss.sync.backoff import RetryState
 from tfs_notebook.oss.sync.cycle import SyncCycle
 from tfs_notebook.oss.sync.notify import Notifier
 from tfs_notebook.oss.sync.status import RootStatus
+from tfs_notebook.threads import start_daemon_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,8 +77,7 @@ class RootSync:
         notifier = Notifier(root, self._cache, changed)
         self._cycle = SyncCycle(root, self._cache, options, notifier, self._usage.may_be_in_use, self._wake.set)
         self._root_status = RootStatus(root, self._cache, self._cycle, self._retry_state, self._coordinator, notifier)
-        self._thread = threading.Thread(target=self._run, daemon=True, name="tfs-oss-sync")
-        self._thread.start()
+        self._thread = start_daemon_thread(self._run, "tfs-oss-sync")
 
     # From any thread
 
