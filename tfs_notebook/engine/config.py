@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from tfs_notebook.engine.request_log.config import LoggingConfig, logging_config
@@ -77,6 +78,11 @@ def parse_config(text: str, source: str = "model config") -> model_server_config
     Raises ServingError INVALID_ARGUMENT with line and column; its hint shows the offending line of `source`.
     """
     return parse_text(text, model_server_config_pb2.ModelServerConfig(), source)
+
+
+def config_text(config: model_server_config_pb2.ModelServerConfig) -> str:
+    """`config` in protobuf text format, which `parse_config` and TensorFlow Serving read."""
+    return text_format.MessageToString(config, as_utf8=True)
 
 
 def validate_config(

@@ -7,9 +7,11 @@ that a model that does not come up never holds back another one, nor the next ch
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import math
 import time
+from collections import deque
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _DISK_THREADS = 16
+_MAX_UNDONE = 10
+"""How many configurations there is a way back to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,10 @@ class ServerCore:
         self.manager = manager
         self.events = events
         self.configs: Mapping[str, ModelConfig] = {}
+        self.config: ModelServerConfig | None = None
+        """What is in force, as it was asked for; not to be changed."""
+        self.history: deque[ModelServerConfig] = deque(maxlen=_MAX_UNDONE)
+        """What was in force before, the oldest first."""
         self.config_problem: ServingError | None = None
         """Why the last configuration was refused, so that the one before is in force; None when it was not."""
         self.options = options or CoreOptions()
@@ -107,7 +115,7 @@ class ServerCore:
         await self.wait(self.begin(config, patient=patient, afresh=afresh), timeout)
 
     def begin(
-        self, config: ModelServerConfig, *, patient: bool = True, afresh: bool = False
+        self, config: ModelServerConfig, *, patient: bool = True, afresh: bool = False, is_undo: bool = False
     ) -> asyncio.Future[Adoption]:
         """Let `config` come into force: at once, or, when labels name versions that do not serve yet, as soon as these
         do. The result tells that it has, or raises why it was refused.
@@ -115,7 +123,8 @@ class ServerCore:
         `patient`, as TensorFlow Serving, waits for models that are new: until failing loads have used up their retries,
         and for directories that have no complete version yet. Otherwise all that changed is waited for,
         what is on its way here too, and a first failure is an outcome. `afresh` also tries again what had failed, and
-        exchanges served versions for what has since been written under their number.
+        exchanges served versions for what has since been written under their number. `is_undo` tells that `config` is
+        the last of the `history`, which ends before it then.
 
         Raises ServingError for an invalid configuration. Refused means, then or later, that nothing has changed. What
         still waits for versions of its labels when the next configuration comes is given up for that.
@@ -129,7 +138,7 @@ class ServerCore:
             outcome.set_result(Adoption(asyncio.gather()))
             return outcome
         earlier, self._trial, adopted = self._trial, None, frozenset[str]()
-        adopt = partial(self._adopt, models, patient=patient, afresh=afresh)
+        adopt = partial(self._adopt, copy.deepcopy(config), models, patient=patient, afresh=afresh, is_undo=is_undo)
         try:
             lacking = self._labels.lacking({name: model.labels for name, model in models.items()})
             if lacking and self._has_config:  # without one there is nothing that a refusal could leave as it is
@@ -188,10 +197,19 @@ class ServerCore:
             raise
         return models
 
-    def _adopt(self, models: Mapping[str, ModelConfig], *, patient: bool, afresh: bool) -> Adoption:
-        """Make `models` the configuration in force, and let them come up."""
+    def _adopt(
+        self,
+        config: ModelServerConfig,
+        models: Mapping[str, ModelConfig],
+        *,
+        patient: bool,
+        afresh: bool,
+        is_undo: bool,
+    ) -> Adoption:
+        """Make `config`, which has these `models`, the configuration in force, and let them come up."""
         failed = {name: self.manager.failed(name) if afresh else [] for name in models}
         before, changed = self.configs.keys(), self._turn_to(models)
+        self._remember(config, is_undo=is_undo)
         awaited = frozenset(models if afresh else changed)
         must_serve = frozenset(name for name in awaited if not (patient and name in before))
         for name in models.keys() - awaited:
@@ -205,6 +223,13 @@ class ServerCore:
         all_of_them = asyncio.gather(*coming)
         all_of_them.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # also when nobody waits
         return Adoption(all_of_them, awaited, must_serve, exchanges=afresh)
+
+    def _remember(self, config: ModelServerConfig, *, is_undo: bool) -> None:
+        before, self.config = self.config, config
+        if is_undo:
+            self.history.pop()
+        elif before is not None and before != config:
+            self.history.append(before)
 
     def _turn_to(self, models: Mapping[str, ModelConfig]) -> set[str]:
         """Make `models` the configuration in force; the names of those that are not as they were, or lack a label."""

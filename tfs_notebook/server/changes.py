@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
 from tfs_notebook.engine.events import Event, EventStream, Kind
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from pathlib import Path
-
-    from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
     from tfs_notebook.engine.config_file import ConfigFile
     from tfs_notebook.engine.core import ServerCore
@@ -107,9 +108,50 @@ class Changes:
 
         Raises what keeps it from being changed: then nothing has changed.
         """
+        return await self._wait(asked, self._carry_out(asked, arrangement, config), timeout)
+
+    async def edit(
+        self,
+        asked: Asked,
+        edit: Callable[[ModelServerConfig], ModelServerConfig | None],
+        timeout: float,
+        *,
+        reload: bool,
+    ) -> ServingError | None:
+        """Apply what `edit` makes of a copy of the configuration in force, which nobody else changes meanwhile.
+
+        `edit` changes its argument or returns another; the rest is as `change` has it.
+        """
+
+        def begin() -> asyncio.Future[Adoption]:
+            before = copy.deepcopy(self._core.config) or ModelServerConfig()
+            return self._core.begin(edit(before) or before, patient=False, afresh=reload)
+
+        return await self._wait(asked, self._begin(asked, begin), timeout)
+
+    async def undo(self, asked: Asked, timeout: float) -> ServingError | None:
+        """Go back to the configuration before the one in force; see `edit`."""
+
+        def begin() -> asyncio.Future[Adoption]:
+            if not self._core.history:
+                message = "There is no earlier configuration to go back to"
+                raise ServingError(Code.FAILED_PRECONDITION, message)
+            return self._core.begin(self._core.history[-1], patient=False, is_undo=True)
+
+        return await self._wait(asked, self._begin(asked, begin), timeout)
+
+    async def _begin(self, asked: Asked, begin: Callable[[], asyncio.Future[Adoption]]) -> Adoption:
+        async with self._one_at_a_time:
+            self._check_open()
+            if not asked.begin():
+                raise asyncio.CancelledError
+            outcome = begin()
+        return await outcome
+
+    async def _wait(self, asked: Asked, change: Coroutine[Any, Any, Adoption], timeout: float) -> ServingError | None:
         deadline = time.monotonic() + timeout
         # As a task of its own: what interrupts the caller must not leave it half done
-        task = asyncio.get_running_loop().create_task(self._carry_out(asked, arrangement, config))
+        task = asyncio.get_running_loop().create_task(change)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         await asyncio.wait([task], timeout=timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import os
 from concurrent import futures  # Python 3.10 has three TimeoutErrors
 from dataclasses import replace
@@ -187,9 +188,42 @@ class Server:
 
         validate_config(config, self._core.configs)
         asked = Asked()
-        changing = self._changes.change(asked, self._arrangement(options, file), config, timeout)
+        self._carry_out(
+            asked, self._changes.change(asked, self._arrangement(options, file), config, timeout), meanwhile
+        )
+
+    def edit(
+        self,
+        edit: Callable[[ModelServerConfig], ModelServerConfig | None],
+        *,
+        timeout: float = 60.0,
+        reload: bool = False,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> None:
+        """Change the configuration: `edit` is called with a copy of the one in force, and changes that or returns
+        another one, on the serving thread, so at once. Edits and all other changes come one after the other.
+
+        With `reload`, versions whose files have changed are exchanged, and what failed is tried again. A configuration
+        file that is followed replaces what was edited when its text changes, as after HandleReloadConfigRequest.
+        Raises ServingError for a configuration that is invalid, or refused because of a label, and whatever `edit`
+        raises; nothing has changed then. The rest is as `change` has it.
+        """
+        asked = Asked()
+        self._carry_out(asked, self._changes.edit(asked, edit, timeout, reload=reload), meanwhile)
+
+    def undo(self, *, timeout: float = 60.0, meanwhile: Callable[[], None] | None = None) -> None:
+        """Go back to the configuration before the one in force, whoever changed it; ten times at most.
+
+        Raises ServingError FAILED_PRECONDITION when there is none; the rest is as `edit` has it.
+        """
+        asked = Asked()
+        self._carry_out(asked, self._changes.undo(asked, timeout), meanwhile)
+
+    def _carry_out(
+        self, asked: Asked, change: Coroutine[Any, Any, object], meanwhile: Callable[[], None] | None
+    ) -> None:
         try:
-            self._runtime.call(changing, meanwhile=meanwhile)
+            self._runtime.call(change, meanwhile=meanwhile)
         except KeyboardInterrupt:
             raise InterruptedChangeError(goes_on=asked.leave()) from None
 
@@ -334,6 +368,19 @@ class Server:
         transport = self._endpoints.transport
         paths = {"grpc_socket_path": transport.socket_path, "ssl_config_file": transport.ssl_config_path}
         return {name: getattr(self._asked, name) for name in kept} | paths | self._endpoints.ports
+
+    @property
+    def config(self) -> ModelServerConfig:
+        """A copy of the configuration in force."""
+        from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
+        return copy.deepcopy(self._core.config) or ModelServerConfig()
+
+    def config_text(self) -> str:
+        """The configuration in force as protobuf text: a model_config.pbtxt for TensorFlow Serving."""
+        from tfs_notebook.engine.config import config_text
+
+        return config_text(self.config)
 
     def place(self, base_path: str) -> str:
         """The directory, or the address in OSS, that a configuration's `base_path` stands for."""
