@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.batching.model import Waiting
     from tfs_notebook.engine.core import ServerCore
+    from tfs_notebook.engine.input_checks.composite_inputs import Composite
     from tfs_notebook.engine.lifecycle.version import VersionStatus
     from tfs_notebook.engine.metrics.stats import CallStats
     from tfs_notebook.engine.models.servable import Loaded
@@ -126,6 +127,11 @@ class Call:
     def signature(self, name: str) -> Signature | None:
         """The signature called `name` (by default `serving_default`), or None."""
         return self._loaded.servable.signatures.get(name or DEFAULT_SIGNATURE)
+
+    def composites(self, signature: Signature) -> Collection[Composite]:
+        """The ragged and sparse tensors among the inputs of `signature`, as far as they are known."""
+        known: Mapping[str, Collection[Composite]] = getattr(self._loaded.servable, "composites", {})
+        return known.get(signature.name, ())
 
     def expected_seconds(self, signature: Signature, inputs: Mapping[str, np.ndarray]) -> float | None:
         """How long the call takes on the calling thread, None when that is not known to be short."""

@@ -40,6 +40,7 @@ class BatchedModel:
     ) -> None:
         self.signatures = model.signatures
         self.signature_def = model.signature_def
+        self.composites = getattr(model, "composites", {})
         self._model = model
         self._may_be_batched = getattr(model, "may_be_batched", None)
         self._parameters = parameters

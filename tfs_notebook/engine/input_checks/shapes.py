@@ -44,7 +44,7 @@ class ShapeChecks:
         """
         self._signature = signature
         self._declared = declared
-        self._composites = tuple(composites)
+        self.composites = tuple(composites)
         self._because = ", ".join(because[:3])
         self._passed: dict[str, tuple[int, ...] | None] = dict.fromkeys(signature.inputs)
         """The shape of each input that passed last: the next one mostly has the same."""
@@ -61,8 +61,8 @@ class ShapeChecks:
             if passed[alias] != array.shape:
                 self._check_shape(alias, array.shape)
                 passed[alias] = array.shape
-        if self._composites:
-            for composite in self._composites:
+        if self.composites:
+            for composite in self.composites:
                 composite.check(inputs)
 
     def check_tensors(self, inputs: Mapping[str, np.ndarray]) -> None:

@@ -48,6 +48,8 @@ class SavedModel:
             name: shape_checks(meta_graph, operations, signature) if check_shapes else ShapeChecks(signature)
             for name, signature in self.signatures.items()
         }
+        self.composites = {name: shapes.composites for name, shapes in self._shapes.items()}
+        """The ragged and sparse tensors among the inputs of each signature; none where shapes are not checked."""
 
     def _make_callables(self, operations: Operations) -> Iterator[tuple[str, SignatureCall]]:
         for name, definition in sorted(self.signature_def.items()):
