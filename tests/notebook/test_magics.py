@@ -344,7 +344,7 @@ def test_problems_are_told_even_when_the_table_is_not_shown(
     (tmp_path / "1").mkdir()
     text = config_text({"half": models.path("half_plus_two"), "empty": tmp_path})
     notebook.run(f"%%tfs_serve {ANY}\n{text}")
-    assert capsys.readouterr().err == "Not everything is served as asked: 1 to see in %tfs_status\n"
+    assert capsys.readouterr().err == "1 of 2 models waiting for files of a version; details below (%tfs_status)\n"
     notebook.run(f"%tfs_serve {models.path('half_plus_two')} {ANY}")
     assert capsys.readouterr().err == ""
 

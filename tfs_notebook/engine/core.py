@@ -407,6 +407,7 @@ class ServerCore:
             if version.number in scan.repaired:
                 self.manager.retry(version)
         waiting, problem = waiting_of(scan, fetch_status), problem_of(scan, fetch_status)
+        lookout.waits_since = {number: lookout.waits_since.get(number, time.time()) for number in waiting}
         # The words of what brings the versions may differ each time, like the number of a request
         of_problem = problem and (problem.message if problem is scan.problem else (problem.code, problem.hint))
         prospect = waiting, of_problem, scan.settles_in is None
@@ -468,6 +469,7 @@ class ServerCore:
             versions=tuple(self.manager.versions(name)),
             labels=self.manager.registry.labels.get(name, {}),
             waiting=waiting_of(scan, fetch_status),
+            waits_since=dict(lookout.waits_since) if lookout is not None else {},
             problem=problem_of(scan, fetch_status),
             label_problem=self._labels.problem(name) if is_settled else None,
             base_path=Path(lookout.base_path) if lookout is not None else None,

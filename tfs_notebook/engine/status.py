@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.events import State
@@ -21,8 +21,9 @@ class ModelStatus:
     """Everything there is to know about a model.
 
     `config` is None for a model that is no longer configured. `waiting` says of versions on disk that are not taken up
-    what is missing; `problem` is why nothing could be found, `label_problem` why its labels are not in force.
-    `base_path` is the directory where versions are looked for, which people know as `place`.
+    what is missing, `waits_since` since when they wait (seconds since the epoch); `problem` is why nothing could be
+    found, `label_problem` why its labels are not in force. `base_path` is the directory where versions are looked for,
+    which people know as `place`.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ModelStatus:
     label_problem: ServingError | None
     base_path: Path | None = None
     place: str = ""
+    waits_since: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def problems(self) -> list[ServingError]:
@@ -52,7 +54,7 @@ class ModelStatus:
             if version.exchange_error is not None:
                 yield _not_exchanged(self.name, version, version.exchange_error)
         for number, reason in self.waiting.items():
-            yield ServingError(Code.UNAVAILABLE, f"Version {number} of model {self.name} is not taken up yet: {reason}")
+            yield not_taken_up(self.name, number, reason)
         yield from filter(None, (self.problem, self.label_problem))
 
     def _stopgap(self) -> list[ServingError]:
@@ -66,6 +68,11 @@ class ModelStatus:
 
 
 _NAMELESS = invalid_argument("A model without a name cannot be called: give it a `name`")
+
+
+def not_taken_up(name: str, number: int, reason: str) -> ServingError:
+    """What is told of version `number` of the model `name` that waits for a `reason`."""
+    return ServingError(Code.UNAVAILABLE, f"Version {number} of model {name} is not taken up yet: {reason}")
 
 
 def _not_exchanged(name: str, version: VersionStatus, error: ServingError) -> ServingError:

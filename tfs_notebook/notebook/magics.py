@@ -113,8 +113,10 @@ class ServingMagics(Magics):
                 goes_on = getattr(interrupt, "goes_on", False)
                 outcome = "what was asked for goes on, %tfs_status shows it" if goes_on else "nothing has changed"
             raise _Interrupted(outcome) from None
-        if problems := self.server.problems:
-            print(f"Not everything is served as asked: {len(problems)} to see in %tfs_status", file=sys.stderr)
+        from tfs_notebook.notebook.view.summary import summary
+
+        if told := summary(self.server.status()):
+            print(told, file=sys.stderr)
         return self.server
 
     @magic_arguments()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -379,6 +380,8 @@ async def test_while_it_is_tried_again_the_error_is_known_but_not_final(manager:
     await until(lambda: error(manager, 1))
     (status,) = manager.versions("m")
     assert (status.state, status.error_code) == (State.LOADING, Code.OK)
+    assert status.retry_at is not None
+    assert 3500 < status.retry_at - time.time() <= 3600
     await manager.close()
 
 

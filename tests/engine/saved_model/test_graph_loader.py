@@ -187,6 +187,7 @@ def test_a_file_that_is_no_saved_model(tmp_path: Path, content: bytes) -> None:
         load_saved_model(tmp_path)
     assert error.value.code is Code.DATA_LOSS
     assert error.value.message == f"Can't parse {tmp_path / 'saved_model.pb'} as binary proto"
+    assert error.value.hint.startswith(f"saved_model.pb is not a SavedModel ({len(content)} bytes)")
 
 
 def test_a_text_that_is_no_saved_model(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     made(tmp_path, "modelA/", "modelB/")
     assert hints.for_missing(tmp_path / "modleB").startswith(f"Did you mean {tmp_path}/modelB? ")
     assert hints.for_missing(tmp_path / "x") == f"{tmp_path} exists and holds modelA/, modelB/"
-    mount = "Nothing of it exists. --mount=/modles lets a directory of yours stand for /modles"
+    line = "%tfs_serve DIRECTORY --mount=/modles --model_config_file=…"
+    mount = f"There is no /modles on this machine. A directory of yours stands for it with: {line}"
     assert hints.for_missing(Path("/modles/modelA")) == mount
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +98,11 @@ def test_every_state_is_spelt_out() -> None:
         ("labelled", "2", "● AVAILABLE", "canary, new", "0", "0", "", "", "all"),
         ("labelled", "1", "● AVAILABLE", "stable", "0", "0", "", "", "all"),
     ]
-    assert [row[2] for row in cells("retrying")] == ["✗ FAILED, attempt 3"]
-    assert [row[1:3] for row in cells("failed")] == [("2", "✗ FAILED"), ("1", "● AVAILABLE")]
-    assert cells("arriving") == [("arriving", "7", "… WAITING", "", "", "", "", "", "specific 6, 7")]
+    assert [row[2] for row in cells("retrying")] == ["✗ FAILED, being tried again"]
+    assert [row[1:3] for row in cells("failed")] == [("2", "✗ FAILED; version 1 keeps answering"), ("1", "● AVAILABLE")]
+    assert cells("arriving") == [
+        ("arriving", "7", "… WAITING: saved_model.pb is missing", "", "", "", "", "", "specific 6, 7")
+    ]
     assert cells("missing") == [("missing", "–", "○ NOT FOUND", "", "", "", "", "", "latest 1")]
     assert [(row[1], row[-1]) for row in cells("a removed one")] == [("5", "removed")]
     assert [row[2] for row in cells("changing")] == ["◌ START", "◑ UNLOADING", "◔ LOADING"]
@@ -119,7 +122,54 @@ def test_one_row_a_version_and_one_for_each_label_without_one() -> None:
     assert [row.cells[1:4] for row in rows(status(gone))] == [
         ("9", "○ NOT AVAILABLE", "future"),
         ("3", "● AVAILABLE", ""),
-        ("2", "… WAITING", "canary"),
+        ("2", "… WAITING: /m does not hold it", "canary"),
+    ]
+
+
+def test_a_version_that_failed_says_when_it_is_tried_again_and_what_answers() -> None:
+    retrying = version(3, State.LOADING, BROKEN, retry_at=time.time() + 57.5)
+    (row, _) = rows(status(model("m", retrying, version(2))))
+    assert row.cells[2] == "✗ FAILED, retry in 58 s; version 2 keeps answering"
+
+
+def test_a_new_version_waits_in_its_row_neutral_and_after_ten_seconds_red() -> None:
+    why = {2: "its files are still changing"}
+    for seconds, tone in ((0.5, ""), (10.5, "failed")):
+        now = status(model("m", version(1), waiting=why, waits_since={2: time.time() - seconds}))
+        shown = rows(now)
+        assert shown[0].cells[1:3] == ("2", "… WAITING: its files are still changing")
+        assert shown[0].tone == tone
+        assert len(as_text(now).splitlines()) == 4, "no line comes and goes below the table"
+        assert 'tfs-problem">' not in as_html(now)
+    fetched = model("m", waiting=why, waits_since={2: 0.0}, place="oss://examplebucket/m/")
+    assert rows(status(fetched))[0].tone == "", "the table of places tells how far that is"
+
+
+def test_a_long_reason_is_cut_in_its_row_and_stands_in_full_below() -> None:
+    reason = f"variables/{'x' * 100} is missing"
+    shown = as_text(status(model("m", waiting={2: reason}))).splitlines()
+    assert f"… WAITING: {reason[:79]}…" in shown[2]
+    assert shown[3] == f"UNAVAILABLE: Version 2 of model m is not taken up yet: {reason}"
+
+
+def test_why_a_version_still_serves_that_the_policy_leaves_out() -> None:
+    moving = model("m", version(3), version(2, wanted=False), labels={"stable": 2})
+    assert [row.cells[-1] for row in rows(status(moving))] == ["latest 1", "until its label moves"]
+    loading = model("m", version(3, State.LOADING), version(2, wanted=False))
+    assert [row.cells[-1] for row in rows(status(loading))] == ["latest 1", "latest 1; until a newer one serves"]
+
+
+def test_a_hint_that_helps_against_several_problems_is_told_once() -> None:
+    hint = "There is no /models on this machine."
+    missing = [
+        model(name, problem=ServingError(Code.NOT_FOUND, f"Could not find base path /models/{name}", hint=hint))
+        for name in ("a", "b", "c")
+    ]
+    assert as_text(status(*missing)).splitlines()[5:] == [
+        "NOT_FOUND: Could not find base path /models/a",
+        "NOT_FOUND: Could not find base path /models/b",
+        "NOT_FOUND: Could not find base path /models/c",
+        hint,
     ]
 
 
@@ -150,7 +200,6 @@ def test_text_and_html_show_the_same() -> None:
     assert notes == "\n".join(lines[len(page.rows) - 1 :])
     assert "Copy it <again>." in notes
     assert "/ holds nothing." in notes
-    assert "saved_model.pb is missing" in notes
 
 
 def test_columns_of_the_text_line_up() -> None:

@@ -329,13 +329,16 @@ class Manager:
 
     async def _pause(self, version: Version) -> bool:
         """Wait until the next attempt is due; False when the version is unwanted then."""
+        interval = max(self.retry_policy.interval, 0.0)
+        version.retry_at = time.time() + interval
         self._publish(version)
         _log.info(
             "Retrying of Loading servable: {name: %s version: %d} retry: %d",
             version.model, version.number, version.attempts,
         )  # fmt: skip
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(version.wake.wait(), max(self.retry_policy.interval, 0.0))
+            await asyncio.wait_for(version.wake.wait(), interval)
+        version.retry_at = None
         return version.aspired
 
     async def _unload(self, version: Version) -> None:

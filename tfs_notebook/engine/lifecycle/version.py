@@ -26,7 +26,8 @@ class VersionStatus:
 
     `error` is the load error of a version in END, or of the last attempt of one that is still retrying;
     `exchange_error` is why a version that serves could not be exchanged for what now stands on disk. `since` is seconds
-    since the epoch; `load_seconds` is None until it has loaded; `batching` is None unless it serves and is batched.
+    since the epoch; `load_seconds` is None until it has loaded; `batching` is None unless it serves and is batched;
+    `retry_at` is when the next attempt to load it begins (seconds since the epoch), None when none is waited for.
     """
 
     number: int
@@ -40,6 +41,7 @@ class VersionStatus:
     calls: dict[str, CallSummary]
     exchange_error: ServingError | None = None
     batching: BatchingStatus | None = None
+    retry_at: float | None = None
 
     @property
     def error_code(self) -> Code:
@@ -70,6 +72,8 @@ class Version:
     """What it was last loaded by, or failed to."""
     waits: bool = False
     """Whether it is loaded, and withheld from requests."""
+    retry_at: float | None = None
+    """When its next attempt begins, None when it does not pause."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     """Set to end the pause before the next attempt: nobody wants the version any more, or there is something new."""
 
@@ -93,5 +97,6 @@ class Version:
             load_seconds=self.load_seconds,
             calls={name: calls.summary() for name, calls in stats.items()},
             exchange_error=self.exchange_error if self.state is State.AVAILABLE else None,
+            retry_at=self.retry_at,
             batching=loaded.batching() if loaded is not None and loaded.batching is not None else None,
         )

@@ -52,7 +52,16 @@ def read_meta_graph(directory: Path, tags: Sequence[str]) -> MetaGraph:
     try:
         return _find(content, tags)
     except (DecodeError, IndexError):
-        raise ServingError(Code.DATA_LOSS, f"Can't parse {path} as binary proto", where=str(directory)) from None
+        hint = _no_saved_model(content)
+        raise ServingError(
+            Code.DATA_LOSS, f"Can't parse {path} as binary proto", where=str(directory), hint=hint
+        ) from None
+
+
+def _no_saved_model(content: bytes) -> str:
+    return (
+        f"saved_model.pb is not a SavedModel ({len(content):,} bytes), or only a part of one: export or copy it again"
+    )
 
 
 def _from_text(path: Path) -> bytes:
@@ -91,7 +100,9 @@ def _find(content: bytes, tags: Sequence[str]) -> MetaGraph:
     raise not_found(
         f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. To inspect available "
         "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
-        hint=f"it has the tags {' or '.join(found) or 'of no meta graph'}: --saved_model_tags names those to serve",
+        hint=f"it has the tags {' or '.join(found)}: --saved_model_tags names those to serve"
+        if found
+        else _no_saved_model(content),
     )
 
 

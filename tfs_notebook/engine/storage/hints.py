@@ -33,8 +33,9 @@ def for_missing(path: Path) -> str:
     if parent is None:
         return ""
     if parent == parent.parent:
-        mount = f"--mount=/{path.parts[1]}"
-        return f"Nothing of it exists. {mount} lets a directory of yours stand for /{path.parts[1]}"
+        top = f"/{path.parts[1]}"
+        line = f"%tfs_serve DIRECTORY --mount={top} --model_config_file=…"
+        return f"There is no {top} on this machine. A directory of yours stands for it with: {line}"
     name = path.relative_to(parent).parts[0]
     near = get_close_matches(name, [child.name for child in _children(parent)], n=1)
     meant = f"Did you mean {parent / near[0]}? " if near else ""
@@ -82,10 +83,16 @@ def _guesses(base: Path) -> Iterator[str]:
     if models:
         yield f"Versions are in {', '.join(models[:4])}: serve {base / models[0]}, or several models by a config."
     for child in children:
-        if is_dir(child) and (match := _NUMBERED.fullmatch(child.name)):
-            yield f"{child.name} is no number: rename it to {base / match[1]}"
+        if is_dir(child) and (number := number_in(child.name)):
+            yield f"{child.name} is no number: rename it to {base / number}"
     if keras := keras_file(base):
         yield _from_keras(base / keras, base)
+
+
+def number_in(name: str) -> str:
+    """The number that a directory called `name`, like `v1` or `1.0`, was probably to have; "" for none."""
+    found = _NUMBERED.fullmatch(name)
+    return found[1] if found else ""
 
 
 def _from_keras(path: Path, base: Path) -> str:

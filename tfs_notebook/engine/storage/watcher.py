@@ -55,6 +55,8 @@ class Lookout:
         """What was last told of the scan and the fetch status: what versions wait for, the problem, whether all
         settled.
         """
+        self.waits_since: dict[int, float] = {}
+        """Since when versions wait to be taken up, in seconds since the epoch."""
         self.changed = asyncio.Event()
         """Set when anything about the model may be different; whoever waits for the model clears it."""
         self.closed = False

@@ -16,7 +16,7 @@ import numpy as np
 from tfs_notebook.api.inputs import as_inputs
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.predict.request import BODY_KEYS
-from tfs_notebook.notebook.view.table import state_of
+from tfs_notebook.notebook.view.state import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -136,7 +136,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def _what_serves(model: ModelStatus) -> str:
-    states = ", ".join(f"{version.number} ({state_of(version)})" for version in model.versions) or "none"
+    states = ", ".join(f"{version.number} ({state_of(version, model)})" for version in model.versions) or "none"
     return "\n".join([f"Versions of {model.name}: {states}.", *(str(problem) for problem in model.problems)])
 
 

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 from tfs_notebook.api.auth import is_loopback
 from tfs_notebook.engine.events import State
+from tfs_notebook.engine.status import not_taken_up
+from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.view.source_table import SOURCE_HEADER, source_notes, source_rows
+from tfs_notebook.notebook.view.state import is_brief, policy_of, state_of, waiting_state, waits_too_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +80,7 @@ def _model_rows(model: ModelStatus) -> Iterator[Row]:
     shown = dict(_numbered_rows(model))
     yield from (shown[number] for number in sorted(shown, reverse=True))
     if not shown and model.config is not None:
-        yield Row((model.name, "–", "○ NOT FOUND", *[""] * 5, _policy(model)), "failed")
+        yield Row((model.name, "–", "○ NOT FOUND", *[""] * 5, policy_of(model)), "failed")
 
 
 def _numbered_rows(model: ModelStatus) -> Iterator[tuple[int, Row]]:
@@ -90,28 +93,23 @@ def _numbered_rows(model: ModelStatus) -> Iterator[tuple[int, Row]]:
     for version in model.versions:
         if version not in ended:
             yield version.number, _version_row(model, version)
+    for number, reason in _waiting(model):
+        tone = "failed" if waits_too_long(model, number) else ""
+        yield number, _bare_row(model, number, f"… {waiting_state(reason)}", tone)
+
+
+def _waiting(model: ModelStatus) -> list[tuple[int, str]]:
+    """The versions that have a row for what they wait for; what serves may be another base path's, of before."""
     serving = {version.number for version in model.versions if version.state is State.AVAILABLE}
-    for number in model.waiting.keys() - serving:  # what serves may be another base path's, of before
-        yield number, _bare_row(model, number, "… WAITING")
+    return [(number, reason) for number, reason in model.waiting.items() if number not in serving]
 
 
-def _bare_row(model: ModelStatus, number: int, state: str) -> Row:
-    return Row((model.name, str(number), state, _labels(model, number), *[""] * 4, _policy(model)))
-
-
-def _policy(model: ModelStatus) -> str:
-    return str(model.config.policy) if model.config is not None else "removed"
+def _bare_row(model: ModelStatus, number: int, state: str, tone: str = "") -> Row:
+    return Row((model.name, str(number), state, _labels(model, number), *[""] * 4, policy_of(model)), tone)
 
 
 def _labels(model: ModelStatus, number: int) -> str:
     return ", ".join(sorted(label for label, named in model.labels.items() if named == number))
-
-
-def state_of(version: VersionStatus) -> str:
-    """The state in words, with what a person wants to know besides."""
-    if version.error is None:
-        return version.state.name
-    return f"FAILED, attempt {version.attempts}" if version.state is State.LOADING else "FAILED"
 
 
 def _version_row(model: ModelStatus, version: VersionStatus) -> Row:
@@ -123,13 +121,13 @@ def _version_row(model: ModelStatus, version: VersionStatus) -> Row:
     cells = (
         model.name,
         str(version.number),
-        f"{'✗' if failed else _MARKS[version.state]} {state_of(version)}",
+        f"{'✗' if failed else _MARKS[version.state]} {state_of(version, model)}",
         _labels(model, version.number),
         str(count),
         str(errors),
         p50,
         p99,
-        _policy(model),
+        policy_of(model, version),
     )
     return Row(cells, "failed" if failed else "available" if version.state is State.AVAILABLE else "")
 
@@ -163,8 +161,28 @@ def problems(status: ServerStatus) -> list[str]:
     refused = status.config_problem
     told = [problem.told for problem in status.listening_problems]
     told += [f"The running configuration stays, the new one was refused: {refused.told}"] if refused else []
-    others = [problem for problem in status.problems if problem not in {refused, *status.listening_problems}]
-    return [*told, *(problem.told for problem in others), *source_notes(status.sources)]
+    shown = {refused, *status.listening_problems}
+    others = [
+        problem for problem in status.problems if problem not in shown and problem.message not in _in_rows(status)
+    ]
+    return [*told, *_with_each_hint_once(others), *source_notes(status.sources)]
+
+
+def _in_rows(status: ServerStatus) -> set[str]:
+    """The messages of problems that stand in a row already."""
+    return {
+        not_taken_up(model.name, number, reason).message
+        for model in status.models
+        for number, reason in _waiting(model)
+        if is_brief(reason)
+    }
+
+
+def _with_each_hint_once(problems: list[ServingError]) -> Iterator[str]:
+    """What is told of each of `problems`; what helps against several of them stands with the last one."""
+    for place, problem in enumerate(problems):
+        comes_again = problem.hint and any(problem.hint == other.hint for other in problems[place + 1 :])
+        yield ServingError(problem.code, problem.message, where=problem.where).told if comes_again else problem.told
 
 
 def sources(status: ServerStatus) -> list[Row]:
