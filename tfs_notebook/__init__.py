@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from tfs_notebook.api.local import Prediction
+    from tfs_notebook.notebook.call_information.information import CallInformation
+    from tfs_notebook.notebook.doctor.report import Report
     from tfs_notebook.server.server import Server
 
 __version__ = "0.1.0"
@@ -26,6 +28,8 @@ __all__ = [
     "Prediction",
     "Server",
     "ServingError",
+    "call_information",
+    "doctor",
     "load_ipython_extension",
     "push",
     "serve",
@@ -76,6 +80,40 @@ def push(model: Any, address: str, *, version: int | None = None, oss_credential
     from tfs_notebook.server import push as pushing
 
     return str(pushing.push(model, address, version, options, credentials=oss_credentials))
+
+
+def call_information(
+    model: str,
+    *,
+    server: Server,
+    version: int | None = None,
+    label: str | None = None,
+    signature_name: str = "",
+    show_token: bool = False,
+) -> CallInformation:
+    """How programs call `model` of a running `server`: addresses, and programs that run as they are.
+
+    `.programs` has them by what they use: curl, urllib, requests, JavaScript, gRPC. They read the token from the
+    environment variable TFS_NOTEBOOK_TOKEN, or hold it with `show_token`. Raises ServingError for what does not serve.
+    """
+    from tfs_notebook.api.inference import ModelSpec
+    from tfs_notebook.notebook.call_information import information
+    from tfs_notebook.settings.arguments import as_version
+
+    spec = ModelSpec(model, as_version(version), label)
+    return information.call_information(server, spec, signature_name, show_token=show_token)
+
+
+def doctor(path: str | os.PathLike[str] = "", *, server: Server | None = None) -> Report:
+    """Look for what is wrong with `path`, with a running `server` and with this machine; nothing is changed.
+
+    `path` is a model's directory, a directory of models, a model config file or a service.json of PAI-EAS. `.findings`
+    of the result each have a remedy. Raises ServingError for a path that does not exist.
+    """
+    from tfs_notebook.notebook.doctor import report
+    from tfs_notebook.settings.arguments import as_path
+
+    return report.doctor(as_path(path), server)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -42,6 +42,12 @@ def complete(notebook: Notebook, cell: str) -> list[str]:
         ("%%tfs_predict half --label=s", ["stable"]),
         ("%%tfs_predict multi --signature_name=o", ["one_output"]),
         ("%%tfs_predict half ", ["--version=", "--label=", "--signature_name=", "--via=", "--out="]),
+        ("%tfs_call ha", ["half"]),
+        ("%tfs_call half --la", ["--label="]),
+        ("%tfs_call half --label=s", ["stable"]),
+        ("%tfs_call half --version ", ["1"]),
+        ("%tfs_call multi --signature_name=o", ["one_output"]),
+        ("%tfs_call half --show_token ", ["--version=", "--label=", "--signature_name="]),
         ("%%tfs_predict half --via=rest --out=x --", ["--version=", "--label=", "--signature_name="]),
     ],
 )
@@ -73,6 +79,13 @@ def test_paths_are_completed_by_what_can_be_served(notebook: Notebook, tmp_path:
         f"%tfs_serve --model_config_file={inside}del.config'",
         f"%tfs_serve --model_config_file={inside}delA/'",
     ]
+
+
+def test_the_doctor_takes_directories_and_files(notebook: Notebook, tmp_path: Path) -> None:
+    (tmp_path / "modelA").mkdir()
+    (tmp_path / "model.config").touch()
+    line = f"%tfs_doctor {tmp_path}/mo"
+    assert complete(notebook, line) == [f"{line}del.config", f"{line}delA/"]
 
 
 def test_directories_here_are_offered_before_anything_is_typed(

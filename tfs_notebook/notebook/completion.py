@@ -36,7 +36,7 @@ def matcher(magics: ServingMagics) -> Callable[[CompletionContext], SimpleMatche
 
     def complete(context: CompletionContext) -> SimpleMatcherResult:
         found = _LINE.fullmatch(context.text_until_cursor)
-        magic = getattr(magics, found["magic"], None) if found else None
+        magic = _magic(magics, found["magic"]) if found else None
         if found is None or magic is None:
             return {"completions": []}
         typed, known = _candidates(magic, found["arguments"], magics)
@@ -51,6 +51,13 @@ def matcher(magics: ServingMagics) -> Callable[[CompletionContext], SimpleMatche
 
     marked: Callable[[CompletionContext], SimpleMatcherResult] = context_matcher(identifier="tfs_notebook")(complete)
     return marked
+
+
+def _magic(magics: ServingMagics, name: str) -> Any:
+    """Our magic of this name, whichever class has it; None for none."""
+    known = magics.shell.magics_manager.magics
+    magic = known["line"].get(name) or known["cell"].get(name)
+    return magic if hasattr(magic, "parser") else None
 
 
 def _candidates(magic: Any, arguments: str, magics: ServingMagics) -> tuple[str, Iterable[str]]:
@@ -77,8 +84,10 @@ def _candidates(magic: Any, arguments: str, magics: ServingMagics) -> tuple[str,
 def _words(magic: Any, word: str, position: int, magics: ServingMagics) -> Iterable[str] | None:
     """What may stand at `position` in a line, None where nothing is known about it."""
     what = magic.parser.prog, position
-    if what == ("tfs_predict", 0):
+    if what in {("tfs_predict", 0), ("tfs_call", 0)}:
         return _names(magics.server)
+    if what == ("tfs_doctor", 0):
+        return _paths(_bare(word))
     if what == ("tfs_sync", 0):
         return next(tuple(action.choices) for action in magic.parser._actions if action.choices)  # noqa: SLF001
     if what == ("tfs_push", 0):
@@ -103,7 +112,7 @@ def _open_option(magic: Any, word: str, before: list[str]) -> tuple[str, str]:
     if equals and option in options(magic):
         return option, value
     last = before[-1] if before else ""
-    return last if last in options(magic) and last not in SWITCHES else "", word
+    return last if last in options(magic) and last not in _switches(magic) else "", word
 
 
 def _bare(word: str) -> str:
@@ -124,13 +133,20 @@ def _positional(magic: Any, words: list[str]) -> list[str]:
     return [
         word
         for word, previous in zip(words, ["", *words], strict=False)
-        if not word.startswith("-") and (previous not in options(magic) or previous in SWITCHES)
+        if not word.startswith("-") and (previous not in options(magic) or previous in _switches(magic))
     ]
 
 
 def _unused_options(magic: Any, before: list[str]) -> list[str]:
     passed_over = {word.partition("=")[0] for word in before} | {f"--{name}" for name in ACCEPTED_FLAGS}
-    return [name if name in SWITCHES else f"{name}=" for name in options(magic) if name not in passed_over]
+    switches = _switches(magic)
+    return [name if name in switches else f"{name}=" for name in options(magic) if name not in passed_over]
+
+
+def _switches(magic: Any) -> set[str]:
+    """The options of `magic` that need no value."""
+    bare = {name for action in magic.parser._actions if action.nargs == 0 for name in action.option_strings}  # noqa: SLF001
+    return bare | SWITCHES
 
 
 def _values(option: str, named: list[str], server: Server | None) -> Iterable[str]:

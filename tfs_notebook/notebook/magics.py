@@ -27,6 +27,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.completion import matcher
 from tfs_notebook.notebook.flags import given_flags, push_flags, serving_flags
+from tfs_notebook.notebook.inquiry_magics import InquiryMagics
 from tfs_notebook.notebook.magic_line import parse
 
 if TYPE_CHECKING:
@@ -244,10 +245,14 @@ class ServingMagics(Magics):
             self.server = None
 
 
+_OTHERS = (InquiryMagics,)
+"""What is registered besides `ServingMagics`, whose server they ask for."""
+
+
 def register(shell: InteractiveShell) -> None:
     """Add the magics to `shell`."""
     magics = ServingMagics(shell)
-    shell.register_magics(magics)
+    shell.register_magics(magics, *(kind(shell) for kind in _OTHERS))
     # Somebody's handler of the root logger, TensorFlow's for one, would write into whatever cell runs
     logging.getLogger("tfs_notebook").propagate = False
     magics.matcher = matcher(magics)
@@ -261,17 +266,17 @@ def unregister(shell: InteractiveShell) -> None:
     magics = manager.registry.pop(ServingMagics.__name__, None)
     if magics is None:
         return
+    found = [magics, *(manager.registry.pop(kind.__name__) for kind in _OTHERS)]
     for kind in ("line", "cell"):
         for name, function in list(manager.magics[kind].items()):
-            if getattr(function, "__self__", None) is magics:
+            if getattr(function, "__self__", None) in found:
                 del manager.magics[kind][name]
     if magics.matcher in shell.Completer.custom_matchers:
         shell.Completer.custom_matchers.remove(magics.matcher)
     magics.stop()
     atexit.unregister(magics.stop)
     logging.getLogger("tfs_notebook").propagate = True
-    if magics in shell.configurables:
-        shell.configurables.remove(magics)
+    shell.configurables[:] = [each for each in shell.configurables if each not in found]
     from tfs_notebook.notebook.view.display import close_all
 
     close_all()

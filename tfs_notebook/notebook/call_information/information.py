@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -32,7 +33,8 @@ class CallInformation:
 
     `url` is REST's address, `grpc_target` and `grpc_socket_target` are gRPC's (None: off), `eas_url` is what the REST
     address is on PAI-EAS. `body` is the example as REST's JSON, `programs` are by what they use; they hold the token
-    only where that was asked for. `notes` are what a caller should know besides.
+    only where that was asked for. `notes` are what a caller should know besides, `time` is when that was so (seconds
+    since the epoch).
     """
 
     model: str
@@ -47,6 +49,7 @@ class CallInformation:
     body: str
     programs: Mapping[str, str]
     notes: tuple[str, ...]
+    time: float = field(default_factory=time.time)
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -77,8 +80,9 @@ class CallInformation:
 
     @property
     def title(self) -> str:
-        """What is called."""
-        return f"Call {self.model}, version {self.version}"
+        """What is called, and when it was so."""
+        clock = time.strftime("%H:%M:%S", time.localtime(self.time))
+        return f"Call {self.model}, version {self.version} at {clock}"
 
     def _repr_mimebundle_(self, **_kwargs: Any) -> dict[str, str]:
         return {"text/html": as_html(self.title, self.rows, self.programs), "text/plain": repr(self)}
