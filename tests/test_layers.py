@@ -11,10 +11,11 @@ import tfs_notebook
 
 ROOT = Path(tfs_notebook.__file__).parent
 FORBIDDEN = {
-    "engine": {"api", "oss", "notebook", "server", "settings"},
-    "api": {"oss", "notebook", "server"},
-    "oss": {"api", "notebook", "server", "settings"},
-    "settings": {"notebook", "server"},
+    "engine": {"api", "console", "oss", "notebook", "server", "settings"},
+    "api": {"console", "oss", "notebook", "server"},
+    "console": {"notebook"},
+    "oss": {"api", "console", "notebook", "server", "settings"},
+    "settings": {"console", "notebook", "server"},
     "server": {"notebook"},
 }
 CIRCLES = {

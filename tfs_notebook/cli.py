@@ -182,9 +182,11 @@ def _serve(options: Options, *, alts: bool) -> None:
     batching_parameters(options)
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else each process that is begun makes grpc tell of the fork
     from tfs_notebook.server.server import Server
+    from tfs_notebook.server.start import open_console
 
     with Server(options) as server:
         server.start(deployed.config, file=deployed.file, timeout=None, strict=True)
+        open_console(server)
         try:
             _tell(server, options)
             while True:
@@ -203,7 +205,9 @@ def _tell(server: Server, options: Options) -> None:
         _log.info("Running gRPC ModelServer at UNIX socket %s ...", options.grpc_socket_path)
     if server.rest_url:
         _log.info("Exporting HTTP/REST API at:%s ...", server.rest_url.removeprefix("http://"))
-    elif options.monitoring_config_file:
+    if server.console_url:
+        _log.info("Console at %s", server.console_url)
+    if not server.rest_url and options.monitoring_config_file:
         _log.warning("--monitoring_config_file has no effect without REST, on whose port metrics are served")
 
 

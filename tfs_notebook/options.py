@@ -150,6 +150,11 @@ class Options:
         "Compress REST replies of at least so many KiB for clients that accept gzip; 0: none. Worth it on slow nets.",
         own=True,
     )
+    console_port: int = _option(
+        0,
+        "TCP port of the console, a web page that shows and changes what is served; -1: any free one; 0: none.",
+        own=True,
+    )
     model_root: str = _option("", "Directory, or prefix oss://BUCKET/PREFIX/, that --mount stands for.", own=True)
     mount: str = _option("", "Path, like /models, below which base paths are looked up in --model_root.", own=True)
     oss_poll_wait_seconds: int = _option(

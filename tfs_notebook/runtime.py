@@ -39,9 +39,9 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 class Runtime:
-    """A daemon thread that runs one event loop until `close`."""
+    """A daemon thread called `name` that runs one event loop until `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "tfs-serving") -> None:
         """Raises ServingError when the system starts no more threads."""
         self.loop = _new_event_loop()
         started = threading.Event()
@@ -49,7 +49,7 @@ class Runtime:
         self._closed = False
         self.loop.set_default_executor(Pool(_BLOCKING_THREADS, thread_name_prefix="tfs-blocking"))
         try:
-            self._thread = start_daemon_thread(self._run, "tfs-serving")
+            self._thread = start_daemon_thread(self._run, name)
         except NoThreadError:
             self.loop.close()
             raise

@@ -24,6 +24,21 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def named_hosts(allowed_hosts: str) -> frozenset[str]:
+    """The names in a comma-separated list."""
+    return frozenset(name.strip().lower() for name in allowed_hosts.split(",") if name.strip())
+
+
+def known_hosts(host: str, allowed_hosts: str) -> frozenset[str] | None:
+    """The names that a Host header may have where somebody listens on `host`; None when any will do.
+
+    Off loopback that is so unless names are given: nobody knows by which of them a machine is reached.
+    """
+    named = named_hosts(allowed_hosts)
+    own = {host.lower(), f"[{host.lower()}]"}
+    return LOCAL_NAMES | named | own if is_loopback(host) or named else None
+
+
 def new_token() -> str:
     """A token that nobody guesses."""
     return secrets.token_urlsafe(24)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tfs_notebook.errors import ServingError
 
 _log = logging.getLogger(__name__)
+_KEPT = 200
 
 
 class State(IntEnum):
@@ -66,9 +68,10 @@ class Event:
 
 
 class EventStream:
-    """Publishes events to listeners."""
+    """Publishes events to listeners, and keeps the latest for who comes later."""
 
     def __init__(self) -> None:
+        self._recent: deque[Event] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()
         self._listeners: tuple[Callable[[Event], None], ...] = ()
 
@@ -83,8 +86,14 @@ class EventStream:
 
         return end
 
+    @property
+    def recent(self) -> tuple[Event, ...]:
+        """The latest events, oldest first. Any thread may ask."""
+        return tuple(self._recent.copy())  # copied in one step, whatever is published meanwhile
+
     def publish(self, event: Event) -> None:
         """Tell every listener."""
+        self._recent.append(event)
         for listener in self._listeners:
             try:
                 listener(event)

@@ -30,7 +30,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "enable_grpc_healthcheck_service", "enable_serialization_as_tensor_content",
         "enable_signature_method_name_check",
     ),
-    "who may ask": ("host", "token", "allow_without_token", "allowed_hosts"),
+    "who may ask": ("host", "token", "allow_without_token", "allowed_hosts", "console_port"),
     "batching": ("enable_batching", "batching_parameters_file", "enable_per_model_batching_parameters"),
     "metrics and request log": ("monitoring_config_file", "request_log_file_mb"),
     "loading and warm-up": (

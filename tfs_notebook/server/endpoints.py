@@ -243,14 +243,11 @@ def _metrics_path(options: Options) -> str:
 
 
 def _rest_options(options: Options) -> RestOptions:
-    named = {name.strip().lower() for name in options.allowed_hosts.split(",") if name.strip()}
-    own = {options.host.lower(), f"[{options.host.lower()}]"}
-    hosts = auth.LOCAL_NAMES | named | own if auth.is_loopback(options.host) or named else None
     return RestOptions(
         host=options.host,
         port=max(options.rest_api_port, 0),
         token=options.token,
-        hosts=hosts,
+        hosts=auth.known_hosts(options.host, options.allowed_hosts),
         threads=waiting_threads(options, options.rest_api_num_threads),
         timeout=options.rest_api_timeout_in_ms / 1000 if options.rest_api_timeout_in_ms > 0 else None,
         max_body_bytes=options.rest_api_max_body_mb << 20,

@@ -72,6 +72,8 @@ class Server:
 
         self.made_up_token = ""
         """The token that was made up because none was given; "" when none was needed."""
+        self.console_url: str | None = None
+        """Where the console's page is, None while there is none; set by `console.pages`."""
         self._take(options, self._complete(options))
         self.events = EventStream()
         self._metrics = Metrics()
@@ -363,7 +365,7 @@ class Server:
         """Where it listens and who may ask, as options."""
         kept = (
             "host", "token", "allow_without_token", "allowed_hosts", "grpc_channel_arguments",
-            "enable_grpc_healthcheck_service",
+            "enable_grpc_healthcheck_service", "console_port",
         )  # fmt: skip
         transport = self._endpoints.transport
         paths = {"grpc_socket_path": transport.socket_path, "ssl_config_file": transport.ssl_config_path}
@@ -426,6 +428,7 @@ class Server:
             grpc_socket_target=self.grpc_socket_target,
             security=self._endpoints.transport.security,
             sources=self._sources.status(),
+            console_url=self.console_url,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,21 @@ def serve(
     speak_up = ERRORS_ONLY.begin()
     server.events.listen(lambda event: None if event.kind is not Kind.SERVER or server.running else speak_up())
     server.start(deployed.config, file=deployed.file, meanwhile=waiting)
+    open_console(server)
     return server
+
+
+def open_console(server: Server) -> None:
+    """Open the console's page, if the options of `server` want one. Raises PortTakenError, and then nothing runs."""
+    if server.options.console_port == 0:
+        return
+    from tfs_notebook.console.pages import open_page
+
+    try:
+        open_page(server, server.options.console_port)
+    except BaseException:
+        server.stop(timeout=1.0)
+        raise
 
 
 def change(
@@ -59,4 +74,14 @@ def change(
     given = {**server.stance(), **given}
     deployed = plan(path, text, given, source=source, credentials=server.oss_credentials, kept=kept)
     waiting = partial(meanwhile, server) if meanwhile is not None else None
-    server.change(deployed.options, deployed.config, file=deployed.file, meanwhile=waiting)
+    with _console(server, deployed.options.console_port):
+        server.change(deployed.options, deployed.config, file=deployed.file, meanwhile=waiting)
+
+
+def _console(server: Server, port: int) -> AbstractContextManager[None]:
+    """Moves the console's page while a server is changed, if it is to be somewhere else."""
+    if port == server.options.console_port:
+        return nullcontext()
+    from tfs_notebook.console.pages import moved
+
+    return moved(server, port)

@@ -19,7 +19,7 @@ class ServerStatus:
     `config_problem` is why the last configuration that was read or sent was refused; the one before is in force then.
     `logging_problems` are why requests are not logged, `listening_problems` why it does not answer where it was to.
     `security` is `TLS` with whose certificate it is and until when, "" when gRPC speaks plainly.
-    `sources` are the places in OSS that models come from.
+    `sources` are the places in OSS that models come from. `console_url` is where the console's page is, None without.
     """
 
     running: bool
@@ -35,6 +35,7 @@ class ServerStatus:
     grpc_socket_target: str | None = None
     security: str = ""
     sources: tuple[SourceStatus, ...] = ()
+    console_url: str | None = None
 
     @property
     def addresses(self) -> list[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.options import Options
 
-FLAGS = ("port", "rest_api_port")
+FLAGS = ("port", "rest_api_port", "console_port")
 
 
 class PortTakenError(OSError):

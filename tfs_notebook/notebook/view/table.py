@@ -65,6 +65,7 @@ def headline(status: ServerStatus) -> str:
         *status.addresses,
         "" if is_loopback(status.host) else f"on {status.host}",
         "token needed: server.token (server = %tfs_status)" if status.needs_token else "",
+        f"console {status.console_url}" if status.console_url else "",
         ", ".join(status.devices),
     ]
     return " · ".join(filter(None, parts))

@@ -1,0 +1,3 @@
+import { page } from "./console.js";
+
+page(document.getElementById("console"));
