@@ -180,14 +180,17 @@ def test_ctrl_c_during_the_start_leaves_nothing_running(models: Models) -> None:
         kernel.close()
 
 
-def test_a_tensorflow_that_is_imported_already_writes_nothing_into_the_cell_that_serves(
+def test_a_tensorflow_that_is_imported_already_writes_nothing_into_the_cells_that_serve_and_ask(
     models: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTEST_CURRENT_TEST")  # or the kernel does not show what is written past Python
     kernel = Kernel()
     try:
         kernel.run("import os\nos.environ['TF_CPP_MIN_LOG_LEVEL'] = '0'\nimport tensorflow\n%load_ext tfs_notebook")
-        kernel.run(f"%tfs_serve {models.path('half_plus_two')} --port=0 --rest_api_port=0")
+        kernel.run(f"%tfs_serve {models.path('cnn')} --port=0 --rest_api_port=0")
         assert [m["content"]["text"] for m in kernel.messages if m["msg_type"] == "stream"] == []
+        refused = kernel.run("%%tfs_predict model\n[[1.0, 2.0]]")
+        assert refused.startswith("UsageError: ")
+        assert "rendezvous" not in refused, "TensorFlow warns of every request that a graph refuses"
     finally:
         kernel.close()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,6 +43,11 @@ def listening(host: str, family: int, *further: str, **environment: str) -> Iter
 def test_a_notebook(host: str, family: int) -> None:
     with listening(host, family, JPY_SESSION_NAME="work/a.ipynb") as (pid, port):
         assert port_holder(port) == f"process {pid} (notebook work/a.ipynb)"
+
+
+def test_a_kernel_without_a_notebook() -> None:
+    with listening("127.0.0.1", socket.AF_INET, "-m", "ipykernel_launcher") as (pid, port):
+        assert port_holder(port) == f"process {pid} (the kernel in {Path.cwd()})"
 
 
 def test_a_program_without_its_options_which_may_be_secret() -> None:

@@ -52,7 +52,7 @@ def _has(pid: int, sockets: set[str]) -> bool:
 
 
 def _name(pid: int) -> str:
-    """The notebook whose kernel the process is, else its command."""
+    """The notebook whose kernel the process is, else the kernel's directory, or the command."""
     with suppress(OSError):
         for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
             name, _, value = variable.partition(b"=")
@@ -60,6 +60,8 @@ def _name(pid: int) -> str:
                 return f"notebook {value.decode(errors='backslashreplace')}"
     with suppress(OSError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="backslashreplace").split("\0")
+        if any("ipykernel" in word for word in words):  # not one of Jupyter's server: an editor's, a console's
+            return f"the kernel in {os.readlink(f'/proc/{pid}/cwd')}"  # noqa: PTH115
         program = takewhile(lambda word: not word.startswith("--"), filter(None, words))  # options may be secret
         command = shlex.join(program)
         return command if len(command) <= _MAX_COMMAND_LENGTH else f"{command[:_MAX_COMMAND_LENGTH]}…"
