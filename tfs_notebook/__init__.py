@@ -96,7 +96,7 @@ def call_information(
     `.programs` has them by what they use: curl, urllib, requests, JavaScript, gRPC. They read the token from the
     environment variable TFS_NOTEBOOK_TOKEN, or hold it with `show_token`. Raises ServingError for what does not serve.
     """
-    from tfs_notebook.api.inference import ModelSpec
+    from tfs_notebook.api.calls.model_spec import ModelSpec
     from tfs_notebook.notebook.call_information import information
     from tfs_notebook.settings.arguments import as_version
 

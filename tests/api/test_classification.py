@@ -21,9 +21,11 @@ from tensorflow_serving.apis import (
 import tfs_notebook
 from tests.support import example_models
 from tests.support.serving import ALL, PATIENCE, ask, config_text, label, until
+from tfs_notebook.api.calls.call import Call
+from tfs_notebook.api.calls.model_spec import ModelSpec
+from tfs_notebook.api.calls.observers import Observers
 from tfs_notebook.api.classification import CLASSIFY, REGRESS, classify, regress
 from tfs_notebook.api.examples import example_tensor
-from tfs_notebook.api.inference import Call, ModelSpec
 from tfs_notebook.errors import ServingError
 
 if TYPE_CHECKING:
@@ -214,7 +216,7 @@ def test_method_names_count_when_they_are_asked_for(server: Server) -> None:
 
     def message(version: Loaded, answer: Callable[..., Any], signature: str) -> str:
         assert version.try_pin()
-        with Checked(version) as call, pytest.raises(ServingError) as caught:
+        with Checked(version, ModelSpec("m"), None, Observers()) as call, pytest.raises(ServingError) as caught:
             answer(call, signature, example_tensor([]), timeout=None)
         return caught.value.message
 

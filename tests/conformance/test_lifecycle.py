@@ -22,7 +22,7 @@ import tfs_notebook
 from tests.conformance.calls import ANY, hold, let_load, predict_request, refusal
 from tests.support import saved_models
 from tests.support.serving import ALL, ask, config_text, label, until
-from tfs_notebook.api.inference import ModelSpec
+from tfs_notebook.api.calls.model_spec import ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import pytest
 
 from tests.support.serving import ALL, config_text, label, until
 from tfs_notebook.console.rates import Rates
 from tfs_notebook.console.schema import schema
-from tfs_notebook.console.snapshot import Model, Moment, Problem, Snapshot, Version, change, take
+from tfs_notebook.console.snapshot import Model, Moment, Problem, Snapshot, Version, _version, change, take
+from tfs_notebook.engine.events import State
+from tfs_notebook.engine.lifecycle.version import VersionStatus
 from tfs_notebook.engine.metrics.stats import CallStats
+from tfs_notebook.engine.status import ModelStatus
+from tfs_notebook.errors import Code
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Models
 
 
@@ -107,24 +109,35 @@ class Counted:
         return {"serving_default": self.stats.summary()}
 
 
-def test_rates_are_those_of_the_last_minute() -> None:
+def test_rates_are_those_between_two_looks() -> None:
     stats, rates = CallStats(), Rates()
     model: Any = Counted(stats)
     for _ in range(1000):
-        stats.record(1.0)  # before anybody looked
+        stats.record(1.0, 1.0)  # before anybody looked
     assert rates.look([model], 0.0) == {}
     for _ in range(20):
-        stats.record(0.001)
-    (rate,) = rates.look([model], 2.0).values()
-    assert rate.rate == 10.0
-    assert rate.p50_us == pytest.approx(1000, rel=0.8)
-    assert rates.look([model], 2.1) == {("model", 1): rate}, "too soon for another"
+        stats.record(0.001, 0.001)
+    assert rates.look([model], 2.0) == {("model", 1): 10.0}
+    assert rates.look([model], 2.1) == {("model", 1): 10.0}, "too soon for another"
     for _ in range(5):
-        stats.record_error()
-    assert rates.look([model], 3.0)["model", 1].rate == 5.0
-    quiet = [rates.look([model], 3.0 + second)["model", 1] for second in range(1, 65)][-1]
-    assert (quiet.rate, quiet.p50_us, quiet.p99_us) == (0.0, None, None)
+        stats.record_error(Code.INTERNAL)
+    assert rates.look([model], 3.0) == {("model", 1): 5.0}
+    assert rates.look([model], 4.0) == {("model", 1): 0.0}
     model.stats = CallStats()  # loaded again
-    model.stats.record(0.001)
-    assert rates.look([model], 70.0)["model", 1] == quiet
-    assert rates.look([], 71.0) == {}
+    model.stats.record(0.001, 0.001)
+    assert rates.look([model], 70.0) == {("model", 1): 0.0}
+    model.stats.record(0.001, 0.001)
+    assert rates.look([model], 71.0) == {("model", 1): 1.0}
+    assert rates.look([], 72.0) == {}
+
+
+def test_latencies_are_those_of_whole_requests_in_the_last_minute() -> None:
+    stats = CallStats()
+    for _ in range(99):
+        stats.record(0.001, 0.0001)
+    known: Any = {"calls": {"": stats.summary()}, "recent_calls": {"": stats.last_minute()}}
+    status = VersionStatus(1, State.AVAILABLE, None, True, Path("/m/1"), 0.0, 1, 0.1, **known)
+    shown = _version(ModelStatus("m", None, (status,), {}, {}, None, None), status, {("m", 1): 2.0})
+    assert (shown.requests, shown.rate, shown.p50_us, shown.p99_us) == (99, 2.0, 1000.0, 1000.0)
+    idle = replace(status, recent_calls={})
+    assert _version(ModelStatus("m", None, (idle,), {}, {}, None, None), idle, {}).p50_us is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 import grpc
@@ -15,8 +16,10 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 import tfs_notebook
 from tests.faults.parts import ANY, BATCHED
 from tests.support.serving import PATIENCE, ask, until
-from tfs_notebook.api.inference import ModelSpec
-from tfs_notebook.api.records import log_arrays
+from tfs_notebook.api.calls.call import Asking
+from tfs_notebook.api.calls.exchanges import ArraysExchange
+from tfs_notebook.api.calls.model_spec import ModelSpec
+from tfs_notebook.api.records import write_down
 from tfs_notebook.engine.request_log.config import LoggingConfig
 from tfs_notebook.engine.request_log.log import RequestLog
 
@@ -70,12 +73,14 @@ def test_a_record_that_waits_does_not_keep_the_batch_it_was_answered_with(models
         assert begun.wait(PATIENCE)
         with (
             tfs_notebook.serve(str(models.path("half_plus_two")), **ANY) as server,
-            server.open(ModelSpec("model")) as call,
         ):
+            server._inference.observers.add(partial(write_down, logs), tensors=True)
             batch = np.zeros((1000, 1000), np.float32)
             share = {"y": batch[:1]}
-            signature = call.signatures["serving_default"]
-            log_arrays(logs, call, ModelSpec("model"), signature, {"x": np.ones(1, np.float32)}, share)
+            spec = ModelSpec("model")
+            with server._inference.pin(spec, Asking("rest", "Predict", ("",), 0.0)) as call:
+                call.exchange = ArraysExchange(spec, "serving_default", {"x": np.ones(1, np.float32)}, share)
+            del call
             kept = weakref.ref(batch)
             del batch, share
             assert kept() is None

@@ -19,7 +19,7 @@ from tfs_notebook.errors import Code, ServingError, invalid_argument
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from tfs_notebook.api.inference import Call
+    from tfs_notebook.api.calls.call import Call
     from tfs_notebook.engine.models.signature import Signature
 
 CLASSIFY = "tensorflow/serving/classify"
@@ -55,23 +55,20 @@ class Task:
 
 def classify(call: Call, signature_name: str, examples: np.ndarray, *, timeout: float | None) -> Classes:
     """The classes of serialized Examples, an object array [examples]; `timeout` in seconds. Raises ServingError."""
-    call.api = "Classify"
     outputs = _classify_outputs(call, _definition(call, signature_name))
     return _as_classes(_run(call, signature_name, outputs, examples, timeout), len(examples))
 
 
 def regress(call: Call, signature_name: str, examples: np.ndarray, *, timeout: float | None) -> np.ndarray:
     """A value, float32, for each of the serialized Examples; the rest is as for `classify`."""
-    call.api = "Regress"
     outputs = _regress_outputs(call, _definition(call, signature_name))
     return _as_values(_run(call, signature_name, outputs, examples, timeout), len(examples))
 
 
 def multi_inference(call: Call, tasks: Sequence[Task], examples: np.ndarray, *, timeout: float | None) -> list[Result]:
     """The results of `tasks` in their order, by one run of the model; the rest is as for `classify`."""
-    call.api = "MultiInference"
     aliases = _plan(call, tasks)
-    _check_not_empty(examples)
+    _check_not_empty(call, examples)
     signatures = [_signature(call, task.signature_name) for task in tasks]
     inputs = {signature.inputs[_INPUTS].name: examples for signature in signatures}
     names = [
@@ -111,7 +108,7 @@ def _plan(call: Call, tasks: Sequence[Task]) -> list[tuple[str, ...]]:
 def _run(
     call: Call, signature_name: str, outputs: Sequence[str], examples: np.ndarray, timeout: float | None
 ) -> dict[str, np.ndarray]:
-    _check_not_empty(examples)
+    _check_not_empty(call, examples)
     signature = _signature(call, signature_name)
     return call.predict(signature, {_INPUTS: examples}, output_filter=outputs, timeout=timeout)
 
@@ -131,8 +128,9 @@ def _signature(call: Call, signature_name: str) -> Signature:
     return signature
 
 
-def _check_not_empty(examples: np.ndarray) -> None:
-    if not len(examples):
+def _check_not_empty(call: Call, examples: np.ndarray) -> None:
+    call.examples = len(examples)
+    if not call.examples:
         raise invalid_argument("Input is empty.")
 
 

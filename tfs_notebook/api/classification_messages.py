@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import numpy as np
     from tensorflow_serving.apis.model_pb2 import ModelSpec
 
+    from tfs_notebook.api.calls.call import Call
     from tfs_notebook.api.classification import Result
-    from tfs_notebook.api.inference import Call
 
 
 def classification_response(

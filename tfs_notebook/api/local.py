@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfs_notebook.api.inference import unknown_signature
+from tfs_notebook.api.calls.call import Asking
+from tfs_notebook.api.calls.exchanges import ArraysExchange
+from tfs_notebook.api.calls.names import unknown_signature
 from tfs_notebook.api.inputs import as_inputs
-from tfs_notebook.api.records import log_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tfs_notebook.api.inference import Inference, ModelSpec
+    from tfs_notebook.api.calls.model_spec import ModelSpec
+    from tfs_notebook.api.inference import Inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +49,15 @@ def predict(
     timeout: float | None,
 ) -> Prediction:
     """The answer to `inputs`, as `as_inputs` takes them; `timeout` in seconds. Raises ServingError."""
-    with inference.pin(asked) as call:
+    with inference.pin(asked, Asking("local", "Predict", (signature_name,), perf_counter())) as call:
         signature = call.signature(signature_name)
         if signature is None:
             raise unknown_signature(signature_name)
         arrays = as_inputs(inputs, signature)
+        call.parsed = perf_counter()
         outputs = call.predict(signature, arrays, output_filter=output_filter, timeout=timeout)
-        if logs := inference.logs:
-            log_arrays(logs, call, asked, signature, arrays, outputs, output_filter=output_filter, shared=True)
+        if call.wants_tensors:
+            call.exchange = ArraysExchange(asked, signature.name, arrays, outputs, output_filter, shared=True)
         for alias, array in outputs.items():
             if any(np.may_share_memory(array, given) for given in arrays.values()):
                 outputs[alias] = array.copy()  # the caller may go on with what was passed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tfs_notebook.api.inference import Call
+from tfs_notebook.api.calls.call import Call
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import orjson
 
-from tfs_notebook.api.inference import ModelSpec
+from tfs_notebook.api.calls.model_spec import ModelSpec
 from tfs_notebook.console.example import example_body
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 

@@ -16,11 +16,12 @@ import psutil
 
 from tfs_notebook.api.auth import is_loopback
 from tfs_notebook.engine.events import State
+from tfs_notebook.engine.metrics.latencies import Latencies
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from tfs_notebook.console.rates import Rate, Rates
+    from tfs_notebook.console.rates import Rates
     from tfs_notebook.engine.events import Event
     from tfs_notebook.engine.lifecycle.version import VersionStatus
     from tfs_notebook.engine.status import ModelStatus
@@ -57,8 +58,9 @@ class Version:
 
     `state` is a state of GetModelStatus, WAITING for one on disk that is not taken up yet (`note` says why), or MISSING
     for one that only a label names. `since` is seconds since the epoch, `load_seconds` None until it has loaded.
-    `requests` and `errors` count since it was loaded; `rate` is requests a second, the latencies are those of the last
-    minute in microseconds; all three are None until somebody has looked for two seconds.
+    `requests` and `errors` count since it was loaded; `rate` is requests a second, None until somebody has looked for a
+    second. The latencies are those of the last minute in microseconds, from a request's receipt to its reply, None
+    without requests.
     """
 
     number: int
@@ -163,7 +165,7 @@ def _engine() -> str:
         return ""
 
 
-def _model(model: ModelStatus, rates: Mapping[tuple[str, int], Rate]) -> Model:
+def _model(model: ModelStatus, rates: Mapping[tuple[str, int], float]) -> Model:
     versions = dict(_numbered(model, rates))
     return Model(
         name=model.name,
@@ -175,7 +177,7 @@ def _model(model: ModelStatus, rates: Mapping[tuple[str, int], Rate]) -> Model:
     )
 
 
-def _numbered(model: ModelStatus, rates: Mapping[tuple[str, int], Rate]) -> Iterable[tuple[int, Version]]:
+def _numbered(model: ModelStatus, rates: Mapping[tuple[str, int], float]) -> Iterable[tuple[int, Version]]:
     """Versions by number; of several of one number the last says most."""
     for number in set(model.labels.values()):
         yield number, Version(number, "MISSING", _labels(model, number))
@@ -190,9 +192,10 @@ def _numbered(model: ModelStatus, rates: Mapping[tuple[str, int], Rate]) -> Iter
         yield number, Version(number, "WAITING", _labels(model, number), note=model.waiting[number])
 
 
-def _version(model: ModelStatus, version: VersionStatus, rates: Mapping[tuple[str, int], Rate]) -> Version:
+def _version(model: ModelStatus, version: VersionStatus, rates: Mapping[tuple[str, int], float]) -> Version:
     error = version.error or version.exchange_error
-    rate = rates.get((model.name, version.number)) if version.state is State.AVAILABLE else None
+    serves = version.state is State.AVAILABLE
+    recent = version.last_minute.whole if serves else Latencies()
     return Version(
         number=version.number,
         state=version.state.name,
@@ -204,9 +207,9 @@ def _version(model: ModelStatus, version: VersionStatus, rates: Mapping[tuple[st
         load_seconds=version.load_seconds,
         requests=sum(calls.count for calls in version.calls.values()),
         errors=sum(calls.errors for calls in version.calls.values()),
-        rate=rate.rate if rate is not None else None,
-        p50_us=rate.p50_us if rate is not None else None,
-        p99_us=rate.p99_us if rate is not None else None,
+        rate=rates.get((model.name, version.number)) if serves else None,
+        p50_us=round(recent.quantile_us(0.5), 1) if recent.count else None,
+        p99_us=round(recent.quantile_us(0.99), 1) if recent.count else None,
     )
 
 

@@ -59,7 +59,7 @@ class InquiryMagics(Magics):
         server = self.server
         if server is None or not server.running:
             raise UsageError("Nothing is served: %tfs_serve PATH starts a server")
-        from tfs_notebook.api.inference import ModelSpec
+        from tfs_notebook.api.calls.model_spec import ModelSpec
         from tfs_notebook.notebook.call_information.information import call_information
 
         spec = ModelSpec(arguments.model, arguments.version, arguments.label)

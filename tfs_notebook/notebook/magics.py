@@ -145,7 +145,7 @@ class ServingMagics(Magics):
         if hasattr(builtins, arguments.out) or arguments.out in self.shell.user_ns_hidden:
             raise UsageError(f"--out={arguments.out} is a name of Python's or IPython's own: choose another")
         server = self._running_server()
-        from tfs_notebook.api.inference import ModelSpec
+        from tfs_notebook.api.calls.model_spec import ModelSpec
         from tfs_notebook.notebook.predict.client import ask
         from tfs_notebook.notebook.predict.explain import explain, model_names
         from tfs_notebook.notebook.predict.request import read_question

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from tfs_notebook.api import auth
+from tfs_notebook.api.calls.call import Call
 from tfs_notebook.api.grpc.options import GrpcOptions
 from tfs_notebook.api.grpc.server import GrpcServer
-from tfs_notebook.api.inference import Call
 from tfs_notebook.api.method_names import CheckedCall
 from tfs_notebook.api.rest.options import RestOptions
 from tfs_notebook.api.rest.server import RestServer
@@ -141,8 +141,11 @@ class Endpoints:
         self.lost, self._lost_ports = {}, {}
         if rest is not None:
             rest.take_over(replace(_rest_options(options), port=rest.options.port, metrics_path=metrics))
-        calls = CheckedCall if options.enable_signature_method_name_check else Call
-        self._inference.call_type = self._metrics.counted(calls) if metrics else calls
+        self._inference.call_type = CheckedCall if options.enable_signature_method_name_check else Call
+        if metrics:
+            self._inference.observers.add(self._metrics.count_call)
+        else:
+            self._inference.observers.remove(self._metrics.count_call)
         if old_rest is not None and old_rest is not rest:
             old_rest.stop_listening()
             self._close_aside(old_rest.close(_DRAIN_SECONDS))

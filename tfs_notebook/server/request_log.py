@@ -7,17 +7,21 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tfs_notebook.api.records import write_down
 from tfs_notebook.engine.events import Event, Kind
 from tfs_notebook.engine.request_log.log import RequestLog
 from tfs_notebook.oss.address import is_oss
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Mapping
 
+    from tfs_notebook.api.calls.record import CallRecord
     from tfs_notebook.api.inference import Inference
     from tfs_notebook.engine.core import ServerCore
     from tfs_notebook.engine.metrics.counters import Counter
     from tfs_notebook.engine.request_log.config import LoggingConfig
+    from tfs_notebook.engine.request_log.log import ModelLog
     from tfs_notebook.errors import ServingError
 
 
@@ -30,6 +34,7 @@ class RequestLogging:
         """`loop` is the serving loop, on which events are published; `logged` counts requests by model and status."""
         self._core, self._inference, self._loop = core, inference, loop
         self._log = RequestLog(self._tell, logged=logged)
+        self._logs: Mapping[str, ModelLog] = {}
         self._end_listening = core.events.listen(self._on_event)
 
     @property
@@ -44,14 +49,25 @@ class RequestLogging:
     def close(self, timeout: float) -> None:
         """Log nothing more, and write what was accepted within `timeout` seconds."""
         self._end_listening()
-        self._inference.logs = {}
+        self._write_down({})
         self._log.close(timeout)
 
     def _on_event(self, event: Event) -> None:
         if event.kind is Kind.CONFIG and event.error is None:
             configs = self._core.configs.items()
             wanted = {name: self._placed(config.logging) for name, config in configs if config.logging is not None}
-            self._inference.logs = self._log.update(wanted)
+            self._write_down(self._log.update(wanted))
+
+    def _write_down(self, logs: Mapping[str, ModelLog]) -> None:
+        """Observe calls while there are `logs` to write them to."""
+        self._logs = logs
+        if logs:
+            self._inference.observers.add(self._on_call, tensors=True)
+        else:
+            self._inference.observers.remove(self._on_call)
+
+    def _on_call(self, call: CallRecord) -> None:
+        write_down(self._logs, call)
 
     def _placed(self, config: LoggingConfig) -> LoggingConfig:
         """`config` with the place that its prefix stands for: a mounted directory, or below the current one."""

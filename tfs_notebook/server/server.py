@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
     from typing_extensions import Self
 
-    from tfs_notebook.api.inference import Inference, ModelSpec
+    from tfs_notebook.api.calls.model_spec import ModelSpec
+    from tfs_notebook.api.inference import Inference
     from tfs_notebook.api.local import Prediction
     from tfs_notebook.engine.config_file import ConfigFile
     from tfs_notebook.engine.core import ServerCore
@@ -456,7 +457,7 @@ class Server:
         `inputs` is a mapping of arrays (or nested lists) by input alias, or the value of the only input; the whole
         tensor, with its batch dimension. `timeout` is in seconds. Raises ServingError.
         """
-        from tfs_notebook.api.inference import ModelSpec
+        from tfs_notebook.api.calls.model_spec import ModelSpec
         from tfs_notebook.api.local import predict
 
         if not self._running:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tfs_notebook.api.inference import ModelSpec
+from tfs_notebook.api.calls.model_spec import ModelSpec
 from tfs_notebook.api.rest.routes import Route, _known_route, route
 from tfs_notebook.errors import Code, ServingError
 

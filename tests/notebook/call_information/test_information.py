@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tests.support.certificates import Authority, ssl_config
 from tests.support.serving import ask, config_text, label
-from tfs_notebook.api.inference import ModelSpec
+from tfs_notebook.api.calls.model_spec import ModelSpec
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.call_information.information import CallInformation, call_information
 from tfs_notebook.notebook.call_information.programs import TOKEN_VARIABLE

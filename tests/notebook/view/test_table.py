@@ -5,6 +5,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tfs_notebook.engine.batching.status import BatchingStatus
 from tfs_notebook.engine.config import AllVersions, Latest, ModelConfig, Specific
 from tfs_notebook.engine.events import State
@@ -43,7 +45,7 @@ class Page(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[str] = []
-        self.headline, self.notes, self.rows = "", list[str](), list[list[str]]()
+        self.headline, self.latency, self.notes, self.rows = "", "", list[str](), list[list[str]]()
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
@@ -63,6 +65,8 @@ class Page(HTMLParser):
             self.headline += data
         elif self.tags[-1] == "tfs-batching":
             self.batching = data
+        elif self.tags[-1] == "tfs-latency":
+            self.latency += data
         elif self.tags[-1] == "tfs-problem":
             self.notes[-1] += data
 
@@ -70,10 +74,18 @@ class Page(HTMLParser):
 def calls(*seconds: float, errors: int = 0) -> CallStats:
     stats = CallStats()
     for duration in seconds:
-        stats.record(duration)
+        stats.record(duration, duration / 2)
     for _ in range(errors):
-        stats.record_error()
+        stats.record_error(Code.INTERNAL)
     return stats
+
+
+def asked(stats: CallStats) -> dict[str, Any]:
+    """What a version tells of the calls of its only signature."""
+    return {
+        "calls": {"serving_default": stats.summary()},
+        "recent_calls": {"serving_default": stats.last_minute()},
+    }
 
 
 EVERYTHING = status(
@@ -84,7 +96,7 @@ EVERYTHING = status(
     model("missing", problem=ServingError(Code.NOT_FOUND, "Could not find base path /m", hint="/ holds nothing.")),
     model("a removed one", version(5, State.UNLOADING), version(4, State.END), policy=None),
     model("removed", version(4, State.END, BROKEN), version(3, State.END), policy=None),
-    model("asked", version(1, calls={"serving_default": calls(*[0.0005] * 99, 0.5, errors=2).summary()})),
+    model("asked", version(1, **asked(calls(*[0.0005] * 98, 0.5, 0.5, errors=2)))),
     model("changing", version(3, State.START), version(2, State.UNLOADING), version(1, State.LOADING)),
 )
 
@@ -111,8 +123,21 @@ def test_every_state_is_spelt_out() -> None:
 def test_calls_are_counted_with_their_times() -> None:
     ((*_, count, errors, p50, p99, _),) = cells("asked")
     assert (count, errors) == ("102", "2")
-    assert p50.endswith(" µs")
-    assert p99.endswith((" µs", " ms"))
+    assert p50 == "500 µs (250 µs)"
+    whole, unit, model, _ = p99.replace("(", "").split()
+    assert (float(whole), unit, float(model)) == (pytest.approx(500, rel=0.16), "ms", pytest.approx(250, rel=0.16))
+    told = "p50 and p99: last minute, from a request's receipt to its reply (in the model)"
+    assert told in as_text(EVERYTHING).splitlines()
+    assert told in Page(as_html(EVERYTHING)).latency
+
+
+def test_times_are_of_the_last_minute() -> None:
+    stats = CallStats(0.0)
+    stats.record(0.5, 0.5, 10.0)
+    long_ago = {"calls": {"": stats.summary(100.0)}, "recent_calls": {"": stats.last_minute(100.0)}}
+    shown = status(model("m", version(1, **long_ago)))
+    assert rows(shown)[0].cells[4:8] == ("1", "0", "", "")
+    assert "p50 and p99" not in as_text(shown) + as_html(shown)
 
 
 def test_one_row_a_version_and_one_for_each_label_without_one() -> None:
@@ -196,14 +221,14 @@ def test_text_and_html_show_the_same() -> None:
     assert page.rows[1:] == [list(row.cells) for row in rows(EVERYTHING)]
     for row, line in zip(page.rows[1:], lines, strict=False):
         assert [cell for cell in " ".join(row).split() if cell] == line.split()
-    notes = "\n".join(note for note in page.notes if note)
+    notes = "\n".join([page.latency, *filter(None, page.notes)])
     assert notes == "\n".join(lines[len(page.rows) - 1 :])
     assert "Copy it <again>." in notes
     assert "/ holds nothing." in notes
 
 
 def test_columns_of_the_text_line_up() -> None:
-    busy = {"calls": {"serving_default": calls(*[0.001] * 10).summary()}}
+    busy = asked(calls(*[0.001] * 10))
     models = model("a", version(10, **busy)), model("much longer", version(9))
     _, head, *lines = as_text(status(*models)).splitlines()
     assert head.index("State") == lines[0].index("●") == lines[1].index("●")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from tfs_notebook.api.calls.call import Begun, Call
     from tfs_notebook.api.dispatch.executor import Executor
-    from tfs_notebook.api.inference import Begun, Call
     from tfs_notebook.engine.models.signature import Signature
 
     Outputs = dict[str, np.ndarray]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from tfs_notebook.api.inference import ModelSpec
+from tfs_notebook.api.calls.model_spec import ModelSpec
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:

@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 
 from tfs_notebook.api.dispatch.threads import Threads
+from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.threads import NoThreadError, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Work = Callable[[grpc.ServicerContext], Any]
+    End = Callable[[ServingError | None], object]
+    """What is called at the end of a call, with why it found no thread, if it did not."""
 
 try:
     from grpc._cython.cygrpc import ReceiveMessageOperation, StatusCode  # type: ignore[import-not-found]
@@ -58,7 +61,7 @@ class GrpcPool(Pool):
             # It would end the thread of grpcio that polls, and with it the server
             _, event, state, *_ = args
             with state.condition:
-                _abort(state, event.call, StatusCode.unavailable, _reason(error).encode())
+                _abort(state, event.call, StatusCode.unavailable, _refusal(error).message.encode())
             return _BEGUN
 
 
@@ -118,14 +121,14 @@ class Rpc:
                 _abort(self._state, self._event.call, StatusCode.unimplemented, details)
         return outcome
 
-    def finish(self, work: Work, end: Callable[[], object]) -> None:
+    def finish(self, work: Work, end: End, refusal: ServingError | None = None) -> None:
         """Send what `work` returns, unless the caller has gone; `end` is called in either case. Does not raise."""
         try:
             try:
                 if self.context.is_active():
                     self._answer(work)
             finally:
-                end()
+                end(refusal)
         except Exception:
             _log.exception("A call could not be ended")
 
@@ -140,7 +143,7 @@ class Rpc:
         else:
             _status(self._event, self._state, reply)
 
-    def finish_in_pool(self, work: Work, end: Callable[[], object], seconds: float | None = None) -> None:
+    def finish_in_pool(self, work: Work, end: End, seconds: float | None = None) -> None:
         """The same on a thread of the pool, or when it is known to take so many `seconds`, on one for short calls."""
         try:
             if seconds is None:
@@ -148,13 +151,15 @@ class Rpc:
             else:
                 self._pool.for_known.submit(partial(self.finish, work, end), seconds)
         except RuntimeError as error:
-            self.finish(partial(_refuse, error), end)
+            refusal = _refusal(error)
+            self.finish(partial(_refuse, refusal), end, refusal)
 
 
-def _refuse(error: RuntimeError, context: grpc.ServicerContext) -> NoReturn:
-    context.abort(grpc.StatusCode.UNAVAILABLE, _reason(error))
+def _refuse(refusal: ServingError, context: grpc.ServicerContext) -> NoReturn:
+    context.abort(grpc.StatusCode.UNAVAILABLE, refusal.message)
 
 
-def _reason(error: RuntimeError) -> str:
+def _refusal(error: RuntimeError) -> ServingError:
     """Why a call cannot run on a thread."""
-    return error.message if isinstance(error, NoThreadError) else "The server is stopping"
+    stopping = ServingError(Code.UNAVAILABLE, "The server is stopping")
+    return error if isinstance(error, NoThreadError) else stopping

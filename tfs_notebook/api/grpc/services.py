@@ -6,7 +6,9 @@ they expect.
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -26,6 +28,9 @@ from tensorflow_serving.apis import (
     model_management_pb2 as management_pb2,
 )
 
+from tfs_notebook.api.calls.call import Asking
+from tfs_notebook.api.calls.exchanges import Messages
+from tfs_notebook.api.calls.model_spec import ModelSpec
 from tfs_notebook.api.classification_messages import (
     classification_response,
     multi_inference_response,
@@ -33,8 +38,6 @@ from tfs_notebook.api.classification_messages import (
 )
 from tfs_notebook.api.grpc.errors import Answers, spec_of, time_remaining
 from tfs_notebook.api.grpc.predict import Predict
-from tfs_notebook.api.inference import ModelSpec
-from tfs_notebook.api.records import log_message
 from tfs_notebook.api.status_messages import model_spec, signature_def_map, status_message
 from tfs_notebook.errors import invalid_argument
 
@@ -44,8 +47,9 @@ if TYPE_CHECKING:
 
     from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
+    from tfs_notebook.api.calls.call import Call
     from tfs_notebook.api.grpc.options import GrpcOptions
-    from tfs_notebook.api.inference import Call, Inference
+    from tfs_notebook.api.inference import Inference
     from tfs_notebook.api.metrics.metrics import Metrics
     from tfs_notebook.engine.metrics.counters import Labels
 
@@ -88,24 +92,19 @@ class GrpcApi:
         return _handler(behavior, request_type)
 
     def _classify(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with self._inference.open(spec_of(request)) as call:
-            return self._logged(call, request, classification_response(call, request, time_remaining(context)))
+        with self._inference.open(spec_of(request), _asking("Classify", request)) as call:
+            return _said(call, request, classification_response(call, request, time_remaining(context)))
 
     def _regress(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with self._inference.open(spec_of(request)) as call:
-            return self._logged(call, request, regression_response(call, request, time_remaining(context)))
+        with self._inference.open(spec_of(request), _asking("Regress", request)) as call:
+            return _said(call, request, regression_response(call, request, time_remaining(context)))
 
     def _multi_inference(self, request: Any, context: grpc.ServicerContext) -> Any:
         """The first task's model spec decides which version answers all of them."""
         first = request.tasks[0] if request.tasks else None
-        with self._inference.open(spec_of(first) if first and first.HasField("model_spec") else ModelSpec("")) as call:
-            return self._logged(call, request, multi_inference_response(call, request, time_remaining(context)))
-
-    def _logged(self, call: Call, request: Any, reply: Any) -> Any:
-        """`reply`, of which the request log was told."""
-        if self._inference.logs:
-            log_message(self._inference.logs, call, request, reply)
-        return reply
+        spec = spec_of(first) if first and first.HasField("model_spec") else ModelSpec("")
+        with self._inference.open(spec, _asking("MultiInference", *request.tasks)) as call:
+            return _said(call, request, multi_inference_response(call, request, time_remaining(context)))
 
     def _metadata(self, request: Any, _context: grpc.ServicerContext) -> Any:
         if not request.metadata_field:
@@ -113,7 +112,7 @@ class GrpcApi:
         for name in request.metadata_field:
             if name != "signature_def":
                 raise invalid_argument(f"Metadata field {name} is not supported")
-        with self._inference.open(spec_of(request)) as call:
+        with closing(self._inference.open(spec_of(request))) as call:
             response = metadata_pb2.GetModelMetadataResponse(model_spec=model_spec(call.model, call.version))
             response.metadata["signature_def"].Pack(signature_def_map(call.signature_def))
         return response
@@ -141,6 +140,19 @@ class GrpcApi:
         for name in request.metric_names:
             response.metric.add(name=name, int64_value_increase=_growth(before[name], self._metrics.counts(name)))
         return response
+
+
+def _asking(method: str, *asked: Any) -> Asking:
+    """What is asked now, by a request or by the tasks of one."""
+    return Asking("grpc", method, [each.model_spec.signature_name for each in asked], perf_counter())
+
+
+def _said(call: Call, request: Any, reply: Any) -> bytes:
+    """`reply`, serialized; observers may know both."""
+    serialized = _serialized(reply)
+    if call.wants_tensors:
+        call.exchange = Messages(request, serialized)
+    return serialized
 
 
 def _handler(behavior: Callable[[Any, grpc.ServicerContext], Any], request_type: Any) -> Any:

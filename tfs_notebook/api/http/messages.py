@@ -14,6 +14,7 @@ from tfs_notebook.api.metrics.requests import UNCOUNTED
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from tfs_notebook.api.calls.call import Call
     from tfs_notebook.api.metrics.requests import CountedRequest, Uncounted
 
 JSON = b"application/json"
@@ -31,8 +32,8 @@ class Request:
     """One request: from `headed` on it has its head, and from `whole` on its body, too."""
 
     __slots__ = (
-        "_headers", "_pieces", "compressed", "counted", "expects", "fields", "headed", "held", "inflated", "keep_alive",
-        "keeps_body", "method", "newest", "over", "path", "refusal", "size", "whole",
+        "_headers", "_pieces", "call", "compressed", "counted", "expects", "fields", "headed", "held", "inflated",
+        "keep_alive", "keeps_body", "method", "newest", "over", "path", "received", "refusal", "size", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -58,6 +59,10 @@ class Request:
         self.headed = self.whole = False
         self.counted: CountedRequest | Uncounted = UNCOUNTED
         """Where the metrics note how it ends."""
+        self.call: Call | None = None
+        """What it asks of a model, which is told how it ends."""
+        self.received = 0.0
+        """When the last byte had come, in seconds of `time.perf_counter`."""
         self.refusal: Reply | None = None
         """What is answered without looking at the body."""
         self._headers: dict[bytes, bytes] = {}

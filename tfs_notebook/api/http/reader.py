@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections import deque
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -181,6 +182,7 @@ class RequestReader:
         """The request is whole."""
         if not self.deaf and not (self._is_upgrade and self._coming.body_fields):
             self._coming.whole = True
+            self._coming.received = perf_counter()
             self._surplus = 0
 
     def _refuse_malformed(self, error: httptools.HttpParserError) -> None:

@@ -21,8 +21,8 @@ from tfs_notebook.api.json.writer import encode_classes, encode_values
 from tfs_notebook.errors import ServingError, invalid_argument
 
 if TYPE_CHECKING:
+    from tfs_notebook.api.calls.call import Call
     from tfs_notebook.api.classification import Result
-    from tfs_notebook.api.inference import Call
     from tfs_notebook.api.json.reader import JsonValue
 
 _, _LARGEST = INTEGER_RANGES["int64"]

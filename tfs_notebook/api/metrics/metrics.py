@@ -1,12 +1,11 @@
 """What TensorFlow Serving counts of its requests, models and loads, under its names.
 
-Requests are counted only while somebody may ask for the metrics: front ends look once a request, and calls are of
-another type then.
+Requests are counted only while somebody may ask for the metrics. `Metrics.count_call` observes calls; the front ends
+count requests themselves, as some never become a call: for an unknown model, or without the token.
 """
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from tfs_notebook.api.metrics.prometheus import metrics_text
@@ -19,14 +18,8 @@ from tfs_notebook.engine.metrics.warmups import WarmupCounts
 from tfs_notebook.engine.request_log.log import log_counter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import numpy as np
-
-    from tfs_notebook.api.inference import Call
+    from tfs_notebook.api.calls.record import CallRecord
     from tfs_notebook.engine.metrics.counters import Labels
-    from tfs_notebook.engine.metrics.stats import CallStats
-    from tfs_notebook.engine.models.signature import Signature
 
 _SERVING = "/tensorflow/serving/"
 _UNFED = {f"{_SERVING}mlmd_map": "gauge"}
@@ -68,37 +61,12 @@ class Metrics:
         """Count what happens from now to the end of a `with` as a request; its `model` and `api` may be told within."""
         return CountedRequest(self._requests, self._latency, entrypoint, model, api)
 
-    def counted(self, call_type: type[Call]) -> type[Call]:
-        """Calls like `call_type` of which those that succeed are counted."""
-        runtime, count_examples = self._runtime, self._count_examples
-
-        class CountedCall(call_type):  # type: ignore[misc, valid-type]  # mypy knows no classes of variable base
-            __slots__ = ()
-
-            def answered(self, stats: CallStats, started: float) -> None:
-                super().answered(stats, started)
-                self._count(started)
-
-            def predict_together(
-                self,
-                signatures: Sequence[Signature],
-                inputs: Mapping[str, np.ndarray],
-                outputs: Sequence[str],
-                *,
-                timeout: float | None = None,
-            ) -> dict[str, np.ndarray]:
-                started = time.perf_counter()
-                values = super().predict_together(signatures, inputs, outputs, timeout=timeout)
-                self._count(started)
-                count_examples(self.model, len(next(iter(inputs.values()))))
-                return values  # type: ignore[no-any-return]
-
-            def _count(self, started: float) -> None:
-                runtime.record((time.perf_counter() - started) * 1e6, self.model, self.api, "TF1")
-
-        return CountedCall
-
-    def _count_examples(self, model: str, count: int) -> None:
-        """As TensorFlow Serving does of MultiInference, and of nothing else."""
-        self._examples.add(model, by=count)
-        self._example_counts.record(count, model)
+    def count_call(self, call: CallRecord) -> None:
+        """Count what the model has answered, whatever became of the reply: an observer of calls."""
+        if call.ran is None or call.begun is None or call.task:
+            return
+        # With the wait for a batch, as TensorFlow Serving's sessions count it
+        self._runtime.record((call.ran - call.begun) * 1e6, call.model, call.method, "TF1")
+        if call.method == "MultiInference":  # as TensorFlow Serving does, and of nothing else
+            self._examples.add(call.model, by=call.examples)
+            self._example_counts.record(call.examples, call.model)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from tfs_notebook.errors import Code
+from tfs_notebook.api.calls.observers import code_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -40,7 +39,7 @@ class CountedRequest:
             self._latency.record(micros, self.model, self.api, self._entrypoint)
             self._requests.add(self.model, "OK")
         else:
-            self._requests.add(self.model, _code(error).name)
+            self._requests.add(self.model, code_of(error).name)
 
 
 class Uncounted:
@@ -56,13 +55,3 @@ class Uncounted:
 
 
 UNCOUNTED = Uncounted()
-
-
-def _code(error: BaseException) -> Code:
-    """The status of a request that ended with `error`, as the client hears it; CANCELLED when it has gone."""
-    code = getattr(error, "code", None)
-    if isinstance(code, Code):
-        return code
-    if isinstance(error, (ConnectionError, asyncio.CancelledError)):
-        return Code.CANCELLED
-    return Code.RESOURCE_EXHAUSTED if isinstance(error, MemoryError) else Code.INTERNAL

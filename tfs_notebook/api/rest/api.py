@@ -7,17 +7,20 @@ pool, and large bodies one at a time.
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from functools import partial
 from math import inf
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfs_notebook.api import status_messages
+from tfs_notebook.api.calls.call import Asking
+from tfs_notebook.api.calls.exchanges import ArraysExchange, ExamplesExchange
 from tfs_notebook.api.dispatch.batched import BatchedReply
 from tfs_notebook.api.dispatch.place import Place, place
 from tfs_notebook.api.dispatch.thresholds import HUGE_REQUEST_BYTES, LARGE_REQUEST_BYTES, REST, SMALL_COMPRESSED_BYTES
 from tfs_notebook.api.json import codec as json_codec
 from tfs_notebook.api.json.examples import ExamplesBody, encode_result, evaluate
-from tfs_notebook.api.records import log_arrays, log_examples
 from tfs_notebook.api.rest.body import inflated, inflated_at_once, is_compressed
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import invalid_argument
@@ -27,10 +30,11 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from tfs_notebook.api.calls.call import Call
     from tfs_notebook.api.dispatch.executor import Executor
     from tfs_notebook.api.http.body_budget import BodyBudget
     from tfs_notebook.api.http.messages import Request
-    from tfs_notebook.api.inference import Call, Inference
+    from tfs_notebook.api.inference import Inference
     from tfs_notebook.api.rest.options import RestOptions
     from tfs_notebook.api.rest.routes import Route
     from tfs_notebook.engine.models.signature import Signature
@@ -64,16 +68,18 @@ class RestApi:
         if asked.action == "status":
             return status_messages.status_json(self._inference.status(asked.spec.name, asked.spec.version))
         if asked.action == "metadata":
-            with self._inference.open(asked.spec) as call:
+            with closing(self._inference.open(asked.spec)) as call:
                 return status_messages.metadata_json(call.model, call.version, call.signature_def)
         if is_compressed(request):
             return self._answer_compressed(request, asked)
         if request.size > HUGE_REQUEST_BYTES:
-            return self._executor.read_and_run(lambda: self._read(asked, request.take_body()))
-        return self._answer(request.take_body(), asked)
+            return self._executor.read_and_run(lambda: self._read(request, asked, request.take_body()))
+        return self._answer(request, asked, request.take_body())
 
-    def _answer(self, body: bytes, asked: Route) -> bytes | Awaitable[bytes]:
-        return self._predict(asked, body) if asked.action == "predict" else self._in_pool(self._whole, asked, body)
+    def _answer(self, request: Request, asked: Route, body: bytes) -> bytes | Awaitable[bytes]:
+        if asked.action == "predict":
+            return self._predict(request, asked, body)
+        return self._in_pool(self._whole, request, asked, body)
 
     def _answer_compressed(self, request: Request, asked: Route) -> bytes | Awaitable[bytes]:
         """What inflates to more than a little is read in the same step, so that nothing inflated waits in memory."""
@@ -81,42 +87,56 @@ class RestApi:
         body = request.take_body()
         plain = inflated_at_once(body, LARGE_REQUEST_BYTES) if len(body) <= SMALL_COMPRESSED_BYTES else None
         if plain is not None:
-            return self._answer(plain, asked)
+            return self._answer(request, asked, plain)
         request.add_body(body)
         del body
         most, budget = self._options().max_body_bytes, self._bodies
-        return self._executor.read_and_run(lambda: self._read(asked, inflated(request, most, budget)))
+        return self._executor.read_and_run(lambda: self._read(request, asked, inflated(request, most, budget)))
 
-    def _whole(self, asked: Route, body: bytes) -> bytes:
-        work, end = self._read(asked, body)
+    def _whole(self, request: Request, asked: Route, body: bytes) -> bytes:
+        work, end = self._read(request, asked, body)
         try:
             return work()
         finally:
             end()
 
-    def _read(self, asked: Route, body: bytes) -> tuple[Callable[[], bytes], Callable[[], None]]:
+    def _read(self, request: Request, asked: Route, body: bytes) -> tuple[Callable[[], bytes], Callable[[], None]]:
         """What is to be done for a body, and what is to be called when it is over.
 
         For classify and regress it is read before the model is looked for.
         """
         if asked.action == "predict":
-            work, call, _ = self._prepare(asked, json_codec.parse_predict(body, max_bytes=self._max_bytes))
+            parsed = json_codec.parse_predict(body, max_bytes=self._max_bytes)
+            work, call, _ = self._prepare(request, asked, parsed)
             return work, call.close
         json_codec.check_cost(body, self._max_bytes)
-        return partial(self._evaluate, asked, ExamplesBody(body)), _nothing
+        return partial(self._evaluate, request, asked, ExamplesBody(body)), _nothing
 
-    def _evaluate(self, asked: Route, parsed: ExamplesBody) -> bytes:
-        with self._inference.open(asked.spec) as call:
+    def _evaluate(self, request: Request, asked: Route, parsed: ExamplesBody) -> bytes:
+        method = "Classify" if asked.action == "classify" else "Regress"
+        call = self._open(request, asked, method, parsed.signature_name)
+        try:
+            call.parsed = perf_counter()
             result = evaluate(call, asked.action, parsed, self._options().timeout)
-            if self._inference.logs:
-                log_examples(self._inference.logs, call, asked.spec, parsed, result)
+            if call.wants_tensors:
+                call.exchange = ExamplesExchange(asked.spec, parsed, result)
             return encode_result(result)
+        finally:
+            call.close()
 
-    def _predict(self, asked: Route, body: bytes) -> bytes | Awaitable[bytes]:
+    def _open(self, request: Request, asked: Route, method: str, signature_name: str) -> Call:
+        """The hold on the version that answers `request`, which is told its reply."""
+        call = self._inference.open(asked.spec, Asking("rest", method, (signature_name,), request.received))
+        request.call = call
+        if request.over:  # the client has gone, and may not have found the call
+            call.replied(asyncio.CancelledError("The client has gone"))
+        return call
+
+    def _predict(self, request: Request, asked: Route, body: bytes) -> bytes | Awaitable[bytes]:
         parsed = json_codec.parse_quickly(body) if len(body) <= LARGE_REQUEST_BYTES else None
         if parsed is None:
-            return self._in_pool(self._whole, asked, body)
-        work, call, seconds = self._prepare(asked, parsed)
+            return self._in_pool(self._whole, request, asked, body)
+        work, call, seconds = self._prepare(request, asked, parsed)
         where = place(seconds, REST, alone=self._is_alone(), is_batched=call.is_batched)
         if where is Place.BATCH:
             return self._run_batched(*work.args, **work.keywords)
@@ -127,12 +147,15 @@ class RestApi:
         finally:
             call.close()
 
-    def _prepare(self, asked: Route, parsed: json_codec.PredictBody) -> tuple[partial[bytes], Call, float | None]:
+    def _prepare(
+        self, request: Request, asked: Route, parsed: json_codec.PredictBody
+    ) -> tuple[partial[bytes], Call, float | None]:
         """What is to be done for a request, the hold on the version that does it, and how long it will take."""
-        call = self._inference.open(asked.spec)
+        call = self._open(request, asked, "Predict", parsed.signature_name)
         try:
             signature = _signature(call, parsed)
             inputs = parsed.tensors(signature)
+            call.parsed = perf_counter()
             work = partial(self._run, asked, call, signature, inputs, row_format=parsed.row_format)
             return work, call, call.expected_seconds(signature, inputs)
         except BaseException:
@@ -159,8 +182,8 @@ class RestApi:
         *,
         row_format: bool,
     ) -> bytes:
-        if self._inference.logs:
-            log_arrays(self._inference.logs, call, asked.spec, signature, inputs, outputs)
+        if call.wants_tensors:
+            call.exchange = ArraysExchange(asked.spec, signature.name, inputs, outputs)
         return json_codec.encode_predict(outputs, row_format=row_format)
 
     def _run_batched(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
 
-from tfs_notebook.api.inference import ModelSpec
+from tfs_notebook.api.calls.model_spec import ModelSpec
 from tfs_notebook.errors import ServingError, invalid_argument
 
 _VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"

@@ -143,7 +143,8 @@ class RestServer:
 
     def abandoned(self, request: Request) -> None:
         """The client has gone before it was answered."""
-        request.counted.end(asyncio.CancelledError())
+        request.over = True
+        self._ended(request, asyncio.CancelledError("The client has gone"))
 
     def refuse(self, request: Request, status: int, message: str) -> Reply:
         """The reply to a request that did not come as it should."""
@@ -175,13 +176,20 @@ class RestServer:
             answer = Reply(200, answer)
         return self._finished(request, answer)
 
+    def _ended(self, request: Request, error: BaseException) -> None:
+        request.counted.end(error)
+        if request.call is not None:
+            request.call.replied(error)
+
     def _finished(self, request: Request, reply: Reply) -> Reply:
+        if request.call is not None:
+            request.call.replied()
         if self.options.cors and request.path[:4].lower() == "/v1/":
             reply.headers += _CORS
         return reply
 
     def _failed(self, request: Request, error: Exception) -> Reply:
-        request.counted.end(error)
+        self._ended(request, error)
         if isinstance(error, ServingError):
             reply = Reply(_HTTP_STATUS.get(error.code, 500), json_codec.encode_error(error.message))
         elif isinstance(error, Refused):

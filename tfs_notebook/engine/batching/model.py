@@ -123,6 +123,9 @@ class BatchedModel:
         self, signature: Signature, outputs: Sequence[str] | None, parts: list[Part]
     ) -> list[Mapping[str, np.ndarray]]:
         """What each of `parts` gets; raises ServingError for all of them."""
+        now = time.perf_counter()
+        for part in parts:
+            part.request.started = part.request.started or now
         rows = sum(part.rows for part in parts)
         rounded = self._rounded(rows)
         self._counts.add(parts, rounded)
@@ -192,6 +195,11 @@ class Waiting:
     def give_up(self) -> bool:
         """Take it out of its queue; True when it will not be, or has not wholly been, run."""
         return self._queue.give_up(self._request)
+
+    @property
+    def moments(self) -> tuple[float | None, float | None]:
+        """When its batch began and was over, in seconds of `time.perf_counter`; None for what was not yet."""
+        return self._request.started, self._request.ended
 
     def end(self) -> dict[str, np.ndarray]:
         """The outputs by alias. Raises ServingError, also when it is not over yet, and takes it out then."""

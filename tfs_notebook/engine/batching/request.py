@@ -25,7 +25,7 @@ class Request:
     Its end is told to `when_over`, on any thread, or else to the thread that waits.
     """
 
-    __slots__ = ("_is_over", "_outcomes", "_tell", "began", "deadline", "inputs", "rows")
+    __slots__ = ("_is_over", "_outcomes", "_tell", "began", "deadline", "ended", "inputs", "rows", "started")
 
     def __init__(
         self,
@@ -38,6 +38,10 @@ class Request:
         self.rows = rows
         self.began = time.monotonic()
         self.deadline = inf if timeout is None else self.began + timeout
+        self.started: float | None = None
+        """When the first of its batches began, in seconds of `time.perf_counter`."""
+        self.ended: float | None = None
+        """When the last one was over."""
         self._outcomes: list[Outcome | None] = [None]
         self._is_over = threading.Lock()
         self._is_over.acquire()
@@ -61,6 +65,7 @@ class Request:
                 self._outcomes[index] = outcome
                 if any(outcome is None for outcome in self._outcomes):
                     return
+        self.ended = time.perf_counter()
         self._is_over.release()
         tell, self._tell = self._tell, None  # which may hold this
         if tell is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tfs_notebook.engine.events import State
+from tfs_notebook.engine.metrics.stats import merged
 from tfs_notebook.errors import Code, ServingError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class VersionStatus:
     `exchange_error` is why a version that serves could not be exchanged for what now stands on disk. `since` is seconds
     since the epoch; `load_seconds` is None until it has loaded; `batching` is None unless it serves and is batched;
     `retry_at` is when the next attempt to load it begins (seconds since the epoch), None when none is waited for.
+    `calls` counts the calls by signature, `recent_calls` those of the last minute.
     """
 
     number: int
@@ -42,6 +44,18 @@ class VersionStatus:
     exchange_error: ServingError | None = None
     batching: BatchingStatus | None = None
     retry_at: float | None = None
+    recent_calls: dict[str, CallSummary] = field(default_factory=dict)
+
+    @property
+    def all_calls(self) -> CallSummary:
+        """The calls of all signatures, since it was loaded."""
+        return merged(self.calls.values(), max((calls.seconds for calls in self.calls.values()), default=0.0))
+
+    @property
+    def last_minute(self) -> CallSummary:
+        """Those of the last minute."""
+        recent = self.recent_calls.values()
+        return merged(recent, max((calls.seconds for calls in recent), default=0.0))
 
     @property
     def error_code(self) -> Code:
@@ -96,6 +110,7 @@ class Version:
             attempts=self.attempts,
             load_seconds=self.load_seconds,
             calls={name: calls.summary() for name, calls in stats.items()},
+            recent_calls={name: calls.last_minute() for name, calls in stats.items()},
             exchange_error=self.exchange_error if self.state is State.AVAILABLE else None,
             retry_at=self.retry_at,
             batching=loaded.batching() if loaded is not None and loaded.batching is not None else None,

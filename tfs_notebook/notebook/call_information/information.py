@@ -20,7 +20,8 @@ from tfs_notebook.notebook.predict.explain import nearest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tfs_notebook.api.inference import Call, ModelSpec
+    from tfs_notebook.api.calls.call import Call
+    from tfs_notebook.api.calls.model_spec import ModelSpec
     from tfs_notebook.engine.models.signature import Signature
     from tfs_notebook.server.server import Server
 

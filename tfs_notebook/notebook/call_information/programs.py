@@ -12,7 +12,7 @@ from tfs_notebook.notebook.call_information.literals import JAVASCRIPT, JSON, PY
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tfs_notebook.api.inference import ModelSpec
+    from tfs_notebook.api.calls.model_spec import ModelSpec
     from tfs_notebook.notebook.call_information.example import Example, ExampleTensor
 
 TOKEN_VARIABLE = "TFS_NOTEBOOK_TOKEN"  # noqa: S105 - its name, not the token

@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from tfs_notebook.api.inference import ModelSpec, unknown_signature
+from tfs_notebook.api.calls.model_spec import ModelSpec
+from tfs_notebook.api.calls.names import unknown_signature
 from tfs_notebook.api.json import codec as json_codec
 from tfs_notebook.api.tensor_proto import from_array, to_array
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE, Signature, TensorSpec

@@ -24,7 +24,7 @@ from tfs_notebook.errors import ServingError, invalid_argument
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tfs_notebook.api.inference import ModelSpec
+    from tfs_notebook.api.calls.model_spec import ModelSpec
     from tfs_notebook.engine.models.signature import Signature
 
 BODY_KEYS = frozenset({"instances", "inputs"})

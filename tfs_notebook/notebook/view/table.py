@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.batching.status import BatchingStatus
     from tfs_notebook.engine.lifecycle.version import VersionStatus
+    from tfs_notebook.engine.metrics.stats import CallSummary
     from tfs_notebook.engine.status import ModelStatus
     from tfs_notebook.server.status import ServerStatus
 
@@ -35,7 +36,8 @@ _STYLE = """<style>
 .tfs-server{font-size:var(--jp-ui-font-size1,13px);line-height:1.5;overflow-x:auto}
 .tfs-server{padding:2px 0 2px var(--jp-code-padding,5px)}
 .tfs-server table{border-collapse:collapse;margin:2px 0 4px}
-.tfs-server .tfs-headline,.tfs-server .tfs-batching{padding:2px 0;overflow-wrap:anywhere}
+.tfs-server .tfs-latency{opacity:.7}
+.tfs-server .tfs-headline,.tfs-server .tfs-latency,.tfs-server .tfs-batching{padding:2px 0;overflow-wrap:anywhere}
 .tfs-server table th,.tfs-server table td{padding:3px 16px 3px 0;text-align:left;white-space:nowrap}
 .tfs-server th,.tfs-server td{border-bottom:1px solid var(--jp-border-color2,rgba(128,128,128,.4))}
 .tfs-server th{font-weight:600}
@@ -115,22 +117,31 @@ def _labels(model: ModelStatus, number: int) -> str:
 
 def _version_row(model: ModelStatus, version: VersionStatus) -> Row:
     failed = version.error is not None
-    count = sum(calls.count for calls in version.calls.values())
-    errors = sum(calls.errors for calls in version.calls.values())
-    busiest = max(version.calls.values(), key=lambda calls: calls.count, default=None)
-    p50, p99 = ("", "") if busiest is None else (_duration(busiest.quantile_us(q)) for q in (0.5, 0.99))
+    calls, recent = version.all_calls, version.last_minute
     cells = (
         model.name,
         str(version.number),
         f"{'✗' if failed else _MARKS[version.state]} {state_of(version, model)}",
         _labels(model, version.number),
-        str(count),
-        str(errors),
-        p50,
-        p99,
+        str(calls.count),
+        str(calls.errors),
+        _latency(recent, 0.5),
+        _latency(recent, 0.99),
         policy_of(model, version),
     )
     return Row(cells, "failed" if failed else "available" if version.state is State.AVAILABLE else "")
+
+
+def latency_note(status: ServerStatus) -> str:
+    """What p50 and p99 are of, "" when there are none."""
+    asked = any(version.last_minute.whole.buckets for model in status.models for version in model.versions)
+    return "p50 and p99: last minute, from a request's receipt to its reply (in the model)" if asked else ""
+
+
+def _latency(calls: CallSummary, q: float) -> str:
+    """The whole request's, and the model's share of it in brackets."""
+    whole, run = (_duration(latencies.quantile_us(q)) for latencies in (calls.whole, calls.run))
+    return f"{whole} ({run})" if whole and run else whole
 
 
 def _duration(micros: float) -> str:
@@ -193,7 +204,11 @@ def sources(status: ServerStatus) -> list[Row]:
 
 def as_text(status: ServerStatus) -> str:
     """The table for a terminal."""
-    tables = [*_text_table(HEADER, rows(status)), *filter(None, [batching(status)]), *sources_as_text(status)]
+    tables = [
+        *_text_table(HEADER, rows(status)),
+        *filter(None, [latency_note(status), batching(status)]),
+        *sources_as_text(status),
+    ]
     return "\n".join([headline(status), *tables, *problems(status)])
 
 
@@ -214,10 +229,11 @@ def _padded(title: str, cell: str, width: int) -> str:
 
 def as_html(status: ServerStatus) -> str:
     """The table for a page."""
+    latency = f'<div class="tfs-latency">{escape(note)}</div>' if (note := latency_note(status)) else ""
     batches = f'<div class="tfs-batching">{escape(batching(status))}</div>' if batching(status) else ""
     return (
         f'{_STYLE}<div class="tfs-server"><div class="tfs-headline">{escape(headline(status))}</div>'
-        f"{_html_table(HEADER, rows(status))}{batches}{_html_sources(status)}</div>"
+        f"{_html_table(HEADER, rows(status))}{latency}{batches}{_html_sources(status)}</div>"
     )
 
 

@@ -1,0 +1,1 @@
+"""Calls of a version: what is asked, what comes of it, and who is told when it ends."""
