@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from tests.notebook.conftest import Notebook
 
 
+PREDICT_OPTIONS = ("classes", "truth", "label", "version", "plot", "out", "via", "signature_name")
+
+
 def complete(notebook: Notebook, cell: str) -> list[str]:
     """What Tab at the end of `cell` makes of it, candidate by candidate."""
     completer = notebook.shell.Completer
@@ -41,14 +44,18 @@ def complete(notebook: Notebook, cell: str) -> list[str]:
         ("%%tfs_predict half --version ", ["1"]),
         ("%%tfs_predict half --label=s", ["stable"]),
         ("%%tfs_predict multi --signature_name=o", ["one_output"]),
-        ("%%tfs_predict half ", ["--version=", "--label=", "--signature_name=", "--via=", "--out="]),
         ("%tfs_call ha", ["half"]),
         ("%tfs_call half --la", ["--label="]),
         ("%tfs_call half --label=s", ["stable"]),
         ("%tfs_call half --version ", ["1"]),
         ("%tfs_call multi --signature_name=o", ["one_output"]),
         ("%tfs_call half --show_token ", ["--version=", "--label=", "--signature_name="]),
-        ("%%tfs_predict half --via=rest --out=x --", ["--version=", "--label=", "--signature_name="]),
+        ("%tfs_predict half ", [f"--{name}=" for name in PREDICT_OPTIONS]),
+        (
+            "%%tfs_predict half --via=rest --out=x --",
+            [f"--{name}=" for name in PREDICT_OPTIONS if name not in {"via", "out"}],
+        ),
+        ("%tfs_predict half --plot=l", ["lines"]),
     ],
 )
 def test_tab_offers_what_can_stand_there(asking: Notebook, typed: str, completed: list[str]) -> None:
@@ -96,6 +103,12 @@ def test_directories_here_are_offered_before_anything_is_typed(
         (tmp_path / name).mkdir()
     (tmp_path / "notes.txt").touch()
     assert complete(notebook, "%tfs_serve ") == ["%tfs_serve a/", "%tfs_serve b/"]
+
+
+def test_the_expression_of_a_line_is_completed_as_python(asking: Notebook) -> None:
+    asking["x_test"] = 1
+    for line in ("%tfs_predict half x_te", "%tfs_predict half x_test --truth=x_te", "%tfs_predict half --truth x_te"):
+        assert any(text.endswith("x_test") for text in complete(asking, line)), line
 
 
 def test_other_cells_are_none_of_our_business(asking: Notebook) -> None:

@@ -41,7 +41,7 @@ def _as_array(alias: str, value: Any, spec: TensorSpec) -> np.ndarray:
     except ValueError as error:
         raise invalid_argument(f"{alias} is ragged: {error}", where=alias) from None
     if array.dtype.hasobject or spec.numpy_dtype is None or (array.size and not _fits(array.dtype, spec)):
-        raise invalid_argument(f"{alias} takes {spec}, not {array.dtype}", where=alias)
+        raise invalid_argument(f"{alias} takes {spec}, not {_kind(array.dtype)}", where=alias)
     with np.errstate(over="ignore"):  # what is too large for a float becomes infinite, as over REST
         converted = array.astype(spec.numpy_dtype)
     if array.dtype.kind in "iu" and converted.dtype.kind in "iu" and (converted != array).any():
@@ -49,6 +49,11 @@ def _as_array(alias: str, value: Any, spec: TensorSpec) -> np.ndarray:
         where = alias + "".join(f"[{index}]" for index in position)
         raise invalid_argument(f"{alias} takes {spec}, which {array[position]} does not fit into", where=where)
     return converted
+
+
+def _kind(dtype: np.dtype[Any]) -> str:
+    """A dtype as a person calls it: numpy's names for strings and objects say nothing."""
+    return {"U": "text", "S": "text", "O": "Python objects", "M": "dates", "m": "durations"}.get(dtype.kind, str(dtype))
 
 
 def _fits(given: np.dtype[Any], spec: TensorSpec) -> bool:

@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer to a request: which version gave it, and its outputs by alias (strings: object arrays of bytes)."""
+    """The answer to a request: which version gave it, and its outputs by alias (strings: object arrays of bytes).
+
+    `run_seconds` is how long the model took, with what it waited for a batch.
+    """
 
     model: str
     version: int
     signature_name: str
     outputs: Mapping[str, np.ndarray]
+    run_seconds: float = 0.0
 
     def __getitem__(self, alias: str) -> np.ndarray:
         return self.outputs[alias]
@@ -56,9 +60,10 @@ def predict(
         arrays = as_inputs(inputs, signature)
         call.parsed = perf_counter()
         outputs = call.predict(signature, arrays, output_filter=output_filter, timeout=timeout)
+        seconds = perf_counter() - call.parsed
         if call.wants_tensors:
             call.exchange = ArraysExchange(asked, signature.name, arrays, outputs, output_filter, shared=True)
         for alias, array in outputs.items():
             if any(np.may_share_memory(array, given) for given in arrays.values()):
                 outputs[alias] = array.copy()  # the caller may go on with what was passed
-        return Prediction(call.model, call.version, signature.name, outputs)
+        return Prediction(call.model, call.version, signature.name, outputs, seconds)

@@ -14,7 +14,8 @@ from IPython.core.error import UsageError
 
 from tfs_notebook.engine.events import State
 from tfs_notebook.errors import printable
-from tfs_notebook.notebook.magic_line import PATHS, SWITCHES, options, split
+from tfs_notebook.notebook.magic_line import EXPRESSIONS, PATHS, SWITCHES, options, split
+from tfs_notebook.notebook.plots.shown import PLOTS
 from tfs_notebook.oss.address import SCHEME, is_oss
 from tfs_notebook.settings.ignored_flags import ACCEPTED_FLAGS
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"\s*(?:[\w, ]+=\s*)?%{1,2}(?P<magic>tfs_\w+)\s+(?P<arguments>.*)")
 _WORD = re.compile(r"""(?:[^\s"']|"[^"]*(?:"|$)|'[^']*(?:'|$))*$""")
 
+_NAME = re.compile(r"[^\W\d][\w.]*$")
+
 
 def matcher(magics: ServingMagics) -> Callable[[CompletionContext], SimpleMatcherResult]:
     """What IPython's completer is to ask about the lines of `magics`."""
@@ -39,6 +42,8 @@ def matcher(magics: ServingMagics) -> Callable[[CompletionContext], SimpleMatche
         magic = _magic(magics, found["magic"]) if found else None
         if found is None or magic is None:
             return {"completions": []}
+        if magic.parser.prog == "tfs_predict" and _is_expression(magic, found["arguments"]):
+            return _python(found["arguments"], magics)
         typed, known = _candidates(magic, found["arguments"], magics)
         start = _bare(typed)
         texts = [shlex.quote(name) for name in known if name.startswith(start)]
@@ -58,6 +63,30 @@ def _magic(magics: ServingMagics, name: str) -> Any:
     known = magics.shell.magics_manager.magics
     magic = known["line"].get(name) or known["cell"].get(name)
     return magic if hasattr(magic, "parser") else None
+
+
+def _python(arguments: str, magics: ServingMagics) -> SimpleMatcherResult:
+    """The notebook's variables, Python's names and attributes that may stand at the end of `arguments`."""
+    completer, found = magics.shell.Completer, _NAME.search(arguments)
+    typed = found[0] if found else ""
+    matches: Any = completer.attr_matches if "." in typed else completer.global_matches
+    names = matches(typed)
+    completions = [SimpleCompletion(name, type="param") for name in names if typed]
+    return {"completions": completions, "matched_fragment": typed, "suppress": True}
+
+
+def _is_expression(magic: Any, arguments: str) -> bool:
+    """Whether a Python expression is being typed at the end of `arguments`: what follows the model, or an option's."""
+    found = _WORD.search(arguments)
+    word = found[0] if found else ""
+    try:
+        before = split(arguments[: len(arguments) - len(word)])
+    except UsageError:
+        return False
+    option, value = _open_option(magic, word, before)
+    if option:
+        return option in EXPRESSIONS and bool(value)
+    return bool(word) and not word.startswith("-") and bool(_positional(magic, before))
 
 
 def _candidates(magic: Any, arguments: str, magics: ServingMagics) -> tuple[str, Iterable[str]]:
@@ -150,8 +179,8 @@ def _switches(magic: Any) -> set[str]:
 
 
 def _values(option: str, named: list[str], server: Server | None) -> Iterable[str]:
-    if option == "--via":
-        return ("local", "rest", "grpc")
+    if option in {"--via", "--plot"}:
+        return ("local", "rest", "grpc") if option == "--via" else PLOTS
     if option in SWITCHES:
         return ("true", "false")
     if option not in {"--version", "--label", "--signature_name"} or server is None or not server.running:

@@ -32,6 +32,8 @@ PATHS = frozenset(
     }
 )
 """The options whose value is a path on this machine."""
+EXPRESSIONS = frozenset({"--classes", "--truth"})
+"""The options whose value is a Python expression, and is left as it was written."""
 
 _COMMENT = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.|(?:(?<=\s)|^)\#.*""")
 
@@ -42,9 +44,14 @@ def _nothing_of_comments(match: re.Match[str]) -> str:
 
 def parse(magic: Any, line: str) -> argparse.Namespace:
     """The arguments of `magic` in `line`. Raises UsageError with the nearest option for one that does not exist."""
+    return parse_words(magic, split(line))
+
+
+def parse_words(magic: Any, words: list[str]) -> argparse.Namespace:
+    """`parse` for a line that is split already."""
     parser: argparse.ArgumentParser = magic.parser
     parser.allow_abbrev = False  # as in TensorFlow Serving: an option that comes later must not change what one means
-    arguments, unknown = parser.parse_known_args(list(_with_values(split(line))))
+    arguments, unknown = parser.parse_known_args(list(_with_values(words)))
     if unknown:
         raise UsageError(_refusal(unknown[0], options(magic), parser.prog))
     return arguments
@@ -52,7 +59,7 @@ def parse(magic: Any, line: str) -> argparse.Namespace:
 
 def help_of(magic: str) -> str:
     """How to ask for the help of a magic: `%tfs_serve?`."""
-    return f"{'%%' if magic == 'tfs_predict' else '%'}{magic}?"
+    return f"%{magic}?"
 
 
 def split(line: str) -> list[str]:

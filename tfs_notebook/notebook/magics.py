@@ -1,4 +1,4 @@
-"""`%tfs_serve`, `%%tfs_predict`, `%tfs_status`, `%tfs_sync`, `%tfs_push`, `%tfs_stop`.
+"""`%tfs_serve`, `%tfs_predict`, `%tfs_status`, `%tfs_sync`, `%tfs_push`, `%tfs_stop`.
 
 Options stand on the line, payloads in the cell's body. There is one server a kernel; `%tfs_serve` on a running one
 changes it. Every refusal is one UsageError without a traceback, and Ctrl-C returns the prompt at once.
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.core.magic import (
     Magics,
-    cell_magic,
     line_cell_magic,
     line_magic,
     magics_class,
+    no_var_expand,
     output_can_be_silenced,
 )
 from IPython.core.magic_arguments import argument, magic_arguments
@@ -29,11 +29,13 @@ from tfs_notebook.notebook.completion import matcher
 from tfs_notebook.notebook.flags import given_flags, push_flags, serving_flags
 from tfs_notebook.notebook.inquiry_magics import InquiryMagics
 from tfs_notebook.notebook.magic_line import parse
+from tfs_notebook.notebook.plots.shown import PLOTS
+from tfs_notebook.notebook.predict.line import read_line
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from tfs_notebook.notebook.predict.client import Answer
+    from tfs_notebook.notebook.predict.answer import Answer
     from tfs_notebook.notebook.sync import SyncStatus
     from tfs_notebook.server.server import Server
 
@@ -120,52 +122,52 @@ class ServingMagics(Magics):
             print(told, file=sys.stderr)
         return self.server
 
+    @no_var_expand
     @magic_arguments()
     @argument("model", nargs="?", default="", help="Name of the model.")
-    @argument("--version", type=int, default=None, help="Version to ask; by default the newest.")
-    @argument("--label", default=None, help="Label of the version to ask.")
-    @argument("--signature_name", default="", help="Signature to call; by default serving_default.")
-    @argument("--via", choices=("local", "rest", "grpc"), default="local", help="The way to ask; by default local.")
+    @argument("--classes", default="", help="Names of the classes: a variable, an expression, or a file of names.")
+    @argument("--truth", default="", help="What is true of each row: a variable or an expression.")
+    @argument("--label", action="append", help="Label of the version to ask.")
+    @argument("--version", type=int, action="append", help="Version to ask; by default the newest.")
+    @argument("--plot", choices=PLOTS, default="auto", help="The picture; by default what suits the signature.")
     @argument("--out", default="", metavar="NAME", help="Variable that takes the outputs: an array, or a dict of them.")
+    @argument("--via", choices=("local", "rest", "grpc"), default="local", help="The way to ask; by default local.")
+    @argument("--signature_name", default="", help="Signature to call; by default serving_default.")
     @output_can_be_silenced
-    @cell_magic
-    def tfs_predict(self, line: str, cell: str) -> Answer:
-        """Ask a served model.
+    @line_cell_magic
+    def tfs_predict(self, line: str, cell: str | None = None) -> Answer:
+        """Ask a served model, and see what it answers.
 
-        The cell's body is a REST request body in JSON, {"instances": [...]} or
-        {"inputs": ...}, or a Python expression: such a body, a dict of arrays
-        by input name, or the value of the only input with its batch dimension.
+        %tfs_predict modelA x_test[:24]
+        %tfs_predict modelA x_test[:24] --classes names --truth y_test
+        answer = %tfs_predict modelB x_test --label canary --via rest
+
+        What follows the model's name is a Python expression: the value of the
+        only input with its batch dimension, or a dict of arrays by input name.
+        In a %%tfs_predict cell the body is one, or a REST request body in JSON,
+        {"instances": [...]} or {"inputs": ...}.
+
+        The result draws itself. It is a record that keeps what was asked:
+        .predictions (the rows), .numpy(), .to_pandas(), .plot() (a matplotlib
+        Figure), .version, .times (seconds by stage). Rows of --truth are taken
+        as those of the input, so that x_test[:24] is held to y_test[:24].
         """
         __tracebackhide__ = True
-        arguments = parse(self.tfs_predict, line)
-        if arguments.version is not None and arguments.label is not None:
-            raise UsageError("--version and --label name two versions: give one of them")
+        found = read_line(self.tfs_predict, line, self.shell.user_ns)
+        arguments, text = found.arguments, cell if cell is not None else found.expression
+        if cell is not None and found.expression:
+            raise UsageError(f"unexpected argument {found.expression!r}: in a %%tfs_predict cell the body is asked")
         if arguments.out and (not arguments.out.isidentifier() or keyword.iskeyword(arguments.out)):
             raise UsageError(f"--out={arguments.out} is not a variable's name")
         if hasattr(builtins, arguments.out) or arguments.out in self.shell.user_ns_hidden:
             raise UsageError(f"--out={arguments.out} is a name of Python's or IPython's own: choose another")
         server = self._running_server()
-        from tfs_notebook.api.calls.model_spec import ModelSpec
-        from tfs_notebook.notebook.predict.client import ask
-        from tfs_notebook.notebook.predict.explain import explain, model_names
-        from tfs_notebook.notebook.predict.request import read_question
+        from tfs_notebook.notebook.predict.asking import predict
 
-        if not arguments.model:
-            raise UsageError(f"%%tfs_predict MODEL: which model? {model_names(server)}")
-        spec = ModelSpec(arguments.model, arguments.version, arguments.label)
         try:
-            question = read_question(cell, spec, arguments.signature_name, self.shell.ev)
-        except ServingError as error:
-            raise UsageError(error.told) from None
-        try:
-            answer = ask(question, server, arguments.via)
-        except ServingError as error:
-            raise UsageError(explain(error, server, question)) from None
+            return predict(arguments, text, server, self.shell)
         except KeyboardInterrupt:
             raise _Interrupted("the answer is not waited for") from None
-        if arguments.out:
-            self.shell.user_ns[arguments.out] = answer.value
-        return answer
 
     @magic_arguments()
     @line_magic

@@ -7,7 +7,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -19,6 +19,7 @@ from tfs_notebook.api.json import codec as json_codec
 from tfs_notebook.api.tensor_proto import from_array, to_array
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE, Signature, TensorSpec
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.notebook.predict.answer import Answer
 from tfs_notebook.notebook.predict.request import as_json, from_json
 from tfs_notebook.runtime import result_of
 from tfs_notebook.threads import run_on_daemon_thread
@@ -45,39 +46,12 @@ _CHANNEL = [
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The outputs by alias, and how they came about; `seconds` is what the asker waited.
+class Reply:
+    """What came back: the version where it is told, outputs by alias, seconds by stage."""
 
-    `version` is the one that answered, None where the reply does not tell (REST, unless a version was asked for).
-    """
-
-    model: str
     version: int | None
-    signature_name: str
-    via: str
-    seconds: float
     outputs: Mapping[str, np.ndarray]
-
-    @property
-    def value(self) -> Any:
-        """The only output as an array, or all of them by alias."""
-        return next(iter(self.outputs.values())) if len(self.outputs) == 1 else dict(self.outputs)
-
-    def __repr__(self) -> str:
-        version = "" if self.version is None else f" version {self.version}"
-        lines = [f"{self.model}{version} · {self.signature_name} · {self.via} {self.seconds * 1000:.1f} ms"]
-        for alias, array in self.outputs.items():
-            lines.append(f"{alias}: {array.dtype}{list(array.shape)}\n{_shown(array)}")
-        return "\n".join(lines)
-
-
-def _shown(array: np.ndarray) -> str:
-    """The array in a few lines: rows are left out before columns are."""
-    with np.printoptions(precision=4, suppress=True, threshold=100, edgeitems=4, linewidth=100):
-        if array.ndim < 2 or array.size <= 100 or array[0].size > 20:
-            return str(array)
-        first, last = str(array[:3]), str(array[-3:])
-    return f"{first[:-1]}\n ...\n {last[1:]}"
+    times: Mapping[str, float] = field(default_factory=dict)
 
 
 def ask(question: Question, server: Server, via: str) -> Answer:
@@ -90,15 +64,13 @@ def ask(question: Question, server: Server, via: str) -> Answer:
         inputs = question.tensors(signature)
     ways = {"local": _ask_local, "rest": _ask_rest, "grpc": _ask_grpc}
     started = time.perf_counter()
-    version, found = ways[via](question, server, signature, inputs)
+    reply = ways[via](question, server, signature, inputs)
     seconds = time.perf_counter() - started
-    outputs = {alias: found[alias] for alias in signature.outputs}  # gRPC's maps have no order
-    return Answer(spec.name, version, signature.name, via, seconds, outputs)
+    outputs = {alias: reply.outputs[alias] for alias in signature.outputs}  # gRPC's maps have no order
+    return Answer(spec.name, reply.version, signature.name, via, seconds, outputs, spec.label, inputs, reply.times)
 
 
-def _ask_local(
-    question: Question, server: Server, signature: Signature, inputs: Mapping[str, np.ndarray]
-) -> tuple[int | None, Mapping[str, np.ndarray]]:
+def _ask_local(question: Question, server: Server, signature: Signature, inputs: Mapping[str, np.ndarray]) -> Reply:
     spec, label, version = question.spec, question.spec.label, question.spec.version
 
     def predict() -> Prediction:
@@ -106,12 +78,10 @@ def _ask_local(
 
     # Inside TensorFlow the main thread would not hear Ctrl-C.
     prediction = result_of(run_on_daemon_thread(predict, "tfs-ask"))
-    return prediction.version, prediction.outputs
+    return Reply(prediction.version, prediction.outputs, {"run": prediction.run_seconds})
 
 
-def _ask_rest(
-    question: Question, server: Server, signature: Signature, inputs: Mapping[str, np.ndarray]
-) -> tuple[int | None, Mapping[str, np.ndarray]]:
+def _ask_rest(question: Question, server: Server, signature: Signature, inputs: Mapping[str, np.ndarray]) -> Reply:
     if server.rest_url is None:
         raise ServingError(Code.FAILED_PRECONDITION, "REST is off", hint="%tfs_serve … --rest_api_port=8501")
     body = question.body or as_json({"inputs": inputs})
@@ -131,7 +101,7 @@ def _ask_rest(
             raise ServingError(_CODES.get(refused.code, Code.UNKNOWN), _refusal(refused)) from None
     except urllib.error.URLError as error:
         raise ServingError(Code.UNAVAILABLE, f"{server.rest_url}: {error.reason}") from None
-    return question.spec.version, _reply_arrays(reply, signature)
+    return Reply(question.spec.version, _reply_arrays(reply, signature))
 
 
 def _refusal(refused: urllib.error.HTTPError) -> str:
@@ -177,9 +147,7 @@ def _bytes(value: Any) -> Any:
     return value.encode("utf-8", "surrogateescape")
 
 
-def _ask_grpc(
-    question: Question, server: Server, signature: Signature, inputs: Mapping[str, np.ndarray]
-) -> tuple[int | None, Mapping[str, np.ndarray]]:
+def _ask_grpc(question: Question, server: Server, signature: Signature, inputs: Mapping[str, np.ndarray]) -> Reply:
     import grpc
     from tensorflow_serving.apis.predict_pb2 import PredictRequest
     from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
@@ -201,7 +169,7 @@ def _ask_grpc(
         except grpc.RpcError as refused:
             raise ServingError(Code(refused.code().value[0]), refused.details() or "") from None
     outputs = {alias: to_array(alias, proto) for alias, proto in reply.outputs.items()}
-    return reply.model_spec.version.value, outputs
+    return Reply(reply.model_spec.version.value, outputs)
 
 
 def _channel(target: str, tls: Tls | None) -> grpc.Channel:

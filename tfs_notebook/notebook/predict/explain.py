@@ -6,6 +6,7 @@ notebook.
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -55,7 +56,7 @@ def _about(server: Server, question: Question) -> Iterator[str]:
         yield f"There is no model {spec.name!r}. {nearest(spec.name, models)}"
         return
     if spec.label is not None and spec.label not in model.labels:
-        yield f"{spec.name} has no label {spec.label!r}. {nearest(spec.label, model.labels)}"
+        yield _no_label(model, spec.label)
         return
     signatures = server.signatures(spec)
     if signatures is None:
@@ -68,6 +69,17 @@ def _about(server: Server, question: Question) -> Iterator[str]:
         yield from _unknown_inputs(question.input_names(), signature)
         yield _expectation(signature)
         yield from _shapes(question, signature)
+
+
+def _no_label(model: ModelStatus, label: str) -> str:
+    """Which labels there are; how to give one where there are none."""
+    if model.labels:
+        return f"{model.name} has no label {label!r}. {nearest(label, model.labels)}"
+    newest = max((version.number for version in model.versions), default=1)
+    return (
+        f"{model.name} has no labels; add version_labels {{ key: {label!r} value: {newest} }} to its config, "
+        f"or %tfs_label {model.name} {label}={newest}"
+    )
 
 
 def _misfits(question: Question, signature: Signature) -> Iterator[str]:
@@ -91,8 +103,26 @@ def _shapes(question: Question, signature: Signature) -> Iterator[str]:
         declared = signature.inputs[alias].shape if alias in signature.inputs else None
         if declared is None or _matches(array.shape, declared):
             continue
-        missing = "; the batch dimension is missing: wrap it in [ ]" if _matches((1, *array.shape), declared) else ""
-        yield f"{alias} has the shape {list(array.shape)}{missing}"
+        yield f"{alias} has the shape {list(array.shape)}{_mended(array.shape, declared)}"
+
+
+def _mended(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> str:
+    """What makes `shape` the `declared` one, "" where that cannot be told."""
+    changes = [
+        ((1, *shape), "; the batch dimension is missing: wrap it in [ ], or write x[None]"),
+        ((*shape, 1), ": add the channel axis: x[..., None]"),
+        ((1, *shape, 1), ": add the batch and the channel axis: x[None, ..., None]"),
+        (
+            (shape[0], *shape[2:], shape[1]) if len(shape) == 4 else (),
+            ": the channels stand first: np.moveaxis(x, 1, -1)",
+        ),
+        (shape[:-1] if shape[-1:] == (1,) else (), ": leave the last axis out: x[..., 0]"),
+    ]
+    row = [size for size in declared[1:] if size is not None]
+    if len(shape) > 1 and declared[:1] == (None,) and len(row) == len(declared) - 1:
+        same = math.prod(shape[1:]) == math.prod(row)
+        changes.append(((shape[0], *row) if same else (), f": x.reshape({', '.join(map(str, (-1, *row)))})"))
+    return next((told for changed, told in changes if changed and _matches(changed, declared)), "")
 
 
 def _matches(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:

@@ -69,7 +69,10 @@ def read_question(text: str, spec: ModelSpec, signature_name: str, evaluate: Cal
     """
     __tracebackhide__ = True  # IPython then shows the user's own frames only
     if not text.strip():
-        raise invalid_argument('The cell has no body: write {"instances": […]} or a Python expression')
+        raise invalid_argument(
+            f"What is {spec.name} to be asked? %tfs_predict {spec.name} x[:24], or in a %%tfs_predict cell "
+            '{"instances": […]} or a Python expression'
+        )
     text = text.strip().removesuffix(";")  # as behind any expression whose value is not to be shown
     named = signature_name or DEFAULT_SIGNATURE
     try:
