@@ -47,7 +47,7 @@ def test_the_body_of_a_description_is_answered(server: Server) -> None:
     (signature,) = (each for each in described.signatures if each.name == "serving_default")
     reply: Reply = value(server, "predict", model="half", version="1", body=signature.body)
     assert reply.status == 200, reply.body
-    assert json.loads(reply.body) == {"predictions": [2.0]}
+    assert json.loads(reply.body) == {"predictions": [2.5]}
     assert reply.size == len(reply.body)
     assert 0 < reply.milliseconds < 60_000
     assert dict(reply.headers)["Content-Type"] == "application/json"

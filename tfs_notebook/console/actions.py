@@ -12,7 +12,7 @@ from urllib.parse import quote
 import orjson
 
 from tfs_notebook.api.calls.model_spec import ModelSpec
-from tfs_notebook.console.example import example_body
+from tfs_notebook.api.example_request import Example, example_of
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _TIMEOUT_SECONDS = 60.0
 _LONGEST_REPLY = 1 << 20
 """Bytes of a reply that a page is shown."""
+_MOST_VALUES = 100_000
+"""Numbers of an example body; with more it would only be a burden to the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +86,29 @@ def sync_resume(server: Server) -> None:
 
 def describe(server: Server, model: str, version: str, label: str) -> Calls:
     """How the model is called."""
-    signatures = server.signatures(_spec(model, version, label))
-    if signatures is None:
+    spec = _spec(model, version, label)
+    try:
+        call = server.open(spec)
+    except ServingError:
         named = f"version {version} of " if version else f"label {label} of " if label else ""
-        raise ServingError(Code.NOT_FOUND, f"Nothing answers for {named}model {model} now")
+        raise ServingError(Code.NOT_FOUND, f"Nothing answers for {named}model {model} now") from None
+    with call:
+        signatures = {name: (each, example_of(each, call.composites(each))) for name, each in call.signatures.items()}
     described = (
         Description(
             name,
             tuple(Tensor(alias, spec.dtype, spec.shape) for alias, spec in signature.inputs.items()),
             tuple(Tensor(alias, spec.dtype, spec.shape) for alias, spec in signature.outputs.items()),
-            example_body(signature),
+            _body(example),
         )
-        for name, signature in signatures.items()
+        for name, (signature, example) in signatures.items()
     )
     return Calls(_path(model, version, label), server.token, tuple(described))
+
+
+def _body(example: Example) -> str:
+    is_short = sum(tensor.size for tensor in example.tensors.values()) <= _MOST_VALUES
+    return example.json if example.fits_rest and example.verb == "predict" and is_short else ""
 
 
 def predict(server: Server, model: str, version: str, label: str, signature: str, body: str) -> Reply:

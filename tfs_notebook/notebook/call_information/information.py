@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tfs_notebook.api.auth import is_loopback
+from tfs_notebook.api.example_request import Example, example_of
 from tfs_notebook.engine.models.signature import DEFAULT_SIGNATURE
 from tfs_notebook.errors import ServingError, not_found
-from tfs_notebook.notebook.call_information.example import Example, example_of
 from tfs_notebook.notebook.call_information.programs import TOKEN_VARIABLE, Target, programs
 from tfs_notebook.notebook.call_information.view import as_html, as_text
 from tfs_notebook.notebook.predict.client import predict_path

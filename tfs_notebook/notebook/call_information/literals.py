@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tfs_notebook.notebook.call_information.example import Example, ExampleTensor
+    from tfs_notebook.api.example_request import Example, ExampleTensor
 
 
 @dataclass(frozen=True, slots=True)

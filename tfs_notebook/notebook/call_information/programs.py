@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tfs_notebook.api.calls.model_spec import ModelSpec
-    from tfs_notebook.notebook.call_information.example import Example, ExampleTensor
+    from tfs_notebook.api.example_request import Example, ExampleTensor
 
 TOKEN_VARIABLE = "TFS_NOTEBOOK_TOKEN"  # noqa: S105 - its name, not the token
 """The environment variable that programs read the token from unless it stands in them."""
