@@ -137,6 +137,24 @@ def test_edits_of_several_threads_are_all_in_force(server: Server, path: Path) -
     assert server.problems == []
 
 
+def test_edits_whose_labels_wait_for_their_versions_are_all_in_force(server: Server, path: Path) -> None:
+    server.reload(parse_config(config_text({"m": path}, {"m": "model_version_policy { specific { versions: 3 } }"})))
+
+    def load_and_label(config: ModelServerConfig, number: int) -> None:
+        model(config).model_version_policy.specific.versions.append(number)
+        model(config).version_labels[f"of_{number}"] = number
+
+    threads = [
+        threading.Thread(target=server.edit, args=(partial(load_and_label, number=number),)) for number in (1, 2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert dict(model(server.config).version_labels) == {"of_1": 1, "of_2": 2}
+    assert server.problems == []
+
+
 def test_an_edit_keeps_what_others_changed_before(server: Server, path: Path) -> None:
     server.reload(parse_config(config_text({"m": path, "n": path})))
     server.edit(lambda config: add(config, "o", path))

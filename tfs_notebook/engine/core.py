@@ -166,6 +166,16 @@ class ServerCore:
             raise self.undecided(timeout) from None
         await self.settled(adoption, None if timeout is None else max(deadline - time.monotonic(), 0.0))
 
+    @property
+    def is_trying(self) -> bool:
+        """Whether a configuration waits for versions that its labels name, so that it may still be refused."""
+        return self._trial is not None and not self._trial.outcome.done()
+
+    async def decided(self) -> None:
+        """Wait until every configuration that was begun is in force or refused."""
+        while self._trial is not None and not self._trial.outcome.done():
+            await asyncio.wait([self._trial.outcome])
+
     @staticmethod
     def undecided(timeout: float | None) -> ServingError:
         """What there is to tell of a configuration that is neither in force nor refused after `timeout` seconds."""

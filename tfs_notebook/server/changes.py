@@ -141,12 +141,16 @@ class Changes:
         return await self._wait(asked, self._begin(asked, begin), timeout)
 
     async def _begin(self, asked: Asked, begin: Callable[[], asyncio.Future[Adoption]]) -> Adoption:
-        async with self._one_at_a_time:
-            self._check_open()
-            if not asked.begin():
-                raise asyncio.CancelledError
-            outcome = begin()
-        return await outcome
+        while True:
+            await self._core.decided()  # what this adds to: begun before, it would be given up for this
+            async with self._one_at_a_time:
+                self._check_open()
+                if self._core.is_trying:
+                    continue
+                if not asked.begin():
+                    raise asyncio.CancelledError
+                outcome = begin()
+            return await outcome
 
     async def _wait(self, asked: Asked, change: Coroutine[Any, Any, Adoption], timeout: float) -> ServingError | None:
         deadline = time.monotonic() + timeout
