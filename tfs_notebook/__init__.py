@@ -14,11 +14,13 @@ from tfs_notebook.server import display
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping, Sequence
 
     from IPython.core.interactiveshell import InteractiveShell
 
     from tfs_notebook.api.local import Prediction
     from tfs_notebook.notebook.call_information.information import CallInformation
+    from tfs_notebook.notebook.configuration.record import ConfigRecord, ConfigText
     from tfs_notebook.notebook.doctor.report import Report
     from tfs_notebook.server.server import Server
 
@@ -29,10 +31,15 @@ __all__ = [
     "Server",
     "ServingError",
     "call_information",
+    "config",
     "doctor",
+    "label",
+    "load",
     "load_ipython_extension",
+    "policy",
     "push",
     "serve",
+    "unload",
     "unload_ipython_extension",
 ]
 
@@ -114,6 +121,82 @@ def doctor(path: str | os.PathLike[str] = "", *, server: Server | None = None) -
     from tfs_notebook.settings.arguments import as_path
 
     return report.doctor(as_path(path), server)
+
+
+def label(
+    model: str, labels: Mapping[str, int | None] | None = None, /, *, server: Server | None = None, **more: int | None
+) -> ConfigRecord:
+    """Let labels of `model` name other versions; None takes a label away: `label("modelB", canary=3, old=None)`.
+
+    All of them move, or none does. Without labels the record shows what is configured. Here, as for `policy`, `load`,
+    `unload` and `config`, `server` is by default the one that was started last; the record has `.rows` of what was
+    before and what is after, and what is refused, by a ServingError that says why, has changed nothing.
+    """
+    from tfs_notebook.notebook.configuration import edits
+
+    return edits.label(_server(server), model, {**(labels or {}), **more})
+
+
+def policy(
+    model: str,
+    *,
+    latest: int | None = None,
+    all: bool = False,  # noqa: A002 - TensorFlow Serving's word
+    specific: Sequence[int] = (),
+    server: Server | None = None,
+) -> ConfigRecord:
+    """Serve the `latest` so many versions of `model`, `all`, or `specific` ones; without any of them, show it."""
+    from tfs_notebook.notebook.configuration import edits
+
+    return edits.policy(_server(server), model, latest=latest, all=all, specific=specific)
+
+
+def load(
+    model: str | os.PathLike[str],
+    version: int | None = None,
+    *,
+    model_name: str = "",
+    server: Server | None = None,
+) -> ConfigRecord:
+    """Serve one more `version` of a model, whose policy becomes `specific`: those that it selects now, and this one.
+
+    `model` may also be the name of a model that was unloaded, or a directory or an address in OSS, which is served as
+    a new model under its own name or `model_name`.
+    """
+    from tfs_notebook.notebook.configuration import edits
+    from tfs_notebook.settings.arguments import as_path
+
+    return edits.load(_server(server), as_path(model), version, model_name=model_name)
+
+
+def unload(model: str, version: int | None = None, *, server: Server | None = None) -> ConfigRecord:
+    """Serve a `version` no longer, and make the policy `specific` without it; without one, the whole model.
+
+    A version that a label names stays, which the error says; a model takes its labels along. `load` brings it back.
+    """
+    from tfs_notebook.notebook.configuration import edits
+
+    return edits.unload(_server(server), model, version)
+
+
+def config(
+    *, save: str | os.PathLike[str] = "", undo: bool = False, server: Server | None = None
+) -> ConfigRecord | ConfigText:
+    """The configuration in force as the text of a model_config.pbtxt; `save` writes that to a file, too.
+
+    `undo` goes back to the configuration before, whoever changed it, ten times at most; the record says what that
+    changed.
+    """
+    from tfs_notebook.notebook.configuration import edits
+    from tfs_notebook.settings.arguments import as_path
+
+    return edits.config(_server(server), save=as_path(save), undo=undo)
+
+
+def _server(server: Server | None) -> Server:
+    from tfs_notebook.server.server import newest_server
+
+    return server if server is not None else newest_server()
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -14,6 +14,7 @@ from IPython.core.error import UsageError
 
 from tfs_notebook.engine.events import State
 from tfs_notebook.errors import printable
+from tfs_notebook.notebook.configuration.words import words
 from tfs_notebook.notebook.magic_line import EXPRESSIONS, PATHS, SWITCHES, options, split
 from tfs_notebook.notebook.plots.shown import PLOTS
 from tfs_notebook.oss.address import SCHEME, is_oss
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from tfs_notebook.notebook.magics import ServingMagics
     from tfs_notebook.server.server import Server
 
+_CONFIGURES = frozenset({"tfs_label", "tfs_load", "tfs_policy", "tfs_unload"})
+_FIRST_IS_A_MODEL = frozenset((name, 0) for name in (*_CONFIGURES, "tfs_call", "tfs_predict"))
 _LINE = re.compile(r"\s*(?:[\w, ]+=\s*)?%{1,2}(?P<magic>tfs_\w+)\s+(?P<arguments>.*)")
 _WORD = re.compile(r"""(?:[^\s"']|"[^"]*(?:"|$)|'[^']*(?:'|$))*$""")
 
@@ -101,8 +104,8 @@ def _candidates(magic: Any, arguments: str, magics: ServingMagics) -> tuple[str,
     positional, server = _positional(magic, before), magics.server
     if option:
         return value, _paths(_bare(value)) if option in PATHS else _values(option, positional, server)
-    if not word.startswith("-") and (words := _words(magic, word, len(positional), magics)) is not None:
-        return word, words
+    if not word.startswith("-") and (known := _words(magic, word, positional, magics)) is not None:
+        return word, known
     if word.startswith("-") or (positional and not word):
         return word, _unused_options(magic, before)
     if magic.parser.prog == "tfs_serve" and not positional:
@@ -110,11 +113,14 @@ def _candidates(magic: Any, arguments: str, magics: ServingMagics) -> tuple[str,
     return word, ()
 
 
-def _words(magic: Any, word: str, position: int, magics: ServingMagics) -> Iterable[str] | None:
-    """What may stand at `position` in a line, None where nothing is known about it."""
-    what = magic.parser.prog, position
-    if what in {("tfs_predict", 0), ("tfs_call", 0)}:
-        return _names(magics.server)
+def _words(magic: Any, word: str, before: list[str], magics: ServingMagics) -> Iterable[str] | None:
+    """What may stand after the words `before` in a line, None where nothing is known about it."""
+    what = magic.parser.prog, len(before)
+    if what[0] in _CONFIGURES and before:
+        return words(what[0], word, before, magics.server) if magics.server is not None else ()
+    if what in _FIRST_IS_A_MODEL:
+        paths = _paths(_bare(word), directories_only=True) if what[0] == "tfs_load" else ()
+        return [*_names(magics.server), *paths]
     if what == ("tfs_doctor", 0):
         return _paths(_bare(word))
     if what == ("tfs_sync", 0):

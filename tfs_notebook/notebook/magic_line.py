@@ -27,6 +27,7 @@ PATHS = frozenset(
         "--model_root",
         "--monitoring_config_file",
         "--oss_cache_dir",
+        "--save",
         "--ssl_config_file",
         "--tensorflow_session_config_file",
     }

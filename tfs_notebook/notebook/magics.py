@@ -26,8 +26,10 @@ from IPython.core.magic_arguments import argument, magic_arguments
 
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.completion import matcher
+from tfs_notebook.notebook.config_magics import ConfigMagics
 from tfs_notebook.notebook.flags import given_flags, push_flags, serving_flags
 from tfs_notebook.notebook.inquiry_magics import InquiryMagics
+from tfs_notebook.notebook.interrupted import Interrupted
 from tfs_notebook.notebook.magic_line import parse
 from tfs_notebook.notebook.plots.shown import PLOTS
 from tfs_notebook.notebook.predict.line import read_line
@@ -45,16 +47,6 @@ _NOTHING_TO_SERVE = (
     "What is to be served? %tfs_serve PATH takes the directory of one model's numbered versions, "
     "%tfs_serve --model_config_file=FILE several models, %%tfs_serve the same text in the cell"
 )
-
-
-class _Interrupted(KeyboardInterrupt):
-    """Ctrl-C during a magic, told in one line: a traceback takes seconds while TensorFlow is being imported."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"KeyboardInterrupt: {self}"]
-
-
-_Interrupted.__name__ = "KeyboardInterrupt"  # what front ends know
 
 
 @magics_class
@@ -115,7 +107,7 @@ class ServingMagics(Magics):
             if running:
                 goes_on = getattr(interrupt, "goes_on", False)
                 outcome = "what was asked for goes on, %tfs_status shows it" if goes_on else "nothing has changed"
-            raise _Interrupted(outcome) from None
+            raise Interrupted(outcome) from None
         from tfs_notebook.notebook.view.summary import summary
 
         if told := summary(self.server.status()):
@@ -167,7 +159,7 @@ class ServingMagics(Magics):
         try:
             return predict(arguments, text, server, self.shell)
         except KeyboardInterrupt:
-            raise _Interrupted("the answer is not waited for") from None
+            raise Interrupted("the answer is not waited for") from None
 
     @magic_arguments()
     @line_magic
@@ -198,7 +190,7 @@ class ServingMagics(Magics):
         except ServingError as error:
             raise UsageError(error.told) from None
         except KeyboardInterrupt:
-            raise _Interrupted("the synchronisation goes on, %tfs_sync shows it") from None
+            raise Interrupted("the synchronisation goes on, %tfs_sync shows it") from None
 
     @magic_arguments()
     @argument("model", help="A served model's name, a variable with a Keras model or tf.Module, or a path.")
@@ -226,7 +218,7 @@ class ServingMagics(Magics):
         except ServingError as error:
             raise UsageError(error.told) from None
         except KeyboardInterrupt:
-            raise _Interrupted("what was sent is kept: the same line goes on from there") from None
+            raise Interrupted("what was sent is kept: the same line goes on from there") from None
 
     @magic_arguments()
     @line_magic
@@ -247,14 +239,14 @@ class ServingMagics(Magics):
             self.server = None
 
 
-_OTHERS = (InquiryMagics,)
+OTHER_MAGICS: tuple[type[Magics], ...] = (InquiryMagics, ConfigMagics)
 """What is registered besides `ServingMagics`, whose server they ask for."""
 
 
 def register(shell: InteractiveShell) -> None:
     """Add the magics to `shell`."""
     magics = ServingMagics(shell)
-    shell.register_magics(magics, *(kind(shell) for kind in _OTHERS))
+    shell.register_magics(magics, *(kind(shell) for kind in OTHER_MAGICS))
     # Somebody's handler of the root logger, TensorFlow's for one, would write into whatever cell runs
     logging.getLogger("tfs_notebook").propagate = False
     magics.matcher = matcher(magics)
@@ -268,7 +260,7 @@ def unregister(shell: InteractiveShell) -> None:
     magics = manager.registry.pop(ServingMagics.__name__, None)
     if magics is None:
         return
-    found = [magics, *(manager.registry.pop(kind.__name__) for kind in _OTHERS)]
+    found = [magics, *(manager.registry.pop(kind.__name__) for kind in OTHER_MAGICS)]
     for kind in ("line", "cell"):
         for name, function in list(manager.magics[kind].items()):
             if getattr(function, "__self__", None) in found:

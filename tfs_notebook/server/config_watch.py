@@ -43,6 +43,11 @@ class Following:
     def _config_is_in_oss(self) -> bool:
         return self._file is not None and is_oss(self._file.path)
 
+    @property
+    def followed_file(self) -> str:
+        """The file, or the object in OSS, whose changes are applied; "" for none."""
+        return self._file.path if self._file is not None and self._watcher is not None else ""
+
     def turn_to(self, file: ConfigFile | None, options: Options) -> None:
         """From now on apply `file`, and no other, whenever its content changes."""
         self.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import itertools
 import os
 from concurrent import futures  # Python 3.10 has three TimeoutErrors
 from dataclasses import replace
@@ -47,6 +48,16 @@ if TYPE_CHECKING:
 
 
 _SERVERS = WeakSet["Server"]()
+_NUMBERS = itertools.count()
+
+
+def newest_server() -> Server:
+    """The server of this process that was started last and runs. Raises ServingError when none does."""
+    running = [server for server in list(_SERVERS) if server.running]
+    if not running:
+        hint = "tfs_notebook.serve(PATH) starts a server, and so does %tfs_serve PATH."
+        raise ServingError(Code.FAILED_PRECONDITION, "Nothing is served", hint=hint)
+    return max(running, key=lambda server: server.number)
 
 
 def _disown() -> None:
@@ -90,6 +101,8 @@ class Server:
         self._core.fetcher = self._sources = Sources(self._look_again, self._core.in_use, oss_credentials)
         self._following = Following(self._core, self._sources, self.options, self._changes.apply)
         self._running = True
+        self.number = next(_NUMBERS)
+        """Which server of this process it is; the later, the higher."""
         _SERVERS.add(self)
         self._switch_interval = SwitchInterval(self._runtime.loop)
         self._inference.on_request = self._switch_interval.request
@@ -204,7 +217,8 @@ class Server:
         meanwhile: Callable[[], None] | None = None,
     ) -> None:
         """Change the configuration: `edit` is called with a copy of the one in force, and changes that or returns
-        another one, on the serving thread, so at once. Edits and all other changes come one after the other.
+        another one, on the serving thread, so at once. Edits and all other changes come one after the other; a
+        configuration that still waits for versions of its labels is waited for.
 
         With `reload`, versions whose files have changed are exchanged, and what failed is tried again. A configuration
         file that is followed replaces what was edited when its text changes, as after HandleReloadConfigRequest.
@@ -378,6 +392,16 @@ class Server:
         from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
         return copy.deepcopy(self._core.config) or ModelServerConfig()
+
+    @property
+    def earlier_configs(self) -> tuple[ModelServerConfig, ...]:
+        """Copies of the configurations that `undo` leads back to, the latest first."""
+        return tuple(copy.deepcopy(config) for config in reversed(list(self._core.history)))
+
+    @property
+    def followed_config_file(self) -> str:
+        """The config file, or object in OSS, that is looked at again and again; "" for none."""
+        return self._following.followed_file
 
     def config_text(self) -> str:
         """The configuration in force as protobuf text: a model_config.pbtxt for TensorFlow Serving."""
