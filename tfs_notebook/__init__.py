@@ -7,14 +7,15 @@ TensorFlow nor gRPC.
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.server import display
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -53,12 +54,12 @@ def _mimebundle(server: Server, **kwargs: Any) -> dict[str, Any]:
     return mimebundle(server, **kwargs)
 
 
-def serve(
-    path: str | os.PathLike[str] = "", *, config: str = "", oss_credentials: Any = None, **options: Any
-) -> Server:
+def serve(path: Any = "", *, config: str = "", oss_credentials: Any = None, **options: Any) -> Server:
     """Serve TensorFlow models from this process and return the running `Server`.
 
-    `path` is a model's base path (the directory of its numbered versions; the model is called `model` unless
+    `path` may be a model in memory: a Keras model, a tf.Module, a tf.function or a loaded SavedModel, which is called
+    `model` unless `model_name` says otherwise, or a mapping of several by name; `Server.serve_models` serves the next
+    versions. Else it is a model's base path (the directory of its numbered versions; the model is called `model` unless
     `model_name` says otherwise) or, with `mount`, the directory that stands for that path; `oss://BUCKET/PREFIX/` is
     brought here from OSS and kept in step. `config` is a ModelServerConfig in text format. `options` are the flags of
     `tfs-model-server` by name; REST is on port 8501 and gRPC on 8500 unless `rest_api_port` and `port` say otherwise,
@@ -71,6 +72,9 @@ def serve(
     from tfs_notebook.server import start
     from tfs_notebook.settings.arguments import as_path
 
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        models = path if isinstance(path, Mapping) else {options.pop("model_name", "model"): path}
+        return start.serve_models(models, options, credentials=oss_credentials)
     return start.serve(as_path(path), config, options, credentials=oss_credentials)
 
 

@@ -14,6 +14,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from tests.conformance.calls import predict_request
 from tests.support.ports import free_ports
+from tests.support.serving import PATIENCE
 from tests.test_cli import running
 from tfs_notebook.options import FLAGS as OPTIONS
 
@@ -86,7 +87,7 @@ def ran(*arguments: str) -> tuple[int, str, str]:
     """The exit status of a tfs-model-server that does not get as far as serving, with its stdout and stderr."""
     environment = {**os.environ, "TFS_NOTEBOOK_TOKEN": ""}
     command = [sys.executable, "-m", "tfs_notebook.cli", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -230,5 +231,5 @@ def test_rest_on_the_port_of_grpc_is_left_out(models: Models) -> None:
         process.logged("server_options.http_port cannot be same as grpc_port.")
         process.logged(f"Running gRPC ModelServer at 127.0.0.1:{port} ...")
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        reply = stub.Predict(predict_request("default", {"x": [1.0]}), timeout=100)
+        reply = stub.Predict(predict_request("default", {"x": [1.0]}), timeout=PATIENCE)
         assert reply.outputs["y"].float_val == [2.5]

@@ -21,7 +21,7 @@ from tensorflow_serving.config import model_server_config_pb2
 import tfs_notebook
 from tests.conformance.calls import ANY, hold, let_load, predict_request, refusal
 from tests.support import saved_models
-from tests.support.serving import ALL, ask, config_text, label, until
+from tests.support.serving import ALL, PATIENCE, ask, config_text, label, until
 from tfs_notebook.api.calls.model_spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Client:
         """Serve what the configuration `text` says; by how much the metrics grew meanwhile."""
         config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
         request = model_management_pb2.ReloadConfigRequest(config=config, metric_names=metric_names)
-        reply = self._models.HandleReloadConfigRequest(request, timeout=100)
+        reply = self._models.HandleReloadConfigRequest(request, timeout=PATIENCE)
         return [metric.int64_value_increase for metric in reply.metric]
 
     def states(self, model: str = "m") -> dict[int, tuple[str, str, str]]:
@@ -325,8 +325,8 @@ def test_a_load_that_hangs_holds_up_nobody(stock: Path, tmp_path: Path) -> None:
 
 
 def test_a_broken_newest_version_is_a_failure_though_an_older_one_is_there(stock: Path, base: Path) -> None:
-    put(stock, base, 1)
     put(stock, base, 2, broken=True)
+    put(stock, base, 1)
     with serving(NOTHING) as client:
         code, message = refusal(lambda: client.reload(model(base)))
         assert code == "UNKNOWN"

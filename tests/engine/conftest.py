@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engine.parts import Recorder
+from tests.support.serving import PATIENCE
 from tfs_notebook.engine.events import EventStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SECONDS = 60.0
+SECONDS = PATIENCE
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,13 +10,14 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tests.support.serving import PATIENCE
 from tfs_notebook.engine.events import Event, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SECONDS = 60.0
+SECONDS = PATIENCE
 """Generous: a starved machine is no reason to fail."""
 _NOBODY = 65534
 _TRAVERSE = stat.S_IXGRP | stat.S_IXOTH

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import predict_pb2
 
 import tfs_notebook
 from tests.faults.parts import ANY, BATCHED, assert_answers, assert_nothing_pinned
-from tests.support.serving import ask, config_text, until
+from tests.support.serving import PATIENCE, ask, config_text, until
 from tfs_notebook.settings import deployment
 
 if TYPE_CHECKING:
@@ -124,7 +124,9 @@ def test_500_connections_at_a_time_are_all_answered(models: Models, options: dic
         ExitStack() as stack,
     ):
         host, port = place(server)
-        connections = [stack.enter_context(socket.create_connection((host, int(port)), timeout=60)) for _ in range(500)]
+        connections = [
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=PATIENCE)) for _ in range(500)
+        ]
         for number, connection in enumerate(connections):
             body = b'{"instances": [%d]}' % number
             connection.sendall(HEAD % (b"model", len(body)) + body)

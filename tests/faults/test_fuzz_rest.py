@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.faults.parts import FIXED, FUZZED, WAYS, assert_answers, serving_as
-from tests.support.serving import ask, connect
+from tests.support.serving import PATIENCE, ask, connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -157,7 +157,7 @@ heads = st.sampled_from(
 def test_http_itself(server: Server, message: bytes) -> None:
     """What is no HTTP may end the connection, which has then been answered or was ended by the client."""
     address = urlsplit(server.rest_url or "")
-    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
         connection.sendall(message)
         select.select([connection], [], [], 0.1)  # who ends before the answer gets none; what is not whole waits
         connection.shutdown(socket.SHUT_WR)

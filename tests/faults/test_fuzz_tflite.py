@@ -17,7 +17,7 @@ import tfs_notebook
 from tests.faults.parts import ANY, FIXED, assert_nothing_pinned
 from tests.faults.test_fuzz_grpc import NEVER, PREDICTION, floats, integers, sizes
 from tests.support import tflite_models
-from tests.support.serving import ask, config_text
+from tests.support.serving import PATIENCE, ask, config_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def requests(draw: st.DrawFn) -> predict_pb2.PredictRequest:
 def test_tensors(server: Server, channel: grpc.Channel, request: predict_pb2.PredictRequest) -> None:
     code, told = grpc.StatusCode.OK, ""
     try:
-        channel.unary_unary(PREDICTION + "Predict")(request.SerializeToString(), timeout=60)
+        channel.unary_unary(PREDICTION + "Predict")(request.SerializeToString(), timeout=PATIENCE)
     except grpc.RpcError as error:
         code, told = error.code(), error.details() or ""
     assert code not in NEVER or told.startswith(TOLD), told

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from IPython.core.completer import provisionalcompleter
 
+from tests.notebook.test_magics import LIVE_OPTIONS
 from tfs_notebook.options import FLAGS
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def test_tab_offers_what_can_stand_there(asking: Notebook, typed: str, completed
 
 def test_every_flag_is_offered_once(notebook: Notebook) -> None:
     offered = complete(notebook, "%tfs_serve --")
-    assert sorted(text.removeprefix("%tfs_serve --").rstrip("=") for text in offered) == sorted(FLAGS)
+    assert sorted(text.removeprefix("%tfs_serve --").rstrip("=") for text in offered) == sorted([*FLAGS, *LIVE_OPTIONS])
     assert "%tfs_serve --port=1 --port=" not in complete(notebook, "%tfs_serve --port=1 --po")
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.conftest import Models
 
 WAYS = ("local", "rest", "grpc")
+LIVE_OPTIONS = ["label", "version", "export_to", "variable"]
 
 
 def table(value: Any) -> str:
@@ -108,10 +109,11 @@ def test_help_shows_the_options(notebook: Notebook, capsys: pytest.CaptureFixtur
 def test_help_lists_every_option_by_what_it_is_for(notebook: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
     notebook.run("%tfs_serve?")
     shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
-    assert "%tfs_serve [PATH] [--OPTION=VALUE ...]" in shown
+    assert "%tfs_serve [VARIABLE ...|PATH] [--OPTION=VALUE ...]" in shown
     listed = dict(zip(*[iter(re.split(r"^([\w, -]+):\s*\n", shown, flags=re.MULTILINE)[1:])] * 2, strict=True))
     for title in ("Docstring", "positional arguments"):
         listed.pop(title)
+    assert re.findall(r"^  --(\w+)", listed.pop("a model in a variable"), re.MULTILINE) == LIVE_OPTIONS
     assert {title: re.findall(r"^  --(\w+)", text, re.MULTILINE) for title, text in listed.items()} == {
         title: list(names) for title, names in GROUPS.items()
     }, "an option that was added belongs into a group of option_groups.py"
@@ -279,7 +281,7 @@ def test_a_broken_model_is_told_while_the_others_serve(notebook: Notebook, model
         ("PATH --mixed_precision --port=0", ["--mixed_precision needs a value"]),
         ("PATH --tensorflow_session_config_file=/none.pbtxt", ["/none.pbtxt", "No such file or directory"]),
         ("PATH --allow_without_token=maybe", ["--allow_without_token is true or false, not 'maybe'"]),
-        ("PATH /another", ["unexpected argument '/another'", "in quotes"]),
+        ("PATH /another", ["/another: one path at a time", "--model_config_file=FILE"]),
         ("'/open", ["A quote is not closed in: '/open"]),
         ("--model_config_file=none.config", ["none.config", "No such file or directory"]),
     ],
@@ -544,16 +546,6 @@ def test_rows_of_a_table(asking: Notebook) -> None:
 
     asking["column"] = Column()
     assert asking.run("%%tfs_predict half\n{'instances': column}").value.tolist() == [2.5, 3.0]
-
-
-def test_a_variable_where_a_path_was_meant(asking: Notebook) -> None:
-    import tensorflow as tf
-
-    asking["net"] = tf.Module()
-    refused = asking.refuse("%tfs_serve net")
-    assert "net is a variable, a Module, and no directory: tf.saved_model.save(net, 'net/1')" in refused
-    asking["net"] = tf.keras.Sequential([tf.keras.Input((1,)), tf.keras.layers.Dense(1)])
-    assert "a Sequential, and no directory: net.export('net/1')" in asking.refuse("%tfs_serve net")
 
 
 def test_a_mistake_in_the_expression_is_the_users_own(asking: Notebook, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.oss.stand_in.server import BUCKET
 from tests.oss.stand_in.signature import SignedRequest, authorization
-from tests.support.serving import Reply
+from tests.support.serving import PATIENCE, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,7 +56,7 @@ def signed_headers(
 def connect(server: OssServer) -> http.client.HTTPConnection:
     """A connection that gives up after 100 seconds."""
     address = urlsplit(server.endpoint)
-    return http.client.HTTPConnection(address.hostname or "", address.port, timeout=100)
+    return http.client.HTTPConnection(address.hostname or "", address.port, timeout=PATIENCE)
 
 
 def target(key: str, query: str = "", bucket: str = BUCKET) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tests.support import saved_models
+from tests.support.serving import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +73,7 @@ def asking(url: str, *paths: str) -> Iterator[list[str]]:
     failures, over, address = list[str](), threading.Event(), urlsplit(url)
 
     def ask(path: str) -> None:
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=PATIENCE)
         while not over.is_set():
             try:
                 connection.request("POST", f"/v1/models/{path}:predict", b'{"instances": [0.0]}')

@@ -80,7 +80,7 @@ def by_grpc(server: Server) -> Iterator[Ask]:
             for alias, value in inputs.items():
                 integers = np.asarray(value).dtype.kind == "i"
                 request.inputs[alias].CopyFrom(tf.make_tensor_proto(value, tf.int32 if integers else None))
-            outputs = stub.Predict(request, timeout=60).outputs
+            outputs = stub.Predict(request, timeout=PATIENCE).outputs
             values = {alias: tf.make_ndarray(proto).tolist() for alias, proto in outputs.items()}
             return values if len(values) > 1 else {"": next(iter(values.values()))}
 

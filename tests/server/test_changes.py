@@ -84,7 +84,7 @@ def control_c(when: Callable[[], Any]) -> Iterator[None]:
     """Ctrl-C for the block as soon as `when` holds."""
 
     def press() -> None:
-        until(when, timeout=60)
+        until(when, timeout=PATIENCE)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)

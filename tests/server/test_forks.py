@@ -8,6 +8,8 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING
 
+from tests.support.serving import PATIENCE
+
 if TYPE_CHECKING:
     from tests.conftest import Models
 
@@ -44,7 +46,7 @@ if __name__ == "__main__":
     from tests.conformance.calls import predict_request
     from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
     with grpc.insecure_channel(server.grpc_target) as channel:
-        reply = PredictionServiceStub(channel).Predict(predict_request("model", {"x": [1.0]}), timeout=60)
+        reply = PredictionServiceStub(channel).Predict(predict_request("model", {"x": [1.0]}), timeout=PATIENCE)
     print("gRPC:", *reply.outputs["y"].float_val, "running:", server.running)
     server.stop()
     print("left in the environment:", [name for name in os.environ if name.startswith(("GRPC_", "TF_CPP_"))])
@@ -58,7 +60,7 @@ def test_children_keep_their_own_exit_codes_and_the_parent_serves_on(models: Mod
         env=environment,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.stdout.splitlines() == [

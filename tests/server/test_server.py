@@ -416,7 +416,7 @@ def grpc_answers(server: Server, token: str = "") -> bool:
     with grpc.insecure_channel(server.grpc_target) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         metadata = [("authorization", token)] if token else []
-        answer = stub.Predict(request, metadata=metadata, timeout=10, wait_for_ready=True)
+        answer = stub.Predict(request, metadata=metadata, timeout=PATIENCE, wait_for_ready=True)
     return list(answer.outputs["y"].float_val) == [2.5]
 
 
@@ -769,7 +769,7 @@ def test_stop_while_another_thread_starts(models: Models) -> None:
 
     def start() -> None:
         try:
-            server.start(deployment.single_model("m", "/nowhere"), timeout=60, strict=True)
+            server.start(deployment.single_model("m", "/nowhere"), timeout=PATIENCE, strict=True)
         except BaseException as error:
             failures.append(error)
 

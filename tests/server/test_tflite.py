@@ -231,7 +231,7 @@ def test_tasks_on_an_input_that_takes_no_examples(tmp_path: Path) -> None:
         pytest.raises(grpc.RpcError) as caught,
     ):
         prediction_service_pb2_grpc.PredictionServiceStub(channel).MultiInference(
-            tasks((REGRESS, "regress")), timeout=20
+            tasks((REGRESS, "regress")), timeout=PATIENCE
         )
     assert (caught.value.code().name, caught.value.details()) == (
         "INVALID_ARGUMENT", "Expects arg[0] to be float but string is provided",

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 import tfs_notebook
 from tests.support.certificates import Authority, ssl_config
-from tests.support.serving import ask, config_text, serving_threads, until
+from tests.support.serving import PATIENCE, ask, config_text, serving_threads, until
 from tfs_notebook import ServingError
 from tfs_notebook.server import start
 from tfs_notebook.settings.ports import PortTakenError
@@ -143,7 +143,7 @@ def test_a_request_under_way_outlasts_a_change_of_tls(models: Models, tls: str) 
     with tfs_notebook.serve(config=config, **ANY) as server, grpc.insecure_channel(server.grpc_target) as channel:
         request = predict_pb2.PredictRequest(model_spec={"name": "slow"})
         request.inputs["seconds"].CopyFrom(tf.make_tensor_proto(2.0))
-        under_way = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=60)
+        under_way = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=PATIENCE)
         until(lambda: server._core.manager.registry.serving["slow"][1]._pins, "its request has not begun")
         start.change(server, "", config, {"ssl_config_file": tls})
         assert securely(server.grpc_target) == [2.5]

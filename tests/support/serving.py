@@ -62,7 +62,7 @@ class Reply:
 def connect(server: Server) -> http.client.HTTPConnection:
     """A connection to the server's REST port."""
     address = urlsplit(server.rest_url or "")
-    return http.client.HTTPConnection(address.hostname or "", address.port, timeout=100)
+    return http.client.HTTPConnection(address.hostname or "", address.port, timeout=PATIENCE)
 
 
 def ask(server: Server, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Reply:

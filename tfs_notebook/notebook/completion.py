@@ -108,8 +108,8 @@ def _candidates(magic: Any, arguments: str, magics: ServingMagics) -> tuple[str,
         return word, known
     if word.startswith("-") or (positional and not word):
         return word, _unused_options(magic, before)
-    if magic.parser.prog == "tfs_serve" and not positional:
-        return word, _paths(_bare(word), directories_only=True)
+    if magic.parser.prog == "tfs_serve":
+        return word, [*_variables(magics), *([] if positional else _paths(_bare(word), directories_only=True))]
     return word, ()
 
 
@@ -126,12 +126,16 @@ def _words(magic: Any, word: str, before: list[str], magics: ServingMagics) -> I
     if what == ("tfs_sync", 0):
         return next(tuple(action.choices) for action in magic.parser._actions if action.choices)  # noqa: SLF001
     if what == ("tfs_push", 0):
-        from tfs_notebook.engine.models.export import can_be_exported
-
-        variables = [name for name, value in magics.shell.user_ns.items() if can_be_exported(value)]
-        shown = [name for name in variables if not name.startswith("_")]
-        return [*_names(magics.server), *shown, *_paths(_bare(word), directories_only=True)]
+        return [*_names(magics.server), *_variables(magics), *_paths(_bare(word), directories_only=True)]
     return _addresses(magics.server) if what == ("tfs_push", 1) else None
+
+
+def _variables(magics: ServingMagics) -> list[str]:
+    """The notebook's variables that hold models."""
+    from tfs_notebook.engine.models.export import can_be_exported
+
+    variables = [name for name, value in magics.shell.user_ns.items() if can_be_exported(value)]
+    return [name for name in variables if not name.startswith("_")]
 
 
 def _addresses(server: Server | None) -> list[str]:

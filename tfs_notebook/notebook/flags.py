@@ -29,7 +29,7 @@ def serving_flags(function: Callable[..., Any]) -> Callable[..., Any]:
         for flag in reversed(flags):
             function = _argument(flag, _help(flag).replace("%", "%%"))(function)
         function = argument_group(title)(function)
-    parser = kwds(usage="%(prog)s [PATH] [--OPTION=VALUE ...]", formatter_class=ServeHelpFormatter)
+    parser = kwds(usage="%(prog)s [VARIABLE ...|PATH] [--OPTION=VALUE ...]", formatter_class=ServeHelpFormatter)
     declared: Callable[..., Any] = parser(function)
     return declared
 

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-SWITCHES = frozenset(f"--{flag.name}" for flag in KNOWN_FLAGS.values() if flag.type is bool)
+SWITCHES = frozenset({"--variable", *(f"--{flag.name}" for flag in KNOWN_FLAGS.values() if flag.type is bool)})
 """The options that need no value."""
 PATHS = frozenset(
     {
         "--batching_parameters_file",
+        "--export_to",
         "--grpc_socket_path",
         "--model_base_path",
         "--model_config_file",

@@ -22,7 +22,7 @@ from IPython.core.magic import (
     no_var_expand,
     output_can_be_silenced,
 )
-from IPython.core.magic_arguments import argument, magic_arguments
+from IPython.core.magic_arguments import argument, argument_group, magic_arguments
 
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.completion import matcher
@@ -60,13 +60,37 @@ class ServingMagics(Magics):
         self.matcher: Any = None
 
     @magic_arguments()
-    @argument("path", nargs="?", default="", help="Base path of a model, or with --mount the directory it stands for.")
+    @argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="A variable with a model, or several; or a base path, or with --mount the directory it stands for.",
+    )
+    @argument_group("a model in a variable")
+    @argument(
+        "--label",
+        default="",
+        metavar="LABEL",
+        help="Label for the version that a variable becomes; what serves now goes on.",
+    )
+    @argument(
+        "--version",
+        type=int,
+        default=None,
+        metavar="INT",
+        help="Number for a variable's version; by default the next one.",
+    )
+    @argument("--export_to", default="", metavar="DIRECTORY", help="Where versions are written to.")
+    @argument("--variable", nargs="?", default="", help="MODEL is a variable, though there is a path of that name.")
     @serving_flags
     @output_can_be_silenced
     @line_cell_magic
     def tfs_serve(self, line: str, cell: str = "") -> Server:
         """Serve TensorFlow models from this kernel, or change what is served.
 
+        %tfs_serve net serves the Keras model, tf.Module or tf.function in the
+        variable `net` as the next version of the model `net`, beside what is
+        served already: run it again after more training.
         %tfs_serve PATH serves the newest version in PATH as `model`;
         %tfs_serve --model_config_file=FILE serves what the file lists;
         %%tfs_serve takes the same text from the cell. Any of these paths may
@@ -83,21 +107,13 @@ class ServingMagics(Magics):
         __tracebackhide__ = True  # IPython then shows the user's frames only
         arguments = parse(self.tfs_serve, line)
         given = given_flags(arguments)
-        if not (arguments.path or cell.strip() or given.keys() & {"model_base_path", "model_config_file"}):
+        if not (arguments.models or cell.strip() or given.keys() & {"model_base_path", "model_config_file"}):
             raise UsageError(_NOTHING_TO_SERVE)
-        from tfs_notebook.engine.models.export import check_path
-        from tfs_notebook.notebook.view.progress import FetchProgress
-        from tfs_notebook.server import start
+        from tfs_notebook.notebook.serving import serve
 
         running = self.server is not None and self.server.running
         try:
-            check_path(arguments.path, self.shell.user_ns)
-            with FetchProgress(self.server if running else None) as progress:
-                path, show = arguments.path, progress.update
-                if self.server is not None and running:
-                    start.change(self.server, path, cell, given, source="cell", meanwhile=show)
-                else:
-                    self.server = start.serve(path, cell, given, source="cell", meanwhile=show)
+            self.server = serve(self.server if running else None, arguments, cell, given, self.shell.user_ns)
         except ServingError as error:
             raise UsageError(error.told) from None
         except OSError as error:

@@ -21,6 +21,7 @@ from tfs_notebook.server.changes import Arrangement, Asked, Changes, Interrupted
 from tfs_notebook.server.config_watch import Following
 from tfs_notebook.server.display import mimebundle
 from tfs_notebook.server.endpoints import Endpoints, with_token
+from tfs_notebook.server.live import LiveModels, add_to, newest_served, removed_when_refused
 from tfs_notebook.server.loaders import Loading
 from tfs_notebook.server.sources import Sources
 from tfs_notebook.server.status import ServerStatus
@@ -103,6 +104,7 @@ class Server:
         self._running = True
         self.number = next(_NUMBERS)
         """Which server of this process it is; the later, the higher."""
+        self.live = LiveModels()
         _SERVERS.add(self)
         self._switch_interval = SwitchInterval(self._runtime.loop)
         self._inference.on_request = self._switch_interval.request
@@ -228,6 +230,34 @@ class Server:
         asked = Asked()
         self._carry_out(asked, self._changes.edit(asked, edit, timeout, reload=reload), meanwhile)
 
+    def serve_models(
+        self,
+        models: Mapping[str, object],
+        *,
+        label: str = "",
+        version: int | None = None,
+        export_to: str = "",
+        timeout: float = 60.0,
+        meanwhile: Callable[[], None] | None = None,
+        **messages: Any,
+    ) -> None:
+        """Serve models in memory, by the name that each is to have: the next version of each, beside all else.
+
+        A Keras model, a tf.Module, a tf.function with an input signature, or a loaded SavedModel is written as a
+        SavedModel, `version` or the next number, to `export_to`/NAME, by default to a private directory that goes with
+        the server. The version before answers until the new one does; with a `label` it goes on, and the label moves.
+        Raises ServingError, and what served goes on. `messages` are `LiveModels.export`'s variables and progress.
+        """
+        exported = self.live.export(
+            models, self._core.status(), label=label, version=version, export_to=export_to, **messages
+        )
+        served = newest_served(self._core.status())
+        with removed_when_refused(exported):
+            self.edit(
+                lambda config: add_to(config, exported, served), reload=True, timeout=timeout, meanwhile=meanwhile
+            )
+        self.live.prune(self._core.status())
+
     def undo(self, *, timeout: float = 60.0, meanwhile: Callable[[], None] | None = None) -> None:
         """Go back to the configuration before the one in force, whoever changed it; ten times at most.
 
@@ -331,6 +361,7 @@ class Server:
         finally:
             self._runtime.close()
             self._switch_interval.turn_to(0)
+            self.live.close()
             self.events.publish(Event(Kind.SERVER, message="stopped"))
 
     def disown(self) -> None:

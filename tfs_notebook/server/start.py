@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tfs_notebook.engine.config import config_text, parse_config
 from tfs_notebook.engine.events import Kind
 from tfs_notebook.runtime import import_aside
 from tfs_notebook.settings.batching import batching_parameters
@@ -55,6 +56,48 @@ def open_console(server: Server) -> None:
     except BaseException:
         server.stop(timeout=1.0)
         raise
+
+
+def serve_models(
+    models: Mapping[str, object],
+    given: Mapping[str, Any],
+    *,
+    credentials: Any = None,
+    meanwhile: Callable[[Server], None] | None = None,
+    **export: Any,
+) -> Server:
+    """Start a server for models in memory, see `Server.serve_models`; `export` goes to `LiveModels.export`."""
+    from tfs_notebook.server.live import LiveModels, add_to
+
+    live = LiveModels()
+    try:
+        exported = live.export(models, **export)
+        config = parse_config("")
+        add_to(config, exported, {})
+        server = serve("", config_text(config), given, source="model", credentials=credentials, meanwhile=meanwhile)
+    except BaseException:
+        live.close()
+        raise
+    server.live = live
+    return server
+
+
+def change_and_serve_models(
+    server: Server,
+    models: Mapping[str, object],
+    given: Mapping[str, Any],
+    *,
+    meanwhile: Callable[[Server], None] | None = None,
+    **export: Any,
+) -> None:
+    """The same for a running server with other options, which `given` has."""
+    from tfs_notebook.server.live import add_to, newest_served, removed_when_refused
+
+    exported, config = server.live.export(models, server.status().models, **export), server.config
+    add_to(config, exported, newest_served(server.status().models))
+    with removed_when_refused(exported):
+        change(server, "", config_text(config), given, source="model", meanwhile=meanwhile)
+    server.live.prune(server.status().models)
 
 
 def change(

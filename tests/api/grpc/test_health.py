@@ -127,7 +127,7 @@ def test_a_probe_is_answered_while_every_thread_is_busy(models: Models) -> None:
     ):
         request = predict_pb2.PredictRequest(model_spec={"name": "model"})
         request.inputs["seconds"].CopyFrom(tf.make_tensor_proto(10.0))
-        busy = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=100)
+        busy = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=PATIENCE)
         until(lambda: server._core.manager.registry.serving["model"][1]._pins, "its request has not begun")
         assert check(channel) == SERVING
         assert not busy.done()
@@ -143,7 +143,7 @@ def test_watchers_are_told_that_the_server_drains_and_do_not_hold_it_up(models: 
         request.inputs["seconds"].CopyFrom(tf.make_tensor_proto(2.0))
         watch = Watch(channel)
         assert watch.next() == SERVING
-        under_way = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=100)
+        under_way = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict.future(request, timeout=PATIENCE)
         until(lambda: server._core.manager.registry.serving["model"][1]._pins, "its request has not begun")
         stopping = threading.Thread(target=server.stop, args=(60,))
         stopping.start()

@@ -397,12 +397,12 @@ def served(server: Server) -> set[str]:
 
 def test_reload_replaces_the_whole_configuration(reloadable: tuple[Server, ModelStub], models: Models) -> None:
     server, stub = reloadable
-    response = stub.HandleReloadConfigRequest(reload_request(config_text({"b": models.path("cnn")})), timeout=60)
+    response = stub.HandleReloadConfigRequest(reload_request(config_text({"b": models.path("cnn")})), timeout=PATIENCE)
     assert response.status.error_code == 0
     assert ask(server, "GET", "/v1/models/b").json["model_version_status"][0]["state"] == "AVAILABLE"
     assert ask(server, "POST", "/v1/models/a:predict", {"instances": [1]}).status == 404
     assert served(server) == {"b"}
-    stub.HandleReloadConfigRequest(reload_request("model_config_list {}"), timeout=60)
+    stub.HandleReloadConfigRequest(reload_request("model_config_list {}"), timeout=PATIENCE)
     assert served(server) == set()
 
 
@@ -431,7 +431,7 @@ def test_reload_replaces_the_whole_configuration(reloadable: tuple[Server, Model
 )
 def test_a_bad_reload_changes_nothing(reloadable: tuple[Server, ModelStub], text: str, code: str, error: str) -> None:
     server, stub = reloadable
-    outcome = refusal(lambda: stub.HandleReloadConfigRequest(reload_request(text), timeout=60))
+    outcome = refusal(lambda: stub.HandleReloadConfigRequest(reload_request(text), timeout=PATIENCE))
     assert outcome == (grpc.StatusCode[code], error)
     assert ask(server, "POST", "/v1/models/a:predict", {"instances": [1]}).json == {"predictions": [2.5]}
     assert served(server) == {"a"}

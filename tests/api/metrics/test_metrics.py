@@ -220,7 +220,8 @@ def test_requests_over_grpc_are_counted_but_those_for_metadata_and_status(
             stub.Predict(request, timeout=PATIENCE)
     spec: Any = {"name": "hpt"}
     stub.GetModelMetadata(
-        get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"]), timeout=10
+        get_model_metadata_pb2.GetModelMetadataRequest(model_spec=spec, metadata_field=["signature_def"]),
+        timeout=PATIENCE,
     )
     model_stub.GetModelStatus(get_model_status_pb2.GetModelStatusRequest(model_spec=spec), timeout=PATIENCE)
     assert requests(server) == {
@@ -381,7 +382,7 @@ def test_a_reload_tells_by_how_much_counters_have_grown(models: Models, file: st
             request = model_management_pb2.ReloadConfigRequest(
                 config=parse_config(text), metric_names=[loads, count, "/nothing", loads]
             )
-            response = stub.HandleReloadConfigRequest(request, timeout=60)
+            response = stub.HandleReloadConfigRequest(request, timeout=PATIENCE)
             assert response.HasField("status")
             assert response.status.error_code == 0
             return [(metric.name, metric.int64_value_increase) for metric in response.metric]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tests.support.serving import until
+from tests.support.serving import PATIENCE, until
 from tests.support.threads import no_more_threads
 from tfs_notebook.engine.batching.parameters import BatchingParameters
 from tfs_notebook.engine.batching.request import Part, Request
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tfs_notebook.engine.batching.queue import Queue
 
-SECONDS = 20.0
+SECONDS = PATIENCE
 LONG = 3600 * 10**6
 """Microseconds that no test waits for."""
 

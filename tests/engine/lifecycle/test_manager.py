@@ -212,7 +212,7 @@ class Gate:
         self.begun.append(path)
         self._running.add(path)
         self.most = max(self.most, len(self._running))
-        assert self._let.acquire(timeout=60)
+        assert self._let.acquire(timeout=PATIENCE)
         self._running.discard(path)
         return Part(path)
 

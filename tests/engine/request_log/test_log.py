@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import tensorflow as tf
 
-from tests.support.serving import until
+from tests.support.serving import PATIENCE, until
 from tests.support.threads import no_more_threads
 from tfs_notebook.engine.request_log.config import LoggingConfig
 from tfs_notebook.engine.request_log.log import RequestLog, log_counter
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-SECONDS = 20.0
+SECONDS = PATIENCE
 
 
 class Told:

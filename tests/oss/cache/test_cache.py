@@ -12,6 +12,7 @@ import pytest
 
 from tests.oss import kills
 from tests.oss.kills import FILES, NEW, OLD, PATH, act, prepare, stage
+from tests.support.serving import PATIENCE
 from tfs_notebook.engine.storage.scan import parse_version
 from tfs_notebook.errors import Code, ServingError
 from tfs_notebook.oss.address import OssAddress
@@ -209,7 +210,7 @@ def test_a_record_of_what_was_not_published_any_more_does_not_count(cache: Cache
 @pytest.mark.parametrize("operation", ["publish", "replace", "withdraw"])
 def test_a_process_may_be_killed_at_every_step(tmp_path: Path, operation: str) -> None:
     """What stands where the engine looks is whole at any moment, and the next process goes on from there."""
-    subprocess.run([sys.executable, "-m", kills.__name__, operation, str(tmp_path)], check=True, timeout=100)
+    subprocess.run([sys.executable, "-m", kills.__name__, operation, str(tmp_path)], check=True, timeout=PATIENCE)
     left = sorted(tmp_path.iterdir(), key=lambda path: int(path.name))
     assert len(left) > 4
     for directory in left:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
 SETTLE_SECONDS = 1.0
+WHOLE = ".tfs-whole"
+"""A file of this name in a base path says that versions appear there whole: their files need not settle."""
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*[+-]?[0-9]+[ \t\n\v\f\r]*", re.ASCII)
 
 
@@ -163,13 +165,14 @@ class Storage:
         waiting: dict[int, str] = {}
         settles: list[float] = []
         only_names_count = True
+        settle_seconds = 0.0 if WHOLE in names else self.settle_seconds
         for number in candidates(policy, found):
             path = found[number]
             if number in known and number not in failed:
                 self._looks.pop(path, None)
             else:
                 only_names_count = False
-            reason, settles_in = ("", None) if number in known else self._why_not_yet(path)
+            reason, settles_in = ("", None) if number in known else self._why_not_yet(path, settle_seconds)
             if reason:
                 waiting[number] = reason
                 if settles_in is not None:
@@ -187,18 +190,20 @@ class Storage:
             where = copy_of or base_path
             waiting |= {number: f"{where} does not hold it" for number in policy.versions if number not in found}
         repaired = frozenset(
-            number for number in failed if number in selected and self._is_repaired(selected[number], failed[number])
+            number
+            for number in failed
+            if number in selected and self._is_repaired(selected[number], failed[number], settle_seconds)
         )
         return Scan(
             selected, waiting, min(settles, default=None), problem,
             repaired=repaired, names=names if only_names_count else None,
         )  # fmt: skip
 
-    def _is_repaired(self, path: Path, failed: Fingerprint | None) -> bool:
+    def _is_repaired(self, path: Path, failed: Fingerprint | None, settle_seconds: float) -> bool:
         """Whether `path` is ready to be taken up, and its files are not those that `failed`."""
-        return not self._why_not_yet(path)[0] and self._looks[path].fingerprint != failed
+        return not self._why_not_yet(path, settle_seconds)[0] and self._looks[path].fingerprint != failed
 
-    def _why_not_yet(self, path: Path) -> tuple[str, float | None]:
+    def _why_not_yet(self, path: Path, settle_seconds: float) -> tuple[str, float | None]:
         """Why `path` cannot be taken up, with the seconds to the next look; an empty reason when it can."""
         # Without a model, what else is there does not matter: thousands of files perhaps
         tflite = self.prefer_tflite
@@ -210,8 +215,8 @@ class Storage:
             look = self._looks[path] = _Look(fingerprint, tflite, missing, time.monotonic())
         # Its own age counts as well: the clock of a file server may be ahead of this machine's.
         quiet = max(time.time() - fingerprint.changed, time.monotonic() - look.time)
-        if quiet < self.settle_seconds:
-            return look.missing or "its files are still changing", self.settle_seconds - quiet + 0.01
+        if quiet < settle_seconds:
+            return look.missing or "its files are still changing", settle_seconds - quiet + 0.01
         return look.missing, None
 
 

@@ -75,6 +75,10 @@ class FetchProgress:
         if text := fetching_text(sources):
             self._progress.show(text)
 
+    def say(self, text: str) -> None:
+        """Show `text`, about what comes before anything is fetched."""
+        self._progress.show(text, at_once=True)
+
     def _note(self, sources: Iterable[SourceStatus]) -> None:
         self._fetched_from |= {
             source.address
