@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from tfs_notebook.notebook.predict.answer import Answer
+    from tfs_notebook.notebook.predict.comparison import Comparison
     from tfs_notebook.notebook.sync import SyncStatus
     from tfs_notebook.server.server import Server
 
@@ -132,23 +133,25 @@ class ServingMagics(Magics):
 
     @no_var_expand
     @magic_arguments()
-    @argument("model", nargs="?", default="", help="Name of the model.")
+    @argument("model", nargs="?", default="", help="Name of the model, or several: modelA,modelB.")
     @argument("--classes", default="", help="Names of the classes: a variable, an expression, or a file of names.")
     @argument("--truth", default="", help="What is true of each row: a variable or an expression.")
-    @argument("--label", action="append", help="Label of the version to ask.")
-    @argument("--version", type=int, action="append", help="Version to ask; by default the newest.")
+    @argument("--label", action="append", help="Label of the version to ask; two of them are compared.")
+    @argument("--version", type=int, action="append", help="Version to ask; by default the newest; two are compared.")
     @argument("--plot", choices=PLOTS, default="auto", help="The picture; by default what suits the signature.")
     @argument("--out", default="", metavar="NAME", help="Variable that takes the outputs: an array, or a dict of them.")
     @argument("--via", choices=("local", "rest", "grpc"), default="local", help="The way to ask; by default local.")
     @argument("--signature_name", default="", help="Signature to call; by default serving_default.")
     @output_can_be_silenced
     @line_cell_magic
-    def tfs_predict(self, line: str, cell: str | None = None) -> Answer:
+    def tfs_predict(self, line: str, cell: str | None = None) -> Answer | Comparison:
         """Ask a served model, and see what it answers.
 
         %tfs_predict modelA x_test[:24]
         %tfs_predict modelA x_test[:24] --classes names --truth y_test
         answer = %tfs_predict modelB x_test --label canary --via rest
+        %tfs_predict modelB x_test --label stable --label canary --truth y_test
+        %tfs_predict modelA,modelB x_test[:24]
 
         What follows the model's name is a Python expression: the value of the
         only input with its batch dimension, or a dict of arrays by input name.
@@ -159,6 +162,8 @@ class ServingMagics(Magics):
         .predictions (the rows), .numpy(), .to_pandas(), .plot() (a matplotlib
         Figure), .version, .times (seconds by stage). Rows of --truth are taken
         as those of the input, so that x_test[:24] is held to y_test[:24].
+        Several labels, versions or models are compared side by side, the rows
+        that they answer differently first.
         """
         __tracebackhide__ = True
         found = read_line(self.tfs_predict, line, self.shell.user_ns)

@@ -15,6 +15,8 @@ from tfs_notebook.notebook.plots.shown import MAX_SHOWN
 from tfs_notebook.notebook.plots.subject import Images, subject_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tfs_notebook.notebook.plots.scores import Scores
     from tfs_notebook.notebook.plots.shown import Shown
 
@@ -35,6 +37,11 @@ def figure(shown: Shown) -> Any:
     subject = subject_of(shown.inputs)
     scores = scores_of(shown, subject)
     drawn = _outputs(shown) if scores is None or not isinstance(subject, Images) else _images(shown, subject, scores)
+    return _readable(drawn)
+
+
+def _readable(drawn: Figure) -> Figure:
+    """The figure without a ground, its ink visible on a light and on a dark one."""
     drawn.patch.set_alpha(0)
     for axes in drawn.axes:
         axes.patch.set_alpha(0)
@@ -44,6 +51,18 @@ def figure(shown: Shown) -> Any:
         for spine in axes.spines.values():
             spine.set_color(_INK)
     return drawn
+
+
+def bars(parts: Mapping[str, Mapping[str, float]]) -> Any:
+    """Numbers by name under each title, as bars beside each other."""
+    drawn = Picture(figsize=(4 * len(parts), 0.8 + 0.35 * max(map(len, parts.values()))), layout="constrained")
+    for position, (title, numbers) in enumerate(parts.items()):
+        axes = drawn.add_subplot(1, len(parts), position + 1)
+        held = axes.barh(list(numbers), list(numbers.values()), color=ACCENT)
+        axes.bar_label(held, fmt="{:.3g}", padding=3, color=_INK)
+        axes.set(xlabel=title, xlim=(0, 1.2 * max(numbers.values()) or 1))
+        axes.invert_yaxis()
+    return _readable(drawn)
 
 
 def _images(shown: Shown, images: Images, scores: Scores) -> Figure:

@@ -84,13 +84,13 @@ class Answer:
         """A DataFrame with a row for each example: see `frames.frame`. Raises ImportError without pandas."""
         from tfs_notebook.notebook.plots.frames import frame
 
-        return frame(self._shown())
+        return frame(self.shown())
 
     def plot(self) -> Any:
         """The picture as a matplotlib Figure, transparent and readable in light and dark."""
         from tfs_notebook.notebook.plots.figure import figure
 
-        return figure(self._shown())
+        return figure(self.shown())
 
     @property
     def caption(self) -> str:
@@ -110,17 +110,18 @@ class Answer:
     def __repr__(self) -> str:
         from tfs_notebook.notebook.plots.choose import text
 
-        return text(self._shown())
+        return text(self.shown())
 
     def _repr_mimebundle_(self, **_kwargs: Any) -> dict[str, str]:
         bundle = {"text/plain": repr(self)}
         if self.view.plot != "none":
             from tfs_notebook.notebook.plots.choose import html
 
-            bundle["text/html"] = html(self._shown())
+            bundle["text/html"] = html(self.shown())
         return bundle
 
-    def _shown(self) -> Any:
+    def shown(self) -> Any:
+        """What pictures are drawn of: a `plots.shown.Shown`."""
         from tfs_notebook.notebook.plots.shown import Shown
 
         view = self.view

@@ -12,6 +12,7 @@ from tfs_notebook.api.calls.model_spec import ModelSpec
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.predict.answer import View
 from tfs_notebook.notebook.predict.client import ask
+from tfs_notebook.notebook.predict.comparison import called, compared
 from tfs_notebook.notebook.predict.explain import explain, model_names
 from tfs_notebook.notebook.predict.request import read_question
 from tfs_notebook.notebook.predict.view import check_classes, fitted_truth, read_classes, read_truth
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from tfs_notebook.notebook.predict.answer import Answer
+    from tfs_notebook.notebook.predict.comparison import Comparison
+    from tfs_notebook.notebook.predict.request import Question
     from tfs_notebook.server.server import Server
+
+
+_MAX_COMPARED = 6
 
 
 class UndefinedNameError(NameError):
@@ -56,39 +62,58 @@ def evaluator(shell: InteractiveShell) -> Callable[[str], Any]:
     return evaluate
 
 
-def predict(arguments: argparse.Namespace, text: str, server: Server, shell: InteractiveShell) -> Answer:
-    """The answer to the request in `text`, as the `arguments` of the line want it.
+def predict(arguments: argparse.Namespace, text: str, server: Server, shell: InteractiveShell) -> Answer | Comparison:
+    """The answer to the request in `text`, as the `arguments` of the line want it; a comparison when they name several.
 
     Raises UsageError for a refusal, and what the expressions raise.
     """
     __tracebackhide__ = True
     evaluate = evaluator(shell)
-    (spec,) = specs(arguments, server)
+    asked = specs(arguments, server)
     try:
-        question = read_question(text, spec, arguments.signature_name, evaluate)
+        question = read_question(text, asked[0], arguments.signature_name, evaluate)
         classes = read_classes(arguments.classes, evaluate, shell.user_ns)
         truth = read_truth(arguments.truth, text, evaluate)
     except ServingError as error:
         raise UsageError(error.told) from None
-    try:
-        answer = ask(question, server, arguments.via)
-    except ServingError as error:
-        raise UsageError(explain(error, server, question)) from None
+    answers = [_answer(replace(question, spec=spec), server, arguments.via) for spec in asked]
+    names = called(asked)
     if arguments.out:
-        shell.user_ns[arguments.out] = answer.value
+        values = [answer.value for answer in answers]
+        shell.user_ns[arguments.out] = values[0] if len(asked) == 1 else dict(zip(names, values, strict=True))
     try:
-        check_classes(classes, answer, arguments.classes)
-        truth = None if truth is None else fitted_truth(truth, answer, classes, arguments.truth)
+        for answer in answers:
+            check_classes(classes, answer, arguments.classes)
+        truth = None if truth is None else fitted_truth(truth, answers[0], classes, arguments.truth)
     except ServingError as error:
         raise UsageError(error.told) from None
-    return replace(answer, view=View(classes, truth, arguments.plot))
+    answers = [replace(answer, view=View(classes, truth, arguments.plot)) for answer in answers]
+    return answers[0] if len(answers) == 1 else compared(names, answers)
+
+
+def _answer(question: Question, server: Server, via: str) -> Answer:
+    __tracebackhide__ = True
+    try:
+        return ask(question, server, via)
+    except ServingError as error:
+        raise UsageError(explain(error, server, question)) from None
 
 
 def specs(arguments: argparse.Namespace, server: Server) -> list[ModelSpec]:
-    """Whom the line asks. Raises UsageError when it names nobody, or one version twice over."""
+    """Whom the line asks: every version or label that it names of every model. Raises UsageError when it is nobody."""
     if not arguments.model:
         raise UsageError(f"%tfs_predict MODEL: which model? {model_names(server)}")
     versions, labels = arguments.version or [], arguments.label or []
     if versions and labels:
         raise UsageError("--version and --label name two versions: give one of them")
-    return [ModelSpec(arguments.model, *(versions or [None]), *(labels or [None]))]
+    served = {model.name for model in server.status().models}
+    models = [arguments.model] if arguments.model in served else list(filter(None, arguments.model.split(",")))
+    found = [
+        ModelSpec(model, version, label)
+        for model in dict.fromkeys(models)
+        for version in dict.fromkeys(versions or [None])
+        for label in dict.fromkeys(labels or [None])
+    ]
+    if len(found) > _MAX_COMPARED:
+        raise UsageError(f"{len(found)} answers are too many to compare: at most {_MAX_COMPARED}")
+    return found
