@@ -167,10 +167,10 @@ def load(
     `model` may also be the name of a model that was unloaded, or a directory or an address in OSS, which is served as
     a new model under its own name or `model_name`.
     """
-    from tfs_notebook.notebook.configuration import edits
+    from tfs_notebook.notebook.configuration import loading
     from tfs_notebook.settings.arguments import as_path
 
-    return edits.load(_server(server), as_path(model), version, model_name=model_name)
+    return loading.load(_server(server), as_path(model), version, model_name=model_name)
 
 
 def unload(model: str, version: int | None = None, *, server: Server | None = None) -> ConfigRecord:
@@ -178,9 +178,9 @@ def unload(model: str, version: int | None = None, *, server: Server | None = No
 
     A version that a label names stays, which the error says; a model takes its labels along. `load` brings it back.
     """
-    from tfs_notebook.notebook.configuration import edits
+    from tfs_notebook.notebook.configuration import loading
 
-    return edits.unload(_server(server), model, version)
+    return loading.unload(_server(server), model, version)
 
 
 def config(

@@ -12,6 +12,7 @@ import pytest
 import tfs_notebook
 from tests.notebook.conftest import ANY, Notebook
 from tests.notebook.test_completion import complete
+from tests.support.saved_models import truncated_pb
 from tests.support.serving import ask
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.errors import ServingError
@@ -71,7 +72,7 @@ def test_policies(serving: Notebook, path: Path) -> None:
     assert changed(serving.run("%tfs_policy m")) == ["m: policy latest 1", "m: serves 3", "m: on disk 1, 2, 3"]
     assert changed(serving.run("%tfs_policy m latest=2")) == ["m: policy latest 1 → latest 2"]
     assert changed(serving.run("%tfs_policy m all")) == ["m: policy latest 2 → all"]
-    assert "m serves all versions, 1 too" in serving.refuse("%tfs_load m 1")
+    assert "Version 1 of m serves already" in serving.refuse("%tfs_load m 1")
     assert changed(serving.run("%tfs_policy m specific=1,3")) == ["m: policy all → specific 1, 3"]
     assert [status_of(serving, f"m/versions/{number}") for number in (1, 2, 3)] == [200, 404, 200]
     assert serving.refuse("%tfs_policy m specific=1,4") == (
@@ -84,6 +85,18 @@ def test_policies(serving: Notebook, path: Path) -> None:
         )
     assert "'two' is no version" in serving.refuse("%tfs_policy m latest=two")
     assert "at least one version" in serving.refuse("%tfs_policy m latest=0")
+
+
+def test_a_version_that_failed_is_loaded_again(serving: Notebook, path: Path) -> None:
+    assert serving.server is not None
+    good = (path / "2" / "saved_model.pb").read_bytes()
+    truncated_pb(path / "2")
+    failed = serving.run("%tfs_load m 2")
+    assert "version: 2" in repr(failed) or "saved_model.pb" in repr(failed)
+    assert [status_of(serving, f"m/versions/{number}") for number in (2, 3)] == [404, 200]
+    (path / "2" / "saved_model.pb").write_bytes(good)
+    assert serving.run("%tfs_load m 2").notes == ()
+    assert [status_of(serving, f"m/versions/{number}") for number in (2, 3)] == [200, 200]
 
 
 def test_a_label_that_cannot_be_given_says_how_it_can(serving: Notebook, path: Path) -> None:

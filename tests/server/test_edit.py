@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import tfs_notebook
-from tests.support.serving import ALL, ask, config_text, label
+from tests.support.serving import ALL, ask, config_text, label, until
 from tfs_notebook.engine.config import parse_config
 from tfs_notebook.errors import Code, ServingError
 
@@ -159,6 +159,22 @@ def test_an_edit_keeps_what_others_changed_before(server: Server, path: Path) ->
     server.reload(parse_config(config_text({"m": path, "n": path})))
     server.edit(lambda config: add(config, "o", path))
     assert names(server) == ["m", "n", "o"]
+
+
+def test_a_file_that_is_followed_replaces_an_edit_when_its_text_changes(path: Path, tmp_path: Path) -> None:
+    file = tmp_path / "model_config.pbtxt"
+    file.write_text(config_text({"m": path}, {"m": ALL}))
+    polled = {"model_config_file": str(file), "model_config_file_poll_wait_seconds": 1}
+    with tfs_notebook.serve(**polled, **ANY) as server:
+        server.edit(label_two)
+        changed = file.with_suffix(".new")
+        changed.write_text(config_text({"m": path, "n": path}, {"m": ALL}))
+        assert "two" in server.config_text()
+        changed.replace(file)
+        until(lambda: names(server) == ["m", "n"])
+        assert "two" not in server.config_text()
+        server.undo()
+        assert "two" in server.config_text()
 
 
 def test_undo_goes_back_step_by_step_whoever_made_the_step(server: Server, path: Path) -> None:

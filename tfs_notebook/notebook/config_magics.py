@@ -147,10 +147,10 @@ class ConfigMagics(Magics):
         __tracebackhide__ = True
         arguments = parse(self.tfs_load, line)
         server = self._running_server()
-        from tfs_notebook.notebook.configuration import edits
+        from tfs_notebook.notebook.configuration import loading
 
         with _told():
-            return edits.load(server, arguments.model, arguments.version, model_name=arguments.model_name)
+            return loading.load(server, arguments.model, arguments.version, model_name=arguments.model_name)
 
     @magic_arguments()
     @argument("model", help="Name of the model.")
@@ -171,10 +171,10 @@ class ConfigMagics(Magics):
         __tracebackhide__ = True
         arguments = parse(self.tfs_unload, line)
         server = self._running_server()
-        from tfs_notebook.notebook.configuration import edits
+        from tfs_notebook.notebook.configuration import loading
 
         with _told():
-            return edits.unload(server, arguments.model, arguments.version)
+            return loading.unload(server, arguments.model, arguments.version)
 
 
 @contextmanager

@@ -261,6 +261,7 @@ class Server:
     def undo(self, *, timeout: float = 60.0, meanwhile: Callable[[], None] | None = None) -> None:
         """Go back to the configuration before the one in force, whoever changed it; ten times at most.
 
+        Options, like a mount, stay as they are. A config file that is followed is applied again when its text changes.
         Raises ServingError FAILED_PRECONDITION when there is none; the rest is as `edit` has it.
         """
         asked = Asked()
