@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from tfs_notebook.notebook.call_information.information import CallInformation
     from tfs_notebook.notebook.configuration.record import ConfigRecord, ConfigText
     from tfs_notebook.notebook.doctor.report import Report
+    from tfs_notebook.server.keras_callback import Serve
     from tfs_notebook.server.server import Server
 
 __version__ = "0.1.0"
 __all__ = [
     "Code",
     "Prediction",
+    "Serve",
     "Server",
     "ServingError",
     "call_information",
@@ -226,4 +228,8 @@ def __getattr__(name: str) -> Any:
         from tfs_notebook.server.server import Server
 
         return Server
+    if name == "Serve":
+        from tfs_notebook.server.keras_callback import Serve
+
+        return Serve
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
