@@ -61,6 +61,9 @@ def test_the_rehearsal_shows_what_a_deployment_does(examples: Path, tmp_path: Pa
     assert answered, "the canary moved from version 2 to version 1, and each request was answered by one of them"
     asked, by_second, by_first = map(int, answered.groups())
     assert asked == by_second + by_first
+    by_hand = ("canary=1 stable=1 → canary=2 stable=1", "canary=2 stable=1 → canary=1 stable=1")
+    for moved in by_hand:
+        assert f"\nmodelB: labels {moved}\n" in shown
     for count in ('model_name="modelA",status="OK"\': 20.0', 'model_name="modelX",status="NOT_FOUND"\': 1.0'):
         assert count in shown
     batched = re.search(r"(\d+) requests ran in (\d+) batches of ([\d.]+) images", shown)
