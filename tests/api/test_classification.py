@@ -216,7 +216,10 @@ def test_method_names_count_when_they_are_asked_for(server: Server) -> None:
 
     def message(version: Loaded, answer: Callable[..., Any], signature: str) -> str:
         assert version.try_pin()
-        with Checked(version, ModelSpec("m"), None, Observers()) as call, pytest.raises(ServingError) as caught:
+        with (
+            Checked(version, ModelSpec("m"), None, (), 0.0, Observers()) as call,
+            pytest.raises(ServingError) as caught,
+        ):
             answer(call, signature, example_tensor([]), timeout=None)
         return caught.value.message
 

@@ -21,7 +21,7 @@ from tfs_notebook.errors import Code, ServingError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-ASKING = Asking("rest", "Predict", ("",), 0.0)
+ASKING = Asking("rest", "Predict"), ("",), 0.0
 ONE = np.array([1.0], np.float32)
 
 
@@ -132,7 +132,7 @@ def test_inputs_that_do_not_fit(inputs: tuple[str, ...], defaults: tuple[str, ..
 def test_errors_and_answers_are_counted() -> None:
     inference, _, loaded = serve(Echo())
     for timeout in (None, 0.0):
-        with suppress(ServingError), inference.open(ModelSpec("m"), ASKING) as call:
+        with suppress(ServingError), inference.open(ModelSpec("m"), *ASKING) as call:
             call.predict(call.signatures["serving_default"], {"a": ONE, "b": ONE}, timeout=timeout)
     summary = loaded.stats["serving_default"].summary()
     assert summary.codes == {Code.OK: 1, Code.DEADLINE_EXCEEDED: 1}

@@ -78,7 +78,7 @@ def test_a_record_that_waits_does_not_keep_the_batch_it_was_answered_with(models
             batch = np.zeros((1000, 1000), np.float32)
             share = {"y": batch[:1]}
             spec = ModelSpec("model")
-            with server._inference.pin(spec, Asking("rest", "Predict", ("",), 0.0)) as call:
+            with server._inference.pin(spec, Asking("rest", "Predict"), ("",)) as call:
                 call.exchange = ArraysExchange(spec, "serving_default", {"x": np.ones(1, np.float32)}, share)
             del call
             kept = weakref.ref(batch)

@@ -12,7 +12,7 @@ from tfs_notebook.api.calls.observers import Observers, count_call
 from tfs_notebook.errors import not_found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tfs_notebook.api.calls.call import Asking
     from tfs_notebook.api.calls.model_spec import ModelSpec
@@ -34,17 +34,22 @@ class Inference:
         self.on_request: Callable[[], None] = _nothing
         """Called at each request of a client, on whatever thread; must return at once."""
 
-    def open(self, spec: ModelSpec, asking: Asking | None = None) -> Call:
+    def open(
+        self, spec: ModelSpec, asking: Asking | None = None, signature_names: Sequence[str] = (), received: float = 0.0
+    ) -> Call:
         """Pin the version that `spec` names for a client's request: see `pin`."""
         self.on_request()
-        return self.pin(spec, asking)
+        return self.pin(spec, asking, signature_names, received)
 
-    def pin(self, spec: ModelSpec, asking: Asking | None = None) -> Call:
+    def pin(
+        self, spec: ModelSpec, asking: Asking | None = None, signature_names: Sequence[str] = (), received: float = 0.0
+    ) -> Call:
         """Pin the version that `spec` names, for use in a `with`. Raises ServingError when there is none.
 
-        Observers are told of what is `asking`, and of nothing else.
+        Observers are told of what is `asking` these signatures, and of nothing else; see `Call` for the rest.
         """
-        return self.call_type(self._registry.pin(spec.name, spec.version, spec.label), spec, asking, self.observers)
+        loaded = self._registry.pin(spec.name, spec.version, spec.label)
+        return self.call_type(loaded, spec, asking, signature_names, received, self.observers)
 
     def not_ready(self) -> dict[str, str]:
         """Why each configured model that has no available version has none; empty when every model answers."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tfs_notebook.api.inference import Inference
 
 
+_ASKING = Asking("local", "Predict")
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """The answer to a request: which version gave it, and its outputs by alias (strings: object arrays of bytes).
@@ -53,7 +56,7 @@ def predict(
     timeout: float | None,
 ) -> Prediction:
     """The answer to `inputs`, as `as_inputs` takes them; `timeout` in seconds. Raises ServingError."""
-    with inference.pin(asked, Asking("local", "Predict", (signature_name,), perf_counter())) as call:
+    with inference.pin(asked, _ASKING, (signature_name,), perf_counter()) as call:
         signature = call.signature(signature_name)
         if signature is None:
             raise unknown_signature(signature_name)

@@ -75,7 +75,7 @@ def replay(servable: Servable, record: PredictionLog) -> None:
     if ask is None:
         number = record.DESCRIPTOR.fields_by_name[kind].number
         raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}")
-    ask(Call(Loaded("", 0, servable), ModelSpec(""), None, _NOBODY), getattr(record, kind).request)
+    ask(Call(Loaded("", 0, servable), ModelSpec(""), None, (), 0.0, _NOBODY), getattr(record, kind).request)
 
 
 def _ask_predict(call: Call, request: PredictRequest) -> None:

@@ -55,14 +55,13 @@ class Observers:
 
 def count_call(record: CallRecord) -> None:
     """The engine's statistics: an observer."""
-    stats = record.stats
+    stats, ran, started, replied = record.stats, record.ran, record.started, record.replied
     if stats is None:
         return
-    run = record.run_seconds
-    if record.code is Code.OK and run is not None:
-        stats.record(record.seconds, run, record.replied)
+    if record.code or ran is None or started is None:
+        stats.record_error(record.code, replied)
     else:
-        stats.record_error(record.code, record.replied)
+        stats.record(replied - record.received, ran - started, replied)
 
 
 def code_of(error: BaseException) -> Code:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tfs_notebook.api.inference import Inference
     from tfs_notebook.engine.models.signature import Signature
 
+_ASKING = Asking("grpc", "Predict")
+
 
 class Predict:
     """The behaviour of the method Predict."""
@@ -55,8 +57,7 @@ class Predict:
             return self._run(_Asked(request, call, *_inputs(call, request)), context)
 
     def _open(self, request: Any, received: float) -> Call:
-        asking = Asking("grpc", "Predict", (request.model_spec.signature_name,), received)
-        return self._inference.open(spec_of(request), asking)
+        return self._inference.open(spec_of(request), _ASKING, (request.model_spec.signature_name,), received)
 
     def begin(self, message: bytes, rpc: Rpc) -> None:
         """Answer `rpc`, here or later."""

@@ -92,18 +92,18 @@ class GrpcApi:
         return _handler(behavior, request_type)
 
     def _classify(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with self._inference.open(spec_of(request), _asking("Classify", request)) as call:
+        with self._inference.open(spec_of(request), *_asking("Classify", request)) as call:
             return _said(call, request, classification_response(call, request, time_remaining(context)))
 
     def _regress(self, request: Any, context: grpc.ServicerContext) -> Any:
-        with self._inference.open(spec_of(request), _asking("Regress", request)) as call:
+        with self._inference.open(spec_of(request), *_asking("Regress", request)) as call:
             return _said(call, request, regression_response(call, request, time_remaining(context)))
 
     def _multi_inference(self, request: Any, context: grpc.ServicerContext) -> Any:
         """The first task's model spec decides which version answers all of them."""
         first = request.tasks[0] if request.tasks else None
         spec = spec_of(first) if first and first.HasField("model_spec") else ModelSpec("")
-        with self._inference.open(spec, _asking("MultiInference", *request.tasks)) as call:
+        with self._inference.open(spec, *_asking("MultiInference", *request.tasks)) as call:
             return _said(call, request, multi_inference_response(call, request, time_remaining(context)))
 
     def _metadata(self, request: Any, _context: grpc.ServicerContext) -> Any:
@@ -142,9 +142,9 @@ class GrpcApi:
         return response
 
 
-def _asking(method: str, *asked: Any) -> Asking:
-    """What is asked now, by a request or by the tasks of one."""
-    return Asking("grpc", method, [each.model_spec.signature_name for each in asked], perf_counter())
+def _asking(method: str, *asked: Any) -> tuple[Asking, list[str], float]:
+    """What is asked now: by which method, which signature by each of what is `asked`, and when that is."""
+    return Asking("grpc", method), [each.model_spec.signature_name for each in asked], perf_counter()
 
 
 def _said(call: Call, request: Any, reply: Any) -> bytes:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_ASKING = {action: Asking("rest", action.title()) for action in ("predict", "classify", "regress")}
 _MIN_VALUE_BYTES = 256 << 20
 """Bytes that the values of a body may take however low its own limit is."""
 
@@ -113,8 +114,7 @@ class RestApi:
         return partial(self._evaluate, request, asked, ExamplesBody(body)), _nothing
 
     def _evaluate(self, request: Request, asked: Route, parsed: ExamplesBody) -> bytes:
-        method = "Classify" if asked.action == "classify" else "Regress"
-        call = self._open(request, asked, method, parsed.signature_name)
+        call = self._open(request, asked, parsed.signature_name)
         try:
             call.parsed = perf_counter()
             result = evaluate(call, asked.action, parsed, self._options().timeout)
@@ -124,9 +124,9 @@ class RestApi:
         finally:
             call.close()
 
-    def _open(self, request: Request, asked: Route, method: str, signature_name: str) -> Call:
+    def _open(self, request: Request, asked: Route, signature_name: str) -> Call:
         """The hold on the version that answers `request`, which is told its reply."""
-        call = self._inference.open(asked.spec, Asking("rest", method, (signature_name,), request.received))
+        call = self._inference.open(asked.spec, _ASKING[asked.action], (signature_name,), request.received)
         request.call = call
         if request.over:  # the client has gone, and may not have found the call
             call.replied(asyncio.CancelledError("The client has gone"))
@@ -151,7 +151,7 @@ class RestApi:
         self, request: Request, asked: Route, parsed: json_codec.PredictBody
     ) -> tuple[partial[bytes], Call, float | None]:
         """What is to be done for a request, the hold on the version that does it, and how long it will take."""
-        call = self._open(request, asked, "Predict", parsed.signature_name)
+        call = self._open(request, asked, parsed.signature_name)
         try:
             signature = _signature(call, parsed)
             inputs = parsed.tensors(signature)

@@ -6,15 +6,16 @@ is right to within a bucket's width, a factor of 1.16.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, field
-from math import inf
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 BOUNDS_US = tuple(10 * 1.8 ** (k / 4) for k in range(125))
+_BOUNDS = np.array(BOUNDS_US)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,35 +51,24 @@ class Latencies:
         return self.most_us
 
 
-class Histogram:
-    """Latencies that are still added to; at most as large as there are buckets. It has no lock of its own."""
+def latencies_of(seconds: Iterable[float]) -> Latencies:
+    """The latencies of calls that took so long, of which there is at least one."""
+    micros = np.fromiter(seconds, np.float64) * 1e6
+    buckets, counts = np.unique(np.searchsorted(_BOUNDS, micros), return_counts=True)
+    by_bucket = dict(zip(buckets.tolist(), counts.tolist(), strict=True))
+    return Latencies(by_bucket, float(micros.sum()), float(micros.min()), float(micros.max()))
 
-    __slots__ = ("_buckets", "_least_us", "_most_us", "_total_us")
 
-    def __init__(self) -> None:
-        self._buckets: dict[int, int] = {}
-        self._total_us = 0.0
-        self._least_us, self._most_us = inf, 0.0
-
-    def add(self, micros: float) -> None:
-        """One more call."""
-        bucket = bisect_left(BOUNDS_US, micros)
-        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
-        self._total_us += micros
-        self._least_us = min(self._least_us, micros)
-        self._most_us = max(self._most_us, micros)
-
-    def add_all(self, others: Latencies) -> None:
-        """The calls of `others`, too."""
-        if not others.buckets:
-            return
-        for bucket, count in others.buckets.items():
-            self._buckets[bucket] = self._buckets.get(bucket, 0) + count
-        self._total_us += others.total_us
-        self._least_us = min(self._least_us, others.least_us)
-        self._most_us = max(self._most_us, others.most_us)
-
-    def latencies(self) -> Latencies:
-        """As it is now."""
-        least_us = self._least_us if self._buckets else 0.0
-        return Latencies(self._buckets.copy(), self._total_us, least_us, self._most_us)
+def merged(parts: Iterable[Latencies]) -> Latencies:
+    """All of these calls as one."""
+    filled = [part for part in parts if part.buckets]
+    buckets: dict[int, int] = {}
+    for part in filled:
+        for bucket, count in part.buckets.items():
+            buckets[bucket] = buckets.get(bucket, 0) + count
+    return Latencies(
+        buckets,
+        sum(part.total_us for part in filled),
+        min((part.least_us for part in filled), default=0.0),
+        max((part.most_us for part in filled), default=0.0),
+    )

@@ -1,17 +1,19 @@
 """What became of the calls of one signature: over all time, and in the last minute.
 
-The last minute is a ring of windows of five seconds; what leaves it is added to what was before. So a call touches one
-window, and the memory is that of the windows whatever is asked.
+The last minute is kept in windows of five seconds; what leaves it is added to what was before. So the memory is that of
+the windows, whatever is asked.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tfs_notebook.engine.metrics.latencies import Histogram, Latencies
+from tfs_notebook.engine.metrics.latencies import Latencies, latencies_of
+from tfs_notebook.engine.metrics.latencies import merged as merged_latencies
 from tfs_notebook.errors import Code
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ BOUNDS_US = tuple(10 * 1.8**k for k in range(32))
 """TensorFlow Serving's bounds for its latency metrics."""
 WINDOW_SECONDS = 5
 WINDOWS = 12
+_MAX_NOTED = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,83 +55,88 @@ class CallSummary:
         return self.count / self.seconds if self.seconds else 0.0
 
 
-class _Window:
-    """Calls of some seconds, or of all time before."""
-
-    __slots__ = ("codes", "number", "run", "whole")
-
-    def __init__(self, number: int = -1) -> None:
-        self.number = number
-        """Which of the windows since the clock began."""
-        self.codes: dict[Code, int] = {}
-        self.whole = Histogram()
-        self.run = Histogram()
-
-    def add_all(self, others: CallSummary) -> None:
-        for code, count in others.codes.items():
-            self.codes[code] = self.codes.get(code, 0) + count
-        self.whole.add_all(others.whole)
-        self.run.add_all(others.run)
-
-    def summary(self, seconds: float = 0.0) -> CallSummary:
-        return CallSummary(self.codes.copy(), self.whole.latencies(), self.run.latencies(), seconds)
+_NOTHING = CallSummary()
 
 
 class CallStats:
-    """Counts the calls of one signature. Every thread may count and read; a reader holds nobody up."""
+    """Counts the calls of one signature. Every thread may count and read; a reader holds nobody up.
+
+    A call that ended well is only noted: its latencies are worked out with those of many others, by a reader or by
+    every 512th call, at a fifth of the time that each alone would take.
+    """
 
     def __init__(self, now: float | None = None) -> None:
         """`now` is the time, in seconds of `time.perf_counter`, as in all methods; by default it is looked up."""
         self._since = time.perf_counter() if now is None else now
+        self._noted: deque[tuple[float, float, float]] = deque()
+        """Calls that are in no window yet: whole, run, and when they ended."""
         self._lock = threading.Lock()
-        self._before = _Window()
-        self._ring: list[_Window] = []
-        """The windows in which there were calls, the newest last."""
+        """Held to change what follows."""
+        self._before = _NOTHING
+        self._windows: dict[int, CallSummary] = {}
+        """The windows in which there were calls, by their number since the clock began."""
 
     def record(self, seconds: float, run_seconds: float, now: float | None = None) -> None:
         """One call that was answered after `seconds`, of which the model took `run_seconds`."""
-        with self._lock:
-            window = self._window(now)
-            window.codes[Code.OK] = window.codes.get(Code.OK, 0) + 1
-            window.whole.add(seconds * 1e6)
-            window.run.add(run_seconds * 1e6)
+        noted = self._noted
+        noted.append((seconds, run_seconds, time.perf_counter() if now is None else now))
+        if len(noted) >= _MAX_NOTED:
+            with self._lock:
+                self._work_out()
 
     def record_error(self, code: Code, now: float | None = None) -> None:
         """One call that ended with `code`."""
+        now = time.perf_counter() if now is None else now
         with self._lock:
-            codes = self._window(now).codes
-            codes[code] = codes.get(code, 0) + 1
+            self._add(_number(now), CallSummary({code: 1}))
 
-    def _window(self, now: float | None) -> _Window:
-        """The window of `now`. Threads come in any order: a call of a moment ago counts for the newest one."""
-        number = int((time.perf_counter() if now is None else now) / WINDOW_SECONDS)
-        ring = self._ring
-        if not ring or ring[-1].number < number:
-            while ring and ring[0].number <= number - WINDOWS:
-                self._before.add_all(ring.pop(0).summary())
-            ring.append(_Window(number))
-        return ring[-1]
+    def _work_out(self) -> None:
+        """Put the calls that were noted into their windows."""
+        by_window: dict[int, list[tuple[float, float, float]]] = {}
+        for _ in range(len(self._noted)):
+            call = self._noted.popleft()
+            by_window.setdefault(_number(call[2]), []).append(call)
+        for number, calls in by_window.items():
+            whole, run = (latencies_of([call[part] for call in calls]) for part in (0, 1))
+            self._add(number, CallSummary({Code.OK: len(calls)}, whole, run))
+
+    def _add(self, number: int, calls: CallSummary) -> None:
+        windows = self._windows
+        windows[number] = merged([windows.get(number, _NOTHING), calls])
+        if len(windows) > WINDOWS:
+            last = max(windows)
+            old = [windows.pop(each) for each in list(windows) if each <= last - WINDOWS]
+            self._before = merged([self._before, *old])
 
     def summary(self, now: float | None = None) -> CallSummary:
         """What became of all calls until now."""
         now = time.perf_counter() if now is None else now
         with self._lock:
-            windows = [window.summary() for window in (self._before, *self._ring)]
+            self._work_out()
+            windows = [self._before, *self._windows.values()]
         return merged(windows, now - self._since)
 
     def last_minute(self, now: float | None = None) -> CallSummary:
         """What became of those of the last minute, less up to five seconds."""
         now = time.perf_counter() if now is None else now
-        first = int(now / WINDOW_SECONDS) - WINDOWS + 1
+        first = _number(now) - WINDOWS + 1
         seconds = now - max(self._since, first * WINDOW_SECONDS)
         with self._lock:
-            windows = [window.summary() for window in self._ring if window.number >= first]
+            self._work_out()
+            windows = [calls for number, calls in self._windows.items() if number >= first]
         return merged(windows, seconds)
+
+
+def _number(now: float) -> int:
+    return int(now // WINDOW_SECONDS)
 
 
 def merged(summaries: Iterable[CallSummary], seconds: float = 0.0) -> CallSummary:
     """All of these calls as one summary, counted for so many `seconds`."""
-    total = _Window()
-    for summary in summaries:
-        total.add_all(summary)
-    return total.summary(seconds)
+    filled = [summary for summary in summaries if summary.codes]
+    codes: dict[Code, int] = {}
+    for summary in filled:
+        for code, count in summary.codes.items():
+            codes[code] = codes.get(code, 0) + count
+    whole, run = (merged_latencies(part) for part in ([s.whole for s in filled], [s.run for s in filled]))
+    return CallSummary(codes, whole, run, seconds)
