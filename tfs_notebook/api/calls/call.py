@@ -203,7 +203,8 @@ class Call:
     def _run(
         self, signature: Signature, inputs: Arrays, outputs: Sequence[str] | None, timeout: float | None
     ) -> dict[str, np.ndarray]:
-        self._keep_inputs(inputs)
+        if self._observers.want_tensors:
+            self._inputs = inputs
         begin = self._loaded.begin
         waiting = begin(signature, inputs, outputs, timeout) if begin is not None else None
         if waiting is not None:
@@ -212,12 +213,9 @@ class Call:
         self._started = perf_counter()
         values = self._loaded.servable.run(signature, inputs, outputs, timeout)
         self._ran = perf_counter()
-        self._outputs = values if self._inputs is not None else None
+        if self._inputs is not None:
+            self._outputs = values
         return values
-
-    def _keep_inputs(self, inputs: Arrays) -> None:
-        if self._observers.want_tensors:
-            self._inputs = inputs
 
     @property
     def is_batched(self) -> bool:
@@ -240,7 +238,8 @@ class Call:
         self._begun = perf_counter()
         if inputs.keys() != signature.inputs.keys():
             inputs = bind(signature, inputs)
-        self._keep_inputs(inputs)
+        if self._observers.want_tensors:
+            self._inputs = inputs
         waiting = self._loaded.begin(signature, inputs, None, timeout, lambda waiting: when_over(Begun(self, waiting)))
         return None if waiting is None else Begun(self, waiting)
 
@@ -248,7 +247,8 @@ class Call:
         """The outputs of `waiting`, which is over. Raises ServingError, also when it is not, and gives it up then."""
         values = waiting.end()
         self._started, self._ran = waiting.moments
-        self._outputs = values if self._inputs is not None else None
+        if self._inputs is not None:
+            self._outputs = values
         return values
 
 
