@@ -36,7 +36,7 @@ def test_every_row_has_a_line_for_cells_and_one_for_scripts() -> None:
     assert len({command.id for command in COMMANDS}) == len(COMMANDS)
     for command in COMMANDS:
         assert command.magic.startswith("%tfs_" if "\n" not in command.magic else "%%tfs_")
-        assert command.python.startswith("server.")
+        assert command.python.startswith(("server.", "tfs_notebook."))
         for argument in command.arguments:
             assert f"{{{argument.name}}}" in command.magic, f"{command.id}: {argument.name}"
 
@@ -82,6 +82,29 @@ def test_what_is_wrong_is_told(server: Server, command: Any, arguments: Any, cod
     assert not outcome.ok
     assert outcome.code == code
     assert told in outcome.message
+
+
+def test_labels_policies_and_the_way_back(models: Models) -> None:
+    text = config_text({"half": models.path("half_plus_two")}, {"half": label("stable", 1)})
+    with tfs_notebook.serve(config=text, port=0, rest_api_port=0) as server:
+        before = value(server, "config")
+        assert 'key: "stable"' in before
+        value(server, "label", model="half", label="canary", version="1")
+        reply = value(server, "predict", model="half", label="canary", body='{"instances": [1.0]}')
+        assert json.loads(reply.body) == {"predictions": [2.5]}
+        value(server, "policy", model="half", policy="all")
+        assert "all {" in value(server, "config")
+        value(server, "undo")
+        value(server, "undo")
+        assert value(server, "config") == before
+        value(server, "apply", text=before.replace("stable", "steady"))
+        assert dict(server.status().models[0].labels) == {"steady": 1}
+        refused = run(server, "apply", {"text": before.replace("base_path", "base_paht")})
+        assert (refused.ok, refused.code) == (False, "INVALID_ARGUMENT")
+        assert "base_paht" in refused.message
+        assert run(server, "apply", {"text": "# nothing"}).code == "INVALID_ARGUMENT"
+        assert run(server, "label", {"model": "half", "label": "canary", "version": "9"}).code == "FAILED_PRECONDITION"
+        assert dict(server.status().models[0].labels) == {"steady": 1}
 
 
 def test_an_error_of_the_model_is_a_reply(server: Server) -> None:

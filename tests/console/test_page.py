@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tfs_notebook.server.server import Server
 
 AXE = Path(__file__).parents[2] / "labextension" / "node_modules" / "axe-core" / "axe.min.js"
-VIEWS = ("models", "try", "traffic", "calls", "events")
+VIEWS = ("models", "try", "traffic", "config", "calls", "events")
 HOSTILE = "<img src=x onerror=window.hacked=1>"
 VIOLATIONS = """async () => (await axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21aa", "best-practice"]}))
     .violations.map(each => each.id + ": " + each.nodes.map(node => node.html).join(" | "))"""
@@ -86,9 +86,7 @@ def test_every_view(browser: Browser, server: Server, theme: str) -> None:
         for _ in range(5):
             assert ask(server, "POST", "/v1/models/half/labels/canary:predict", {"instances": [1.0]}).status == 200
         assert requests(server, "half") == before + 5
-        page.wait_for_function(
-            "() => document.querySelector('#console').shadowRoot.querySelector('.grid').textContent.includes('µs')"
-        )
+        page.locator("tr.model .c-number", has_text="s").first.wait_for()  # a latency, in µs or ms
         assert page.evaluate(BOXES) == boxes, "nothing moves while numbers change"
         for view in VIEWS:
             show(page, view)
@@ -139,6 +137,39 @@ def test_a_digit_is_drawn_and_read(browser: Browser, server: Server) -> None:
         assert page.locator(".scores li").count() == 5
         if shots := os.environ.get("TFS_SCREENSHOTS"):
             page.screenshot(path=str(Path(shots) / "console-drawn.png"))
+
+
+def test_a_label_moves_by_a_click_and_back(browser: Browser, server: Server) -> None:
+    def canary() -> Any:
+        return ask(server, "GET", "/v1/models/half/labels/canary/metadata").json["model_spec"]["version"]
+
+    with opened(browser, server) as page:
+        page.locator(".toggle", has_text="half").click()
+        assert canary() == "2"
+        row = page.locator("tr.version", has_text="Version 1")
+        row.get_by_role("button", name="← canary").click()
+        row.locator(".label", has_text="canary").wait_for()
+        until(lambda: canary() == "1")
+        assert page.locator(".same code").inner_text() == "%tfs_label half canary=1"
+        row.get_by_role("button", name="+ Label").click()
+        row.get_by_label("New label").fill("third")
+        page.keyboard.press("Enter")
+        row.locator(".label", has_text="third").wait_for()
+        show(page, "config")
+        text = page.get_by_label("Configuration, model_config.pbtxt")
+        page.wait_for_function("() => document.querySelector('#console').shadowRoot.querySelector('textarea')?.value")
+        text.fill(text.input_value().replace("third", "fourth").replace("version_labels", "version_lables", 1))
+        assert "+" in page.locator(".difference .added").first.inner_text()
+        page.locator("[data-command=apply]").click()
+        page.locator(".problem", has_text="version_lables").wait_for()
+        if shots := os.environ.get("TFS_SCREENSHOTS"):
+            page.screenshot(path=str(Path(shots) / "console-config-error.png"))
+        page.get_by_role("button", name="Discard").click()
+        for _ in range(2):
+            page.locator("[data-command=undo]:enabled").click()
+            page.locator("[data-command=undo]:enabled").wait_for()
+        until(lambda: canary() == "2")
+        until(lambda: "third" not in server.config_text())
 
 
 def test_all_by_keyboard(browser: Browser, server: Server) -> None:

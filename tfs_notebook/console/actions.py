@@ -13,6 +13,8 @@ import orjson
 
 from tfs_notebook.api.calls.model_spec import ModelSpec
 from tfs_notebook.api.example_request import Example, example_of
+from tfs_notebook.console.edits import move_label, set_policy
+from tfs_notebook.engine.config import parse_config
 from tfs_notebook.errors import Code, ServingError, invalid_argument
 
 if TYPE_CHECKING:
@@ -82,6 +84,35 @@ def sync_pause(server: Server) -> None:
 def sync_resume(server: Server) -> None:
     """Follow OSS again."""
     server.sync_resume()
+
+
+def config(server: Server) -> str:
+    """The configuration in force as text."""
+    return server.config_text()
+
+
+def apply_config(server: Server, text: str) -> None:
+    """Replace the configuration."""
+    wanted = parse_config(text, "configuration")
+    if wanted.WhichOneof("config") is None:
+        raise invalid_argument("The text lists no model: write model_config_list { config { name: … } }")
+    server.edit(lambda _: wanted)
+
+
+def undo(server: Server) -> None:
+    """Go back to the configuration before."""
+    server.undo()
+
+
+def label(server: Server, model: str, label: str, version: str) -> None:
+    """Let a label name another version."""
+    number = _spec(model, version, "").version or 0
+    server.edit(lambda config: move_label(config, model, label, number))
+
+
+def policy(server: Server, model: str, policy: str) -> None:
+    """Let other versions of a model be served."""
+    server.edit(lambda config: set_policy(config, model, policy))
 
 
 def describe(server: Server, model: str, version: str, label: str) -> Calls:

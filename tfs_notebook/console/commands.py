@@ -56,6 +56,29 @@ _WHICH = (Argument("model"), Argument("version", optional=True), Argument("label
 _ACTIONS: dict[Command, Callable[..., Any]] = {
     Command("stop", "Stop", "%tfs_stop", "server.stop()", confirm=True): actions.stop,
     Command(
+        "label",
+        "Move label",
+        "%tfs_label {model} {label}={version}",
+        "tfs_notebook.label({model}, {{label}: {version}})",
+        (Argument("model"), Argument("label"), Argument("version")),
+    ): actions.label,
+    Command(
+        "policy",
+        "Versions to serve",
+        "%tfs_policy {model} {policy}",
+        "tfs_notebook.policy({model}, {policy})",
+        (Argument("model"), Argument("policy")),
+    ): actions.policy,
+    Command("config", "Show the configuration", "%tfs_config", "server.config_text()"): actions.config,
+    Command(
+        "apply",
+        "Apply",
+        "%%tfs_serve\n{text}",
+        "server.reload(parse_config({text}))",
+        (Argument("text"),),
+    ): actions.apply_config,
+    Command("undo", "Undo", "%tfs_config --undo", "server.undo()"): actions.undo,
+    Command(
         "predict",
         "Send",
         "%%tfs_predict {model}[ --version {version}][ --label {label}][ --signature_name {signature}] --via rest\n"
@@ -66,7 +89,7 @@ _ACTIONS: dict[Command, Callable[..., Any]] = {
     Command(
         "describe",
         "Call information",
-        "%%tfs_predict {model}[ --version {version}][ --label {label}]\n{body}",
+        "%tfs_call {model}[ --version {version}][ --label {label}]",
         "server.signatures(ModelSpec({model}[, version={version}][, label={label}]))",
         _WHICH,
     ): actions.describe,

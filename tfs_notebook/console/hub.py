@@ -76,10 +76,19 @@ class Hub:
         viewer.told = self._number
         if follows:
             return self._change
+        return self.whole()
+
+    def whole(self) -> bytes:
+        """The state as it was told last, with the table of commands."""
         if not self._whole:
-            told = {"type": "state", "snapshot": self._snapshot, "commands": COMMANDS}
-            self._whole = orjson.dumps(told, default=str)
+            self._whole = orjson.dumps({"type": "state", "snapshot": self._snapshot, "commands": COMMANDS})
         return self._whole
+
+    async def finish(self) -> None:
+        """Let those who look see the end."""
+        if self._viewers:
+            self._look()
+            await asyncio.sleep(_UPDATE_SECONDS)
 
     async def _keep_up(self) -> None:
         end = self.server.listen(self._on_event)

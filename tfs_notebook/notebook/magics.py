@@ -27,6 +27,7 @@ from IPython.core.magic_arguments import argument, argument_group, magic_argumen
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.completion import matcher
 from tfs_notebook.notebook.config_magics import ConfigMagics
+from tfs_notebook.notebook.console_magic import ConsoleMagic
 from tfs_notebook.notebook.flags import given_flags, push_flags, serving_flags
 from tfs_notebook.notebook.inquiry_magics import InquiryMagics
 from tfs_notebook.notebook.interrupted import Interrupted
@@ -260,7 +261,7 @@ class ServingMagics(Magics):
             self.server = None
 
 
-OTHER_MAGICS: tuple[type[Magics], ...] = (InquiryMagics, ConfigMagics)
+OTHER_MAGICS: tuple[type[Magics], ...] = (InquiryMagics, ConfigMagics, ConsoleMagic)
 """What is registered besides `ServingMagics`, whose server they ask for."""
 
 

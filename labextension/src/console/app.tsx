@@ -10,13 +10,19 @@ import type { Store } from "./store";
 import { t } from "./strings";
 import { type Outcome, PROTOCOL, type Snapshot } from "./types";
 import { Calls } from "./views/calls";
+import { Config } from "./views/config";
 import { Events } from "./views/events";
 import { Models } from "./views/models";
 import { Traffic } from "./views/traffic";
 import { Try } from "./views/try";
 
-const VIEWS = ["models", "try", "traffic", "calls", "events"] as const;
+const VIEWS = ["models", "try", "traffic", "config", "calls", "events"] as const;
 type View = (typeof VIEWS)[number];
+
+/** Commands that a view asks for by itself; nobody has clicked. */
+const QUESTIONS: ReadonlySet<string> = new Set(["describe", "config"]);
+/** Commands whose outcome their own view shows. */
+const SHOWN_THERE: ReadonlySet<string> = new Set(["predict", "apply", "undo"]);
 
 export function App({ store, link }: { store: Store; link: Link }): JSX.Element {
   useStore(store);
@@ -31,9 +37,9 @@ export function App({ store, link }: { store: Store; link: Link }): JSX.Element 
       show: setShown,
       run: async (id, args = {}) => {
         const command = store.commands.find((each) => each.id === id);
-        if (command !== undefined && id !== "describe") setShown({ command, args });
+        if (command !== undefined && !QUESTIONS.has(id)) setShown({ command, args });
         const result = await link.run(id, args);
-        if (id !== "describe" && id !== "predict") setOutcome(result);
+        if (!QUESTIONS.has(id)) setOutcome(SHOWN_THERE.has(id) ? null : result);
         return result;
       },
       open: (wanted, ofModel) => {
@@ -56,6 +62,7 @@ export function App({ store, link }: { store: Store; link: Link }): JSX.Element 
               {view === "models" ? <Models snapshot={snapshot} /> : null}
               {view === "try" ? <Try snapshot={snapshot} model={model} onModel={setModel} /> : null}
               {view === "traffic" ? <Traffic snapshot={snapshot} /> : null}
+              {view === "config" ? <Config snapshot={snapshot} /> : null}
               {view === "calls" ? <Calls snapshot={snapshot} model={model} onModel={setModel} /> : null}
               {view === "events" ? <Events snapshot={snapshot} /> : null}
             </div>

@@ -2,7 +2,7 @@
 import uplotStyle from "uplot/dist/uPlot.min.css";
 import { render } from "preact";
 import { App } from "./app";
-import { type Link, WebLink } from "./link";
+import { type Link, WebLink, WidgetLink, type WidgetModel } from "./link";
 import { Store } from "./store";
 import { speak } from "./strings";
 import style from "./style.css";
@@ -46,3 +46,20 @@ export function page(element: HTMLElement): void {
     unmount();
   });
 }
+
+/** A view of the widget; anywidget calls what this returns when it goes. */
+async function renderWidget({ model, el }: { model: WidgetModel; el: HTMLElement }): Promise<() => void> {
+  const store = new Store();
+  const id = String(model.get("commands")).replace(/^IPY_MODEL_/, "");
+  const link = new WidgetLink(model, await model.widget_manager.get_model(id), store);
+  const element = document.createElement("div");
+  el.append(element);
+  const unmount = mount(element, store, link);
+  return () => {
+    link.close();
+    unmount();
+    element.remove();
+  };
+}
+
+export default { render: renderWidget };

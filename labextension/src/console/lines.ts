@@ -15,12 +15,14 @@ export function line(command: Command, args: Arguments, language: Language): str
 }
 
 function magicWord(name: string, value: string): string {
-  if (name === "body" || /^[\p{L}\p{N}_.\/:@=+-]+$/u.test(value)) return value;
+  if (name === "body" || name === "text" || /^[\p{L}\p{N}_.\/:@=+-]+$/u.test(value)) return value;
   return `'${value.replaceAll("'", `'"'"'`)}'`;
 }
 
 function pythonWord(name: string, value: string): string {
   if (name === "version") return value;
+  if (name === "policy") return value === "all" ? "all=True" : value.replace(/^specific=(.*)$/, "specific=[$1]");
+  if (name === "text") return "text";
   if (name === "inputs" || name === "body") return "inputs";
   return JSON.stringify(value);
 }

@@ -37,6 +37,56 @@ export class Pending {
   }
 }
 
+/** What anywidget hands over of a model: state goes one way on it, messages both. */
+export interface WidgetModel {
+  get(name: string): unknown;
+  send(content: unknown): void;
+  on(name: string, callback: (content: unknown) => void): void;
+  off(name: string, callback: (content: unknown) => void): void;
+  readonly widget_manager: { get_model(id: string): Promise<WidgetModel> };
+}
+
+const HELLO_MS = 30_000;
+
+/** The two models of a widget: one tells the state, the other takes commands. */
+export class WidgetLink implements Link {
+  private readonly pending = new Pending();
+  private timer: ReturnType<typeof setInterval> | undefined;
+  private readonly hear = (content: unknown): void => {
+    const text = (content as { message?: unknown }).message;
+    if (typeof text !== "string") return;
+    const message = JSON.parse(text) as WebMessage;
+    if (message.type === "reply") {
+      this.pending.answer(message.id, message.outcome);
+      return;
+    }
+    if (this.store.connection !== "open") this.store.connect("open");
+    this.store.receive(message);
+  };
+
+  constructor(
+    private readonly state: WidgetModel,
+    private readonly commands: WidgetModel,
+    private readonly store: Store,
+  ) {
+    state.on("msg:custom", this.hear);
+    commands.on("msg:custom", this.hear);
+    commands.send({ op: "hello", afresh: true });
+    this.timer = setInterval(() => commands.send({ op: "hello" }), HELLO_MS);
+  }
+
+  run(op: string, args: Readonly<Record<string, string>>): Promise<Outcome> {
+    return this.pending.ask((id) => this.commands.send({ id, op, arguments: args }));
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+    this.state.off("msg:custom", this.hear);
+    this.commands.off("msg:custom", this.hear);
+    this.pending.giveUp(LOST);
+  }
+}
+
 type WebMessage = Message | { readonly type: "reply"; readonly id: number; readonly outcome: Outcome };
 
 const CLOSED = { 4401: "refused", 4429: "full" } as const;

@@ -48,6 +48,7 @@ export function CommandButton(props: {
   args?: Readonly<Record<string, string>>;
   class?: string;
   busy?: boolean;
+  children?: ComponentChildren;
   onClick: () => void;
 }): JSX.Element | null {
   const { store, show } = useConsole();
@@ -57,14 +58,14 @@ export function CommandButton(props: {
   return (
     <button
       type="button"
-      class={`button ${props.class ?? ""}`}
+      class={props.class === "link" ? "link" : `button ${props.class ?? ""}`}
       data-command={props.id}
       disabled={props.busy || store.connection !== "open"}
       onMouseEnter={point}
       onFocus={point}
       onClick={props.onClick}
     >
-      {commandLabel(command.label)}
+      {props.children ?? commandLabel(command.label)}
     </button>
   );
 }

@@ -105,6 +105,15 @@ const en = {
   evFetch: "{model}: files arrived from OSS",
   evLogging: "{model}: request log",
   insert: "Insert as a cell",
+  config: "Config",
+  configOf: "Configuration, model_config.pbtxt",
+  discard: "Discard",
+  difference: "Difference to what is in force",
+  newLabel: "New label",
+  add: "Add",
+  serveOnly: "Serve this only",
+  serveAll: "Serve all",
+  serveNewest: "Serve the newest",
 } as const;
 
 type Key = keyof typeof en;
@@ -215,6 +224,15 @@ const zh: Readonly<Record<Key, string>> = {
   evFetch: "{model}：已从 OSS 取得文件",
   evLogging: "{model}：请求日志",
   insert: "插入为单元格",
+  config: "配置",
+  configOf: "配置（model_config.pbtxt）",
+  discard: "放弃修改",
+  difference: "与当前配置的差异",
+  newLabel: "新标签",
+  add: "添加",
+  serveOnly: "仅服务此版本",
+  serveAll: "服务全部版本",
+  serveNewest: "仅服务最新版本",
 };
 
 let texts: Readonly<Record<Key, string>> = en;
@@ -231,6 +249,8 @@ export function t(key: Key, values: Readonly<Record<string, string | number>> = 
 
 const COMMANDS_ZH: Readonly<Record<string, string>> = {
   Stop: "停止",
+  Apply: "应用",
+  Undo: "撤销",
   Send: "发送请求",
   "Look at OSS now": "立即检查 OSS",
   "Pause OSS": "暂停 OSS 同步",

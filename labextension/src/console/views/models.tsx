@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { useConsole } from "../context";
 import { count, duration, rate } from "../format";
-import { colour, Empty, ProblemText } from "../parts";
+import { colour, CommandButton, Empty, ProblemText } from "../parts";
 import { Sparkline } from "../sparkline";
 import { t } from "../strings";
 import type { Model, Snapshot, Version } from "../types";
@@ -124,6 +124,7 @@ function ModelRows({ model, now }: { model: Model; now: number }): JSX.Element {
             <code>{model.place}</code>{" "}
             <button type="button" class="link" onClick={() => open("try", model.name)}>{t("try")}</button>
             <button type="button" class="link" onClick={() => open("calls", model.name)}>{t("calls")}</button>
+            {model.configured ? <Policies model={model} /> : null}
           </td>
         </tr>
       ) : null}
@@ -145,6 +146,71 @@ function isCalm(model: Model, message: string, now: number): boolean {
   if (model.versions.some((version) => version.note !== "" && message.includes(version.note))) return true;
   const version = model.versions.find((each) => each.problem?.message === message);
   return version !== undefined && version.state === "LOADING" && now - version.since < CALM_SECONDS;
+}
+
+/** Which versions of a model are served, as one click each. */
+function Policies({ model }: { model: Model }): JSX.Element {
+  const { run } = useConsole();
+  const choices = [["latest=1", "latest 1", t("serveNewest")], ["all", "all", t("serveAll")]] as const;
+  return (
+    <>
+      {choices.map(([policy, inForce, text]) => (
+        <CommandButton
+          key={policy}
+          id="policy"
+          class="link"
+          args={{ model: model.name, policy }}
+          busy={model.policy === inForce}
+          onClick={() => void run("policy", { model: model.name, policy })}
+        >
+          {text}
+        </CommandButton>
+      ))}
+    </>
+  );
+}
+
+/** What can be done with a version: give it a label of another one or a new one, or serve it alone. */
+function Moves({ model, version }: { model: Model; version: Version }): JSX.Element {
+  const { run } = useConsole();
+  const [adding, setAdding] = useState(false);
+  const others = model.versions.flatMap((each) => (each === version ? [] : each.labels));
+  const move = (label: string): void => void run("label", { model: model.name, label, version: String(version.number) });
+  const only = { model: model.name, policy: `specific=${version.number}` };
+  return (
+    <span class="moves">
+      {others.map((label) => (
+        <CommandButton
+          key={label}
+          id="label"
+          class="link"
+          args={{ model: model.name, label, version: String(version.number) }}
+          onClick={() => move(label)}
+        >
+          ← {label}
+        </CommandButton>
+      ))}
+      {adding ? (
+        <input
+          class="new"
+          aria-label={t("newLabel")}
+          placeholder={t("newLabel")}
+          ref={(field) => field?.focus()}
+          onBlur={() => setAdding(false)}
+          onKeyDown={(event) => {
+            const label = event.currentTarget.value.trim();
+            if (event.key === "Enter" && label !== "") move(label);
+            if (event.key === "Enter" || event.key === "Escape") setAdding(false);
+          }}
+        />
+      ) : (
+        <button type="button" class="link" onClick={() => setAdding(true)}>+ {t("label")}</button>
+      )}
+      {model.versions.length > 1 ? (
+        <CommandButton id="policy" class="link" args={only} onClick={() => void run("policy", only)}>{t("serveOnly")}</CommandButton>
+      ) : null}
+    </span>
+  );
 }
 
 function Chips({ versions }: { versions: readonly Version[] }): JSX.Element {
@@ -187,6 +253,7 @@ function VersionRow({ model, version }: { model: Model; version: Version }): JSX
           <span key={label} class="label">{label}</span>
         ))}
         <span class="faint">{version.note}</span>
+        {version.state === "AVAILABLE" && model.configured ? <Moves model={model} version={version} /> : null}
       </td>
       <td class="c-line">
         <Sparkline history={store.history} model={model.name} only={version.number} />
