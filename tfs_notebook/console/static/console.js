@@ -232,8 +232,13 @@ figcaption { font-weight: 600; }
 .same { display: flex; align-items: center; gap: 8px; height: 32px; white-space: nowrap; }
 .same code { overflow: hidden; text-overflow: ellipsis; min-width: 0; }
 
+@container console (max-width: 960px) {
+  .grid .c-policy { display: none; }
+  .grid .c-name { width: 16%; }
+  .grid .c-errors { width: 60px; }
+}
 @container console (max-width: 760px) {
-  .grid .c-policy, .grid .c-errors { display: none; }
+  .grid .c-errors { display: none; }
   .grid .c-line { width: 90px; }
   .grid .c-number { width: 64px; }
   .try { grid-template-columns: minmax(0, 1fr); }
