@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.oss.fetch.test_download import BIG, KEY, children, started
 from tests.support.serving import PATIENCE, until
+from tests.support.threads import no_more_threads
 from tfs_notebook.oss.client.body import PIECE
 from tfs_notebook.oss.client.endpoint import StoreOptions
 from tfs_notebook.oss.client.oss2_store import open_store
@@ -103,3 +105,15 @@ def test_a_process_that_downloads_is_after_all_others_of_the_session(oss: OssSer
         assert os.getsid(process.pid) == os.getsid(0)  # the system minds priorities within a session only
     download.cancel()
     assert ended.wait(PATIENCE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such priority")
+def test_a_part_is_brought_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tfs_notebook.oss.fetch.throttle._BUSY_LOAD", -1.0)
+    monkeypatch.setattr("tfs_notebook.oss.fetch.throttle.IDLE_SHARE", -1.0)
+    given = Throttle(os.getpid())
+    ran: list[str] = []
+    given.run(lambda: ran.append(threading.current_thread().name))
+    with no_more_threads():
+        given.run(lambda: ran.append(threading.current_thread().name))
+    assert ran == ["tfs-oss-idle_0", threading.current_thread().name]

@@ -17,13 +17,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
 
 from tfs_notebook.oss.client.body import PIECE
+from tfs_notebook.threads import NoThreadError, Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,10 +63,15 @@ class Throttle:
             self._measure(time.monotonic())
             should_idle = self._load > _BUSY_LOAD and self._idle > IDLE_SHARE
         if should_idle and hasattr(os, "SCHED_IDLE"):
-            with ThreadPoolExecutor(1, thread_name_prefix="tfs-oss-idle", initializer=_become_idle) as thread:
-                thread.submit(part).result()
-        else:
-            part()
+            with Pool(1, thread_name_prefix="tfs-oss-idle", initializer=_become_idle) as thread:
+                try:
+                    done = thread.submit(part)
+                except NoThreadError:  # better less idle than not at all
+                    pass
+                else:
+                    done.result()
+                    return
+        part()
 
     def pause(self) -> int:
         """Sleep for as long as this process has used more than its share; returns how many bytes to read next."""
