@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfs_notebook.notebook.plots.cards import cards
+from tfs_notebook.notebook.plots.charts import column_of, lines, numbers, series_of
 from tfs_notebook.notebook.plots.markup import clipped, line, whole
+from tfs_notebook.notebook.plots.pictures import pictures, pictures_of
 from tfs_notebook.notebook.plots.scores import scores_of, true_classes
-from tfs_notebook.notebook.plots.subject import subject_of
+from tfs_notebook.notebook.plots.subject import Lines, subject_of
 from tfs_notebook.notebook.plots.tables import table
 from tfs_notebook.notebook.plots.truth import accuracy, confused
 
 if TYPE_CHECKING:
     from tfs_notebook.notebook.plots.scores import Scores
     from tfs_notebook.notebook.plots.shown import Shown
+    from tfs_notebook.notebook.plots.subject import Subject
 
 
 def html(shown: Shown) -> str:
@@ -25,10 +28,24 @@ def html(shown: Shown) -> str:
 
 
 def _parts(shown: Shown) -> list[str]:
-    subject = subject_of(shown.inputs)
-    if shown.plot in {"auto", "cards"} and (scores := scores_of(shown, subject)) is not None:
+    subject, wanted = subject_of(shown.inputs), shown.plot
+    if wanted in {"auto", "cards"} and (scores := scores_of(shown, subject)) is not None:
         return cards(shown, subject, scores)
-    return table(shown)
+    if wanted in {"auto", "pictures"} and (answered := pictures_of(shown)) is not None:
+        return pictures(subject, answered)
+    if wanted in {"auto", "numbers"} and (column := column_of(shown)) is not None:
+        return numbers(shown, subject, *column)
+    if (series := series_of(shown)) is not None and (
+        wanted == "lines" or (wanted == "auto" and _long(series, subject))
+    ):
+        return lines(shown, subject, series)
+    missing = [] if wanted in {"auto", "table"} else [line(f"--plot {wanted} does not suit this signature: a table")]
+    return [*missing, *table(shown)]
+
+
+def _long(series: np.ndarray, subject: Subject | None) -> bool:
+    """Whether numbers in a row are steps: when there are many, or what was asked is a series."""
+    return series.shape[1] >= 8 and (isinstance(subject, Lines) or series.shape[1] > 24)
 
 
 def text(shown: Shown) -> str:
