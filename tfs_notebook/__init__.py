@@ -120,8 +120,8 @@ def call_information(
 def doctor(path: str | os.PathLike[str] = "", *, server: Server | None = None) -> Report:
     """Look for what is wrong with `path`, with a running `server` and with this machine; nothing is changed.
 
-    `path` is a model's directory, a directory of models, a model config file or a service.json of PAI-EAS. `.findings`
-    of the result each have a remedy. Raises ServingError for a path that does not exist.
+    `path` is a model's directory or a directory of models, here or in OSS, a model config file, or a service.json of
+    PAI-EAS. `.findings` of the result each have a remedy. Raises ServingError for a path that does not exist.
     """
     from tfs_notebook.notebook.doctor import report
     from tfs_notebook.settings.arguments import as_path

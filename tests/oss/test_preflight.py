@@ -11,6 +11,7 @@ import pytest
 import tfs_notebook
 from tests.support.serving import until
 from tfs_notebook.errors import Code, ServingError
+from tfs_notebook.notebook.doctor.bucket import look_at_prefix
 from tfs_notebook.options import Options
 from tfs_notebook.oss.preflight import Access
 from tfs_notebook.settings.deployment import plan
@@ -64,6 +65,17 @@ def test_what_is_no_base_path(access: Access, base_path: str, hint: str) -> None
     assert problem.code is Code.NOT_FOUND
     assert problem.message.startswith(f"No versions of servable m found under base path {ROOT}/{base_path}.")
     assert hint in problem.hint
+
+
+def test_what_the_doctor_says_of_a_prefix(access: Access, oss: OssServer) -> None:
+    for prefix in (f"{ROOT}/modelA/", f"{ROOT}/"):
+        assert look_at_prefix(prefix, None) == (f"{prefix}, by one listing", [])
+    (nothing,) = look_at_prefix(f"{ROOT}/modelC/", None)[1]
+    assert nothing.remedy.startswith(f"Nothing lies below {ROOT}/modelC/; versions are uploaded there under a number")
+    (bucket,) = look_at_prefix("oss://examplebuckett/models/", None)[1]
+    assert bucket.problem.startswith("oss://examplebuckett/models/ is not there")
+    (scheme,) = look_at_prefix("ossx://examplebucket/models/", None)[1]
+    assert "oss://" in str(scheme)
 
 
 def test_a_bucket_that_is_not_there(access: Access) -> None:

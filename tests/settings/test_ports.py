@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from tests.settings.test_port_holder import listening
 from tests.support.ports import free_port
 from tfs_notebook.errors import ServingError
 from tfs_notebook.options import Options
@@ -53,6 +54,21 @@ def test_both_ports_are_named_when_both_are_taken() -> None:
         "already in use). This process listens there; stop that, or let --port=-1 --rest_api_port=-1 pick free ones."
     )
     check_ports(Options(port=0, rest_api_port=-1))
+
+
+def test_two_that_have_a_port_each_are_named_in_one_line() -> None:
+    own = free_port()
+    with (
+        socket.create_server(("127.0.0.1", own)),
+        listening("127.0.0.1", socket.AF_INET) as (pid, other),
+        pytest.raises(PortTakenError) as error,
+    ):
+        check_ports(Options(port=own, rest_api_port=other))
+    assert "\n" not in str(error.value)
+    assert f"in use). This process listens on {own} and process {pid} (" in str(error.value)
+    assert str(error.value).endswith(
+        f") listens on {other}; stop them, or let --port=-1 --rest_api_port=-1 pick free ones."
+    )
 
 
 def test_a_number_that_is_no_port() -> None:

@@ -69,8 +69,8 @@ class InquiryMagics(Magics):
             raise UsageError(error.told) from None
 
     @magic_arguments()
-    @argument("path", nargs="?", default="", help="A model's directory, a directory of models, a config file, or a "
-              "service.json of PAI-EAS.")  # fmt: skip
+    @argument("path", nargs="?", default="", help="A model's directory, a directory of models, either in OSS, a "
+              "config file, or a service.json of PAI-EAS.")  # fmt: skip
     @output_can_be_silenced
     @line_magic
     def tfs_doctor(self, line: str) -> Report:

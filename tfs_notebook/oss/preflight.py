@@ -54,6 +54,11 @@ class Access:
             hint=_hint(root, below),
         )
 
+    def holds_version(self, prefix: str) -> bool:
+        """Whether a version of some model lies below `prefix`, at any depth. Raises ServingError as `check` does."""
+        below = self._below(OssAddress.parse(prefix).directory) or ()
+        return any(parse_version(part) is not None for path in below for part in path.split("/")[:-1])
+
     def _below(self, root: OssAddress) -> list[str] | None:
         """What lies below `root`, relative to it; None when that cannot be said now."""
         covering = next((listed for listed in self._listed if root.below(listed) is not None), root)

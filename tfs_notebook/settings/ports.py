@@ -28,7 +28,7 @@ class PortTakenError(OSError):
 def refusal(flag: str, host: str, port: int, error: OSError) -> PortTakenError:
     """What `error` means to the person who asked for `port` on `host`."""
     if error.errno == errno.EADDRINUSE:
-        return _taken(host, {flag: port}, port_holder(port))
+        return _taken(host, {flag: port}, {flag: port_holder(port)})
     reason = error.strerror or str(error)
     if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         remedy = f"--host={host} is no address of this machine; 127.0.0.1 is for it alone, 0.0.0.0 for every interface."
@@ -39,16 +39,25 @@ def refusal(flag: str, host: str, port: int, error: OSError) -> PortTakenError:
     return PortTakenError(f"--{flag}={port}: cannot listen on {host}:{port} ({reason}). {remedy}")
 
 
-def _taken(host: str, ports: Mapping[str, int], holder: str) -> PortTakenError:
-    """What there is to say of `ports`, by flag, that `holder` has, in one line."""
+def _taken(host: str, ports: Mapping[str, int], holders: Mapping[str, str]) -> PortTakenError:
+    """What there is to say of `ports`, by flag, that `holders` have, in one line."""
     asked = " and ".join(f"--{flag}={port}" for flag, port in ports.items())
     places = " and ".join(f"{host}:{port}" for port in ports.values())
     free = " ".join(f"--{flag}=-1" for flag in ports)
-    end = f"{holder} listens there; stop that" if holder else "Stop what listens there"
+    end = _who_listens(ports, holders)
     pick = "pick a free one" if len(ports) == 1 else "pick free ones"
     return PortTakenError(
         f"{asked}: cannot listen on {places} (Address already in use). {end[0].upper()}{end[1:]}, or let {free} {pick}."
     )
+
+
+def _who_listens(ports: Mapping[str, int], holders: Mapping[str, str]) -> str:
+    """Who is to be stopped."""
+    several = list(dict.fromkeys(holders.values()))
+    if len(several) == 1:
+        return f"{several[0]} listens there; stop that" if several[0] else "stop what listens there"
+    each = (f"{holders[flag] or 'somebody'} listens on {port}" for flag, port in ports.items())
+    return f"{' and '.join(each)}; stop them"
 
 
 def check_ports(options: Options) -> None:
@@ -61,7 +70,8 @@ def check_ports(options: Options) -> None:
             f"--port and --rest_api_port are both {options.port}: gRPC and REST need a port each, 8500 and 8501 by "
             "default"
         )
-    refusals, taken = [], {}
+    refusals = list[PortTakenError]()
+    taken = dict[str, int]()
     for flag in FLAGS:
         port = getattr(options, flag)
         error = _error(flag, options.host, port) if port != 0 else None
@@ -69,10 +79,8 @@ def check_ports(options: Options) -> None:
             taken[flag] = port
         elif error is not None:
             refusals.append(refusal(flag, options.host, port, error))
-    holders = {flag: port_holder(port) for flag, port in taken.items()}
-    for holder in dict.fromkeys(holders.values()):
-        ports = {flag: port for flag, port in taken.items() if holders[flag] == holder}
-        refusals.append(_taken(options.host, ports, holder))
+    if taken:
+        refusals.append(_taken(options.host, taken, {flag: port_holder(port) for flag, port in taken.items()}))
     if refusals:
         raise PortTakenError(*map(str, refusals))
 

@@ -57,15 +57,17 @@ class Report:
 def doctor(path: str = "", server: Server | None = None) -> Report:
     """Look at what `server` serves if it runs, at what is to be served from `path`, and at this machine.
 
-    `path` is a model's directory, a directory of models, a model config file or a service.json of PAI-EAS. Nothing is
+    `path` is a model's directory, a directory of models, a model config file, a service.json of PAI-EAS, or such a
+    directory's address in OSS. Nothing is
     loaded and nothing is changed. Raises ServingError NOT_FOUND for a path that does not exist.
     """
-    from tfs_notebook.notebook.doctor import machine, models, ports
+    from tfs_notebook.notebook.doctor import bucket, machine, models, ports
 
     running = server if server is not None and server.running else None
     looks: list[tuple[str, Iterable[Finding]]] = [ports.look(running)]
     if path:
-        looks.append(models.look_at(Path(path).expanduser()))
+        from_oss = "://" in path  # a misspelt scheme, too, which is told then
+        looks.append(bucket.look_at_prefix(path, running) if from_oss else models.look_at(Path(path).expanduser()))
     if running is not None:
         looks.append(models.look_at_served(running, besides=path))
     looks += machine.look(running)
