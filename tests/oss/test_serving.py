@@ -75,7 +75,7 @@ def test_the_guides_three_models_follow_the_bucket_without_a_failed_request(guid
             assert answer(server, "modelB/labels/stable") == 2
         assert failures == []
         assert server.problems == []
-        assert server.stance()
+        assert server.listening_options()
 
 
 def test_a_model_that_is_not_in_the_config_any_more_is_unloaded(guide: Guide) -> None:

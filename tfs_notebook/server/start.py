@@ -114,7 +114,7 @@ def change(
     Where it listens and who may ask stay as they are unless `given` says otherwise.
     """
     kept = () if given.get("ssl_config_file") else server.options.files
-    given = {**server.stance(), **given}
+    given = {**server.listening_options(), **given}
     deployed = plan(path, text, given, source=source, credentials=server.oss_credentials, kept=kept)
     waiting = partial(meanwhile, server) if meanwhile is not None else None
     with _console(server, deployed.options.console_port):

@@ -5,6 +5,8 @@
   try both in turn.
 * The shortest time of calls that ran alone counts: a busy cell can only add to it. When no call runs alone, all stay on
   their own threads.
+* What the trials bring: a graph of eight wide branches answers 1.64 times as many requests as on one thread, one after
+  the other, and 1.13 times from eight connections (2 processors, 2026-12).
 * Only a call in the pools can be timed out, so an input far larger than any that was quick goes there.
 """
 

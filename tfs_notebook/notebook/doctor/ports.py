@@ -25,7 +25,11 @@ def look(server: Server | None) -> tuple[str, list[Finding]]:
     if server is None:
         ports = {flag: int(NOTEBOOK_DEFAULTS.get(flag, getattr(Options(), flag))) for flag in ("rest_api_port", "port")}
         return f"ports {' and '.join(map(str, ports.values()))}", [*_taken(ports), *_proxy("localhost")]
-    asked = {flag: port for flag, port in server.stance().items() if flag in {"rest_api_port", "port"} and port > 0}
+    asked = {
+        flag: port
+        for flag, port in server.listening_options().items()
+        if flag in {"rest_api_port", "port"} and port > 0
+    }
     host = urlsplit(server.rest_url or "").hostname or "localhost"
     named = " and ".join(map(str, asked.values()))
     return f"ports {named} of the running server", [*_reserved(asked), *_proxy(host)]
