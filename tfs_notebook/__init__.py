@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tfs_notebook.notebook.call_information.information import CallInformation
     from tfs_notebook.notebook.configuration.record import ConfigRecord, ConfigText
     from tfs_notebook.notebook.doctor.report import Report
+    from tfs_notebook.notebook.parity.report import Parity
     from tfs_notebook.server.keras_callback import Serve
     from tfs_notebook.server.server import Server
 
@@ -39,6 +40,7 @@ __all__ = [
     "label",
     "load",
     "load_ipython_extension",
+    "parity",
     "policy",
     "push",
     "serve",
@@ -127,6 +129,32 @@ def doctor(path: str | os.PathLike[str] = "", *, server: Server | None = None) -
     from tfs_notebook.settings.arguments import as_path
 
     return report.doctor(as_path(path), server)
+
+
+def parity(  # noqa: PLR0913 - as the options of %tfs_parity
+    name: str,
+    rows: Any,
+    *,
+    model: Any = None,
+    version: int | None = None,
+    label: str | None = None,
+    signature_name: str = "",
+    at: str = "",
+    at_token: str = "",
+    server: Server | None = None,
+) -> Parity:
+    """Ask the model `name` the same `rows` at every step from the `model` in memory to REST and gRPC.
+
+    `rows` are the value of the only input, or a dict of arrays by input name; `at` is the address of another server,
+    asked over REST with `at_token`. The record has `.agrees`, the `.first` step that differs, and the likely `.reason`.
+    Raises ServingError for what does not serve, and when no step answers.
+    """
+    from tfs_notebook.api.calls.model_spec import ModelSpec
+    from tfs_notebook.notebook.parity import report
+    from tfs_notebook.settings.arguments import as_version
+
+    spec = ModelSpec(name, as_version(version), label)
+    return report.parity(_server(server), spec, rows, signature_name=signature_name, model=model, at=at, token=at_token)
 
 
 def label(

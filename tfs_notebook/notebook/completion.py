@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tfs_notebook.server.server import Server
 
 _CONFIGURES = frozenset({"tfs_label", "tfs_load", "tfs_policy", "tfs_unload"})
-_FIRST_IS_A_MODEL = frozenset((name, 0) for name in (*_CONFIGURES, "tfs_call", "tfs_predict"))
+_FIRST_IS_A_MODEL = frozenset((name, 0) for name in (*_CONFIGURES, "tfs_call", "tfs_parity", "tfs_predict"))
 _LINE = re.compile(r"\s*(?:[\w, ]+=\s*)?%{1,2}(?P<magic>tfs_\w+)\s+(?P<arguments>.*)")
 _WORD = re.compile(r"""(?:[^\s"']|"[^"]*(?:"|$)|'[^']*(?:'|$))*$""")
 
@@ -45,7 +45,7 @@ def matcher(magics: ServingMagics) -> Callable[[CompletionContext], SimpleMatche
         magic = _magic(magics, found["magic"]) if found else None
         if found is None or magic is None:
             return {"completions": []}
-        if magic.parser.prog == "tfs_predict" and _is_expression(magic, found["arguments"]):
+        if magic.parser.prog in {"tfs_parity", "tfs_predict"} and _is_expression(magic, found["arguments"]):
             return _python(found["arguments"], magics)
         typed, known = _candidates(magic, found["arguments"], magics)
         start = _bare(typed)

@@ -1,21 +1,23 @@
-"""`%tfs_call` and `%tfs_doctor`: how to call what is served, and what is wrong; both leave a record."""
+"""`%tfs_call`, `%tfs_doctor` and `%tfs_parity`: how to call what is served, what is wrong, and where answers differ."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_magic, magics_class, output_can_be_silenced
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand, output_can_be_silenced
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from tfs_notebook.errors import ServingError
 from tfs_notebook.notebook.magic_line import parse
+from tfs_notebook.notebook.predict.line import read_line
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from tfs_notebook.notebook.call_information.information import CallInformation
     from tfs_notebook.notebook.doctor.report import Report
+    from tfs_notebook.notebook.parity.report import Parity
     from tfs_notebook.server.server import Server
 
 
@@ -92,5 +94,53 @@ class InquiryMagics(Magics):
 
         try:
             return doctor(path, self.server)
+        except ServingError as error:
+            raise UsageError(error.told) from None
+
+    @no_var_expand
+    @magic_arguments()
+    @argument("model", help="Name of the model; a variable of that name is asked first.")
+    @argument("--version", type=int, default=None, help="Version to ask; by default the newest.")
+    @argument("--label", default=None, help="Label of the version to ask.")
+    @argument("--signature_name", default="", help="Signature to call; by default serving_default.")
+    @argument("--at", default="", metavar="URL", help="Another server, asked over REST, too: http://HOST:8501.")
+    @argument("--at_token", default="", metavar="TOKEN", help="The token of that server.")
+    @output_can_be_silenced
+    @line_magic
+    def tfs_parity(self, line: str) -> Parity:
+        """Find where answers begin to differ between a model and its clients.
+
+        %tfs_parity net x_test[:8]
+        %tfs_parity modelA x_test[:8] --label canary --at http://localhost:8601
+
+        The same rows go through the model in the variable of that name (if
+        there is one), the SavedModel's signature, the engine, REST and gRPC.
+        Shown are the largest difference of each from the step before, and for
+        the first that differs the likely reason. The record has .agrees,
+        .differences and .reason.
+        """
+        __tracebackhide__ = True
+        found = read_line(self.tfs_parity, line, self.shell.user_ns)
+        arguments = found.arguments
+        if arguments.version is not None and arguments.label is not None:
+            raise UsageError("--version and --label name two versions: give one of them")
+        if not found.expression:
+            raise UsageError(f"%tfs_parity {arguments.model} ROWS: which rows? An expression like x_test[:8]")
+        server = self.server
+        if server is None or not server.running:
+            raise UsageError("Nothing is served: %tfs_serve PATH starts a server")
+        from tfs_notebook.api.calls.model_spec import ModelSpec
+        from tfs_notebook.engine.models.export import can_be_exported
+        from tfs_notebook.notebook.parity.report import parity
+
+        variable = self.shell.user_ns.get(arguments.model)
+        model = variable if can_be_exported(variable) and callable(variable) else None
+        spec = ModelSpec(arguments.model, arguments.version, arguments.label)
+        rows = self.shell.ev(found.expression)
+        try:
+            return parity(
+                server, spec, rows,
+                signature_name=arguments.signature_name, model=model, at=arguments.at, token=arguments.at_token,
+            )  # fmt: skip
         except ServingError as error:
             raise UsageError(error.told) from None

@@ -84,13 +84,20 @@ def _ask_local(question: Question, server: Server, signature: Signature, inputs:
 def _ask_rest(question: Question, server: Server, signature: Signature, inputs: Mapping[str, np.ndarray]) -> Reply:
     if server.rest_url is None:
         raise ServingError(Code.FAILED_PRECONDITION, "REST is off", hint="%tfs_serve … --rest_api_port=8501")
+    return ask_rest_at(server.rest_url, server.options.token, question, signature, inputs)
+
+
+def ask_rest_at(
+    url: str, token: str, question: Question, signature: Signature, inputs: Mapping[str, np.ndarray]
+) -> Reply:
+    """Ask whatever answers REST at `url`, like `http://localhost:8501`. Raises ServingError."""
     body = question.body or as_json({"inputs": inputs})
     if (json_codec.parse_predict(body).signature_name or DEFAULT_SIGNATURE) != signature.name:
         body = as_json({**from_json(body), "signature_name": signature.name})
     request = urllib.request.Request(  # noqa: S310 - this server's own http address
-        f"{server.rest_url}{predict_path(question.spec)}",
+        f"{url}{predict_path(question.spec)}",
         data=body,
-        headers={"Content-Type": "application/json", "authorization": server.options.token},
+        headers={"Content-Type": "application/json", "authorization": token},
     )
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -100,7 +107,7 @@ def _ask_rest(question: Question, server: Server, signature: Signature, inputs: 
         with refused:
             raise ServingError(_CODES.get(refused.code, Code.UNKNOWN), _refusal(refused)) from None
     except urllib.error.URLError as error:
-        raise ServingError(Code.UNAVAILABLE, f"{server.rest_url}: {error.reason}") from None
+        raise ServingError(Code.UNAVAILABLE, f"{url}: {error.reason}") from None
     return Reply(question.spec.version, _reply_arrays(reply, signature))
 
 
