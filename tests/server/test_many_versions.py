@@ -23,9 +23,14 @@ MODELS, VERSIONS = 5, 4
 
 def ask_all(server: Server) -> int:
     """Ask every version, once all serve, until its calls have found their way; how many there are."""
-    until(lambda: all(v.state is State.AVAILABLE for model in server.status().models for v in model.versions))
-    serving = [(model.name, version.number) for model in server.status().models for version in model.versions]
-    for name, number in serving:
+
+    def versions() -> list[tuple[str, int, State]]:
+        found = [(model.name, v.number, v.state) for model in server.status().models for v in model.versions]
+        return [each for each in found if each[2] is not State.END]  # an older one may have settled first
+
+    until(lambda: {state for _, _, state in versions()} == {State.AVAILABLE})
+    serving = versions()
+    for name, number, _ in serving:
         for _ in range(20):
             server.predict(name, np.ones(1, np.float32), version=number)
     return len(serving)
