@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import resource
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -250,6 +252,44 @@ def test_what_cannot_be_served_says_why_and_what_served_goes_on(
     assert (serving(server), answers(server)) == ([1], 1.0)
     left = set(itertools.chain(private_directory(server).glob("*/.tfs-*"), private_directory(server).glob("other/*")))
     assert [path.name for path in left if path.name != ".tfs-whole"] == []
+
+
+@contextmanager
+def small_files() -> Iterator[None]:
+    """A disk that takes no more than 100 kB in a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_nothing_behind(server: Server) -> None:
+    large = Adds(1.0)
+    large.more = tf.Variable(np.random.default_rng(0).random(100_000))
+    with small_files(), pytest.raises(ServingError, match="net cannot be exported: no space is left in") as refused:
+        server.serve_models({"net": large})
+    assert (refused.value.code, "--export_to" in refused.value.hint) == (Code.RESOURCE_EXHAUSTED, True)
+    assert sorted(path.name for path in (private_directory(server) / "net").iterdir()) == [".tfs-whole", "1"]
+    assert answers(server) == 1.0
+    server.serve_models({"net": large})
+    assert serving(server) == [2]
+
+
+class Interrupts(tf.Module):
+    """Ctrl-C while it is exported."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_export_leaves_nothing_behind(server: Server) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        server.serve_models({"other": Adds(1.0), "net": Interrupts()})
+    assert [path.name for path in private_directory(server).glob("*/[!.]*")] == ["1"], "the one that serves"
+    assert (serving(server), answers(server)) == ([1], 1.0)
 
 
 def test_a_place_that_cannot_be_written_to(server: Server, tmp_path: Path) -> None:

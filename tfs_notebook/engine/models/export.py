@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -191,8 +192,8 @@ def _check_signatures(model: Any, directory: Path) -> None:
 
 
 def _is_full_disk(error: BaseException) -> bool:
-    number = getattr(error, "errno", None)
-    return number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} or "No space left on device" in str(error)
+    numbers = errno.ENOSPC, errno.EDQUOT, errno.EFBIG
+    return getattr(error, "errno", None) in numbers or any(os.strerror(number) in str(error) for number in numbers)
 
 
 def _reason(error: Exception) -> str:
