@@ -1,12 +1,13 @@
 # make demo    train three models, serve them from a notebook's kernel, show the answers
 # make lab     the same notebook in JupyterLab
 # make front   the console's page from labextension/ (needs npm; the result is committed)
+# make pictures   the README's pictures, in a real browser
 # make test    every test            make lint    ruff and mypy            make bench    speed and memory
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo lab front test lint bench clean
+.PHONY: demo lab front pictures test lint bench clean
 
 demo: $(VENV)/.examples
 	$(BIN)/python examples/demo.py
@@ -17,6 +18,9 @@ lab: $(VENV)/.examples
 front: $(VENV)/.test labextension/node_modules
 	$(BIN)/python labextension/make_types.py
 	cd labextension && npm run --silent build
+
+pictures: $(VENV)/.test
+	$(BIN)/python docs/pictures.py
 
 labextension/node_modules: labextension/package-lock.json
 	cd labextension && npm ci --no-audit --no-fund

@@ -132,11 +132,12 @@ class InquiryMagics(Magics):
         from tfs_notebook.api.calls.model_spec import ModelSpec
         from tfs_notebook.engine.models.export import can_be_exported
         from tfs_notebook.notebook.parity.report import parity
+        from tfs_notebook.notebook.predict.asking import evaluator
 
         variable = self.shell.user_ns.get(arguments.model)
         model = variable if can_be_exported(variable) and callable(variable) else None
         spec = ModelSpec(arguments.model, arguments.version, arguments.label)
-        rows = self.shell.ev(found.expression)
+        rows = evaluator(self.shell)(found.expression)
         try:
             return parity(
                 server, spec, rows,

@@ -128,6 +128,12 @@ def test_a_line_that_cannot_be_meant(served: Notebook, line: str, said: str) -> 
     assert said in served.refuse(line)
 
 
+def test_an_undefined_name_is_told_in_one_line(served: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(NameError, match="name 'xx' is not defined"):
+        served.run("%tfs_parity net xx")
+    assert "Traceback" not in capsys.readouterr().out
+
+
 def test_the_same_from_python(served: Notebook) -> None:
     assert tfs_notebook.parity("net", ROWS, model=served["net"]).agrees
     assert [step.name for step in tfs_notebook.parity("net", ROWS, server=served.server).steps] == WITHOUT_MODEL
