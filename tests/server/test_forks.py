@@ -46,7 +46,7 @@ if __name__ == "__main__":
     from tests.conformance.calls import predict_request
     from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
     with grpc.insecure_channel(server.grpc_target) as channel:
-        reply = PredictionServiceStub(channel).Predict(predict_request("model", {"x": [1.0]}), timeout=PATIENCE)
+        reply = PredictionServiceStub(channel).Predict(predict_request("model", {"x": [1.0]}), timeout=100)
     print("gRPC:", *reply.outputs["y"].float_val, "running:", server.running)
     server.stop()
     print("left in the environment:", [name for name in os.environ if name.startswith(("GRPC_", "TF_CPP_"))])
